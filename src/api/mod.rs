@@ -1,0 +1,3 @@
+//! What a user writes and reads: the `BlueGreenSite` resource, its narrow types, and the one place that judges it.
+
+pub mod types;

@@ -1,0 +1,8 @@
+//! Blue/green deployment of web sites with nothing lost.
+//!
+//! A reading order: `api` (what a user writes), `rollout` (the logic, pure), `platform` (the worlds), `driver` (the loop that ties them
+//! together), `cli`.
+
+pub mod api;
+pub mod platform;
+pub mod rollout;

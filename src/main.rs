@@ -1,0 +1,3 @@
+//! Process start.
+
+fn main() {}

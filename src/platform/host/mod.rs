@@ -1,0 +1,15 @@
+//! The world of a plain machine: a web server in front, a supervisor behind, releases on disk.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `layout` | where everything of a site lies on disk |
+//! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
+//! | `supervise` | starts, stops and watches the instances of a colour |
+//! | `release` | takes artifacts over into read-only releases |
+//! | `probe` | asks the instances for their health |
+//! | `sockets` | who listens where, and what is still in flight |
+
+pub mod layout;
+pub mod release;
+pub mod supervise;
+pub mod web;

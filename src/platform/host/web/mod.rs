@@ -1,0 +1,71 @@
+//! The front door: a web server that somebody else made, told what to serve by files that we render.
+//!
+//! A cutover needs nobody in here: it is one rename of the link `live` (see `route`). A web server is asked only when the *shape* of a
+//! site changes, and to say which colour it is seen to answer from.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::layout::SiteDir;
+use crate::api::types::{Hostname, RelPath, SiteName, UrlPath};
+use crate::platform::Fault;
+use crate::rollout::Colour;
+
+/// A web server. Its calls may come from many sites at once; it batches what needs a reload.
+pub trait WebServer: Send + Sync {
+    /// Makes the shape of a site be in force, and returns once it was *seen* to be: tested whole before it is in place, put in
+    /// place, reloaded, seen in every worker; taken back on failure. Costs nothing when the shape is already in force.
+    fn ensure(&self, site: Shape) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Makes the site be served no more. Nothing happens if it wasn't.
+    fn remove(&self, site: &SiteName) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The colour that the front door answers from now, asked at the door itself. `None`: it answers that there is none.
+    fn seen(&self, site: &SiteName) -> impl Future<Output = Result<Option<Colour>, Fault>> + Send;
+
+    /// How long an idle connection to an instance is kept: a colour can't be called drained sooner after the cutover.
+    fn pool_timeout(&self) -> Duration;
+}
+
+/// All of a site that the web server's configuration depends on. Equal shapes need no reload. Everything in it is parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Whose.
+    pub site: SiteName,
+    /// Where the link and the markers are.
+    pub dir: SiteDir,
+    /// Who writes the server block.
+    pub mode: Mode,
+    /// The instances of blue; empty for a site of files alone, or while the slot is empty.
+    pub blue: Vec<SocketAddr>,
+    /// The instances of green.
+    pub green: Vec<SocketAddr>,
+    /// What the web server answers itself.
+    pub statics: Vec<StaticPath>,
+}
+
+/// Who writes the server block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// We do.
+    Own {
+        /// The names that it answers to.
+        hostnames: Vec<Hostname>,
+        /// Where it listens.
+        listen: Vec<SocketAddr>,
+    },
+    /// The user does, and includes our snippet in it.
+    Include,
+}
+
+/// Paths that the web server answers itself, from the release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticPath {
+    /// The paths below this one; ends with `/`.
+    pub path: UrlPath,
+    /// The folder of the release that holds them.
+    pub root: RelPath,
+    /// Whether files that only earlier revisions had are answered from `kept` (hashed assets).
+    pub keep: bool,
+}
