@@ -5,6 +5,7 @@
 //! seen), `goal` (what shall be true); then `decide`.
 
 mod colour;
+mod decide;
 mod goal;
 mod ledger;
 mod plan;
@@ -14,6 +15,7 @@ mod time;
 mod world;
 
 pub use colour::Colour;
+pub use decide::{Decision, News, decide};
 pub use goal::{CheckGoal, Goal, Step, Why};
 pub use ledger::{Held, Ledger, Reason, Rejection, Rollback};
 pub use plan::{Command, Limits, Plan, Promotion, Verb, VerbKind};

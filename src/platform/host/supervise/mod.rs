@@ -70,13 +70,19 @@ pub enum InstanceState {
 pub trait Supervisor: Send + Sync {
     /// Starts all instances of a colour and keeps them running from now on, across their crashes and (for the live colour, as the link says)
     /// a reboot. Does nothing to instances that run already.
-    fn start(&self, site: &SiteName, colour: Colour, instances: &[Launch]) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn start(
+        &self,
+        site: &SiteName,
+        colour: Colour,
+        instances: &[Launch],
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Stops all instances of a colour and returns when none of their processes is left.
     fn stop(&self, site: &SiteName, colour: Colour) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// The instances of a colour, by index. Empty: nothing of the colour is known to the supervisor.
-    fn states(&self, site: &SiteName, colour: Colour) -> impl Future<Output = Result<Vec<InstanceState>, Fault>> + Send;
+    fn states(&self, site: &SiteName, colour: Colour)
+    -> impl Future<Output = Result<Vec<InstanceState>, Fault>> + Send;
 
     /// What an instance printed last, newest line last.
     fn logs(&self, instance: &InstanceId, lines: usize) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;

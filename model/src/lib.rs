@@ -1,7 +1,4 @@
 //! Searches every reachable state of the rollout logic.
 
-#[allow(dead_code)]
 #[path = "../../src/rollout/mod.rs"]
-mod rollout;
-
-fn main() {}
+pub mod rollout;
