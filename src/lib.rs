@@ -4,5 +4,6 @@
 //! together), `cli`.
 
 pub mod api;
+pub mod control;
 pub mod platform;
 pub mod rollout;
