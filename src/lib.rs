@@ -5,5 +5,6 @@
 
 pub mod api;
 pub mod control;
+pub mod driver;
 pub mod platform;
 pub mod rollout;

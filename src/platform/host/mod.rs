@@ -6,10 +6,12 @@
 //! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
 //! | `supervise` | starts, stops and watches the instances of a colour |
 //! | `release` | takes artifacts over into read-only releases |
+//! | `state` | the two memories, and what happened |
 //! | `probe` | asks the instances for their health |
 //! | `sockets` | who listens where, and what is still in flight |
 
 pub mod layout;
 pub mod release;
+pub mod state;
 pub mod supervise;
 pub mod web;
