@@ -9,6 +9,7 @@
 //! The order is the point: the ledger is recorded before the status, and both before the world is touched. What could not be recorded is
 //! not done. Everything is level-triggered: a turn that was cut off at any instruction is simply taken again.
 
+pub mod agent;
 pub mod backoff;
 pub mod clock;
 
