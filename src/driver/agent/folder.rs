@@ -152,6 +152,10 @@ pub struct Watch {
 
 impl Watch {
     /// Watches the folder. To miss nothing, read the folder after this.
+    #[expect(
+        deprecated,
+        reason = "the constructor that isn't is unsafe; this one is sound for a descriptor that we own"
+    )]
     pub fn start(folder: &Folder) -> Result<Watch, FolderError> {
         let io = |e: io::Error| io_error(&folder.path, e);
         let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|e| io(e.into()))?;
