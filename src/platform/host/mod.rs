@@ -3,6 +3,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | `layout` | where everything of a site lies on disk |
+//! | `store` | state files: written whole or not at all |
 //! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
 //! | `supervise` | starts, stops and watches the instances of a colour |
 //! | `release` | takes artifacts over into read-only releases |
@@ -13,5 +14,6 @@
 pub mod layout;
 pub mod release;
 pub mod state;
+pub mod store;
 pub mod supervise;
 pub mod web;

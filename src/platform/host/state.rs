@@ -1,17 +1,16 @@
-//! A site's memory on disk: two small files beside the link, and what happened last. Written whole or not at all: temporary file, fsync,
-//! rename, fsync of the folder. Called by the driver; the folder itself is the agent's alone.
+//! A site's memory on disk: two small files beside the link, and what happened last. Written whole or not at all (see `store`). Called
+//! by the driver; the folder itself is the agent's alone.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::layout::SiteDir;
+use super::store::{self, StoreError};
 use crate::control::api::HistoryEntry;
 use crate::driver::Store;
 use crate::platform::{Class, Fault};
@@ -19,9 +18,6 @@ use crate::rollout::{Ledger, Memory, Status};
 
 /// So many events of a site are kept.
 pub const HISTORY: usize = 50;
-
-/// No memory of ours is larger; a file that is, isn't ours.
-const LIMIT: u64 = 4 * 1024 * 1024;
 
 /// The two memories of one site, as files.
 #[derive(Clone, Debug)]
@@ -54,7 +50,10 @@ impl FileStore {
 
     /// What happened last, oldest first.
     pub fn read_history(&self) -> Result<Vec<HistoryEntry>, Fault> {
-        Ok(read_json(&self.history())?.unwrap_or_default())
+        match store::read(&self.history(), store::LIMIT) {
+            Err(damage @ StoreError::Damaged { .. }) => put_aside(&self.history(), &damage).map(|()| Vec::new()),
+            all => Ok(all?.unwrap_or_default()),
+        }
     }
 
     /// Adds to what happened, and forgets what is older than the last [`HISTORY`] events.
@@ -65,16 +64,34 @@ impl FileStore {
         let mut all = self.read_history()?;
         all.extend(new);
         let skip = all.len().saturating_sub(HISTORY);
-        write_json(&self.history(), &all[skip..], 0o600)
+        write(&self.history(), &all[skip..].to_vec(), 0o600)
     }
 }
 
 impl Store for FileStore {
     async fn load(&self) -> Result<Memory, Fault> {
-        Ok(Memory {
-            ledger: read_json(&self.ledger())?,
-            status: read_json(&self.status())?,
-        })
+        let ledger = store::read::<Ledger>(&self.ledger(), store::LIMIT);
+        let status = store::read::<Status>(&self.status(), store::LIMIT);
+        match (ledger, status) {
+            (Err(damage @ StoreError::Damaged { .. }), Ok(Some(status))) => {
+                put_aside(&self.ledger(), &damage)?;
+                Ok(Memory {
+                    ledger: None,
+                    status: Some(status),
+                })
+            }
+            (Ok(Some(ledger)), Err(damage @ StoreError::Damaged { .. })) => {
+                put_aside(&self.status(), &damage)?;
+                Ok(Memory {
+                    ledger: Some(ledger),
+                    status: None,
+                })
+            }
+            (ledger, status) => Ok(Memory {
+                ledger: ledger?,
+                status: status?,
+            }),
+        }
     }
 
     async fn record_ledger(&self, before: Option<&Ledger>, after: &Ledger) -> Result<(), Fault> {
@@ -87,7 +104,7 @@ impl Store for FileStore {
 }
 
 fn swap<T: Serialize + DeserializeOwned + PartialEq>(path: &Path, before: Option<&T>, after: &T) -> Result<(), Fault> {
-    let now: Option<T> = read_json(path)?;
+    let now: Option<T> = store::read(path, store::LIMIT)?;
     if now.as_ref() != before {
         return Err(Fault {
             class: Class::Conflict,
@@ -95,129 +112,57 @@ fn swap<T: Serialize + DeserializeOwned + PartialEq>(path: &Path, before: Option
             message: format!("{} was changed by somebody else; it is read again", path.display()),
         });
     }
-    write_json(path, after, 0o644)
+    write(path, after, 0o644)
 }
 
-/// What stands in a file of ours. `None`: there is none, or it is no longer understood; then it is put aside, so that somebody can
-/// look at it, and what is said in the log says so.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Fault> {
-    let Some(bytes) = read_whole(path).map_err(|e| unreadable(path, &e))? else {
-        return Ok(None);
-    };
-    match serde_json::from_slice(&bytes) {
-        Ok(value) => Ok(Some(value)),
-        Err(e) => {
-            let aside = PathBuf::from(format!("{}.broken", path.display()));
-            tracing::warn!(
-                file = %path.display(), kept = %aside.display(), error = %e,
-                "a file of the state folder is not understood; going on without it"
-            );
-            fs::rename(path, &aside).map_err(|e| unreadable(path, &e))?;
-            Ok(None)
-        }
-    }
-}
-
-/// Writes a value as JSON, whole or not at all.
-pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T, mode: u32) -> Result<(), Fault> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| unwritable(path, &e.into()))?;
-    bytes.push(b'\n');
-    write_whole(path, &bytes, mode).map_err(|e| unwritable(path, &e))
-}
-
-/// The bytes of a file that isn't a link; `None`: there is no such file.
-pub fn read_whole(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC))
-        .open(path);
-    let file = match file {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 4 MiB"));
-    }
-    Ok(Some(bytes))
-}
-
-/// Writes a file whole or not at all, with exactly this mode, in a folder that is made if it isn't there. When it returns, the file is
-/// on the disk.
-pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    static COUNTER: AtomicU32 = AtomicU32::new(0);
+/// Writes a file of a site's folder, which is made if it isn't there. The web server passes through the folder, so it is open to all.
+fn write<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), Fault> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let fresh = folder.join(format!(".{name}.{}.{count}", std::process::id()));
-    let written = write_new(&fresh, bytes, mode).and_then(|()| fs::rename(&fresh, path));
-    if written.is_err() {
-        // The disk may be full: what was begun must not fill it further. The first error is the one that counts.
-        let _ = fs::remove_file(&fresh);
+    if !folder.is_dir() {
+        make_folder(folder).map_err(|source| StoreError::Write {
+            path: folder.to_owned(),
+            source,
+        })?;
     }
-    written?;
-    sync_folder(folder)
+    Ok(store::write(path, value, mode)?)
 }
 
-/// Makes what was renamed or removed in a folder survive a power cut.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .custom_flags(flags(OFlags::NOFOLLOW))
-        .mode(mode)
-        .open(path)?;
-    // `mode` above is what the umask leaves of it.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn flags(flags: OFlags) -> i32 {
-    i32::try_from(flags.bits()).unwrap_or(0)
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Fault {
-    Fault {
-        class: Class::Transient,
-        reason: "StateUnreadable",
-        message: format!(
-            "cannot read {}: {error}; nothing is changed while it is unknown what it says. Make it readable for root, or remove it",
-            path.display()
-        ),
+/// Makes a folder, and those above it, with mode 0755 whatever the umask says.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
     }
+    if let Some(above) = folder.parent() {
+        make_folder(above)?;
+    }
+    match std::fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755))
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Fault {
-    let what_to_do = match error.kind() {
-        io::ErrorKind::StorageFull => "; make room on that disk",
-        io::ErrorKind::ReadOnlyFilesystem => "; mount it writable",
-        _ => "",
-    };
-    Fault {
-        class: Class::Transient,
-        reason: "StateUnwritable",
-        message: format!(
-            "cannot write {}: {error}{what_to_do}. Nothing is changed that can't be written down first",
-            path.display()
-        ),
-    }
+/// One memory is enough: a damaged one is put aside for somebody to look at, as long as the other one is whole.
+fn put_aside(path: &Path, damage: &StoreError) -> Result<(), Fault> {
+    let aside = PathBuf::from(format!("{}.damaged", path.display()));
+    tracing::warn!(
+        kept = %aside.display(), error = %damage,
+        "one of a site's two memories is damaged; it is put aside and made anew from the other one"
+    );
+    std::fs::rename(path, &aside).map_err(|source| {
+        StoreError::Write {
+            path: path.to_owned(),
+            source,
+        }
+        .into()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::Revision;
+    use crate::rollout::{Phase, Revision, Time};
+    use std::fs;
     use std::os::unix::fs::MetadataExt;
 
     fn store() -> (tempfile::TempDir, FileStore) {
@@ -260,15 +205,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ledger_cut_in_half_is_put_aside_and_counts_as_lost() {
+    async fn a_memory_cut_in_half_is_put_aside_as_long_as_the_other_one_is_whole() {
         let (_folder, store) = store();
+        let status = Status {
+            phase: Phase::Idle,
+            about: None,
+            since: Time(1),
+            deadline: None,
+            ledger: ledger(1),
+        };
         store.record_ledger(None, &ledger(1)).await.expect("records");
-        let whole = fs::read(store.ledger()).expect("readable");
-        fs::write(store.ledger(), &whole[..whole.len() / 2]).expect("writable");
-        assert_eq!(store.load().await.expect("loads").ledger, None);
-        let aside = store.ledger().with_file_name("ledger.json.broken");
-        assert_eq!(fs::read(aside).expect("kept"), &whole[..whole.len() / 2]);
+        store.record_status(None, &status).await.expect("records");
+        let cut = |path: &Path| {
+            let whole = fs::read(path).expect("readable");
+            fs::write(path, &whole[..whole.len() / 2]).expect("writable");
+        };
+        cut(&store.ledger());
+        let memory = store.load().await.expect("loads");
+        assert_eq!((memory.ledger, memory.status), (None, Some(status.clone())));
+        assert!(store.ledger().with_file_name("ledger.json.damaged").exists());
         store.record_ledger(None, &ledger(5)).await.expect("goes on");
+        cut(&store.status());
+        let memory = store.load().await.expect("loads");
+        assert_eq!((memory.ledger, memory.status), (Some(ledger(5)), None));
+        // With neither, nobody knows what was rejected: nothing is decided until somebody looks.
+        store.record_status(None, &status).await.expect("goes on");
+        cut(&store.ledger());
+        cut(&store.status());
+        assert_eq!(store.load().await.expect_err("unknown").reason, "StateDamaged");
     }
 
     #[tokio::test]
@@ -276,7 +240,7 @@ mod tests {
         let (folder, store) = store();
         fs::create_dir_all(store.ledger()).expect("a folder in the file's place");
         let fault = store.load().await.expect_err("unknown");
-        assert_eq!(fault.reason, "StateUnreadable");
+        assert_eq!(fault.reason, "StateNotRead");
         fs::remove_dir(store.ledger()).expect("removed");
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), store.ledger()).expect("a link");
         assert!(store.load().await.is_err(), "a link is not followed");
@@ -298,15 +262,5 @@ mod tests {
         assert_eq!(all.len(), HISTORY);
         assert_eq!(all[0].message, "7");
         assert_eq!(all[HISTORY - 1].message, (HISTORY + 6).to_string());
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let target = folder.path().join("folder-in-the-way");
-        fs::create_dir(&target).expect("made");
-        assert!(write_whole(&target, b"x", 0o600).is_err());
-        let names: Vec<_> = fs::read_dir(folder.path()).expect("read").collect();
-        assert_eq!(names.len(), 1, "{names:?}");
     }
 }
