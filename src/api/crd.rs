@@ -9,5 +9,8 @@ use super::spec::BlueGreenSite;
 /// # Errors
 /// It can't be written as YAML, which no input can bring about.
 pub fn yaml() -> Result<String, serde_saphyr::SerializeError> {
-    Ok(format!("# Generated from src/api; `UPDATE=1 cargo test --test api` rewrites it.\n{}", serde_saphyr::to_string(&BlueGreenSite::crd())?))
+    Ok(format!(
+        "# Generated from src/api; `UPDATE=1 cargo test --test api` rewrites it.\n{}",
+        serde_saphyr::to_string(&BlueGreenSite::crd())?
+    ))
 }
