@@ -15,8 +15,6 @@ pub struct Goal {
     pub step: Option<Step>,
     /// The revision whose artifact shall be fetched and checked.
     pub prepare: Option<Revision>,
-    /// The colour that a preview shows: the candidate's, once it runs.
-    pub preview: Option<Colour>,
     /// The checks that shall be running.
     pub check: Option<CheckGoal>,
 }
@@ -47,7 +45,7 @@ pub enum Step {
         /// Which.
         colour: Colour,
         /// The drain limit has passed: requests still in flight no longer hold it up.
-        drained_or_late: bool,
+        late: bool,
     },
     /// Traffic shall go to the colour.
     Route {
