@@ -4,13 +4,20 @@
 //! |---|---|
 //! | `names` | every name that the outside sees |
 //! | `spec`, `status`, `crd` | the resource as it is written, what is reported, its schema |
-//! | `types`, `span` | the narrow types, and spans of time |
+//! | `parse` | text → `spec` → `site`, with `yaml` (text and its lines), `shape` (against the schema) and `problem` (what is wrong) |
 //! | `site` | a site, parsed: nothing in it can be wrong any more |
+//! | `conflicts` | what no site can say alone: two that want the same |
+//! | `types`, `span` | the narrow types, and spans of time |
 
+pub mod conflicts;
 pub mod crd;
 pub mod names;
+pub mod parse;
+pub mod problem;
+mod shape;
 pub mod site;
 pub mod span;
 pub mod spec;
 pub mod status;
 pub mod types;
+mod yaml;
