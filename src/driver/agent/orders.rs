@@ -88,7 +88,12 @@ impl Orders {
             Order::Pause => Verb::Pause,
             Order::Resume => Verb::Resume,
             Order::Restart => {
-                self.restart = Some(request.id.parse().map_err(|e: crate::api::types::Invalid| e.to_string())?);
+                self.restart = Some(
+                    request
+                        .id
+                        .parse()
+                        .map_err(|e: crate::api::types::Invalid| e.to_string())?,
+                );
                 return Ok(None);
             }
         };
