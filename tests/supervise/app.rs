@@ -25,13 +25,24 @@ pub struct Ground {
 
 impl Ground {
     pub fn new() -> Ground {
-        let dir = tempfile::Builder::new().prefix("bluegreen-supervise-").tempdir().expect("a folder");
+        let dir = tempfile::Builder::new()
+            .prefix("bluegreen-supervise-")
+            .tempdir()
+            .expect("a folder");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("open to the app's user");
         let root = rustix::process::geteuid().is_root();
         // A number that no user of the machine has, of this process alone.
-        let uid = if root { 200_000 + std::process::id() } else { rustix::process::geteuid().as_raw() };
+        let uid = if root {
+            200_000 + std::process::id()
+        } else {
+            rustix::process::geteuid().as_raw()
+        };
         let gid = if root { uid } else { rustix::process::getegid().as_raw() };
-        fs::write(dir.path().join("passwd"), format!("root:x:0:0::/:/bin/sh\nshop:x:{uid}:{gid}::/:/bin/sh\n")).expect("passwd");
+        fs::write(
+            dir.path().join("passwd"),
+            format!("root:x:0:0::/:/bin/sh\nshop:x:{uid}:{gid}::/:/bin/sh\n"),
+        )
+        .expect("passwd");
         fs::write(dir.path().join("group"), format!("extra:x:{}:shop\n", gid + 1)).expect("group");
         fs::create_dir(dir.path().join("release")).expect("a release");
         Ground {
@@ -77,9 +88,18 @@ impl Ground {
 
     /// Runs a Python program.
     pub fn python(&self, program: &str, arguments: &[&str]) -> Launch {
-        let file = self.dir.path().join("release").join(format!("app-{}.py", fs::read_dir(self.dir.path().join("release")).expect("a release").count()));
+        let file = self.dir.path().join("release").join(format!(
+            "app-{}.py",
+            fs::read_dir(self.dir.path().join("release"))
+                .expect("a release")
+                .count()
+        ));
         fs::write(&file, program).expect("a program");
-        let mut argv = vec!["/usr/bin/python3".to_owned(), "-u".to_owned(), file.to_str().expect("text").to_owned()];
+        let mut argv = vec![
+            "/usr/bin/python3".to_owned(),
+            "-u".to_owned(),
+            file.to_str().expect("text").to_owned(),
+        ];
         argv.extend(arguments.iter().map(|&word| word.to_owned()));
         Launch {
             argv,
@@ -96,7 +116,10 @@ impl Drop for Ground {
     fn drop(&mut self) {
         let mark = format!("BLUEGREEN_INSTANCE={}/", self.dir.path().display());
         for pid in marked(&mark) {
-            let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), rustix::process::Signal::KILL);
+            let _ = rustix::process::kill_process(
+                rustix::process::Pid::from_raw(pid).expect("a pid"),
+                rustix::process::Signal::KILL,
+            );
         }
     }
 }
@@ -107,7 +130,9 @@ pub fn marked(entry: &str) -> Vec<i32> {
     all.filter(|process| process.stat().is_ok_and(|stat| stat.state != 'Z'))
         .filter(|process| {
             let environ = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
-            environ.split(|&byte| byte == 0).any(|found| found.starts_with(entry.as_bytes()))
+            environ
+                .split(|&byte| byte == 0)
+                .any(|found| found.starts_with(entry.as_bytes()))
         })
         .map(|process| process.pid)
         .collect()
@@ -131,7 +156,8 @@ pub async fn running(direct: &impl Supervisor, site: &SiteName, colour: Colour, 
         let states = direct.states(site, colour).await.expect("states");
         match states.into_iter().next() {
             Some(InstanceState::Running { pids, restarts }) if restarts >= at_least && !pids.is_empty() => {
-                let launching = cmdline(pids[0]).is_none_or(|line| line.contains("bluegreen\0launch") || line.is_empty());
+                let launching =
+                    cmdline(pids[0]).is_none_or(|line| line.contains("bluegreen\0launch") || line.is_empty());
                 (!launching).then_some((pids, restarts))
             }
             _ => None,
@@ -141,9 +167,13 @@ pub async fn running(direct: &impl Supervisor, site: &SiteName, colour: Colour, 
 }
 
 pub fn cmdline(pid: u32) -> Option<String> {
-    fs::read(format!("/proc/{pid}/cmdline")).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    fs::read(format!("/proc/{pid}/cmdline"))
+        .ok()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 pub fn alive(pid: u32) -> bool {
-    procfs::process::Process::new(pid.cast_signed()).and_then(|p| p.stat()).is_ok_and(|stat| stat.state != 'Z')
+    procfs::process::Process::new(pid.cast_signed())
+        .and_then(|p| p.stat())
+        .is_ok_and(|stat| stat.state != 'Z')
 }

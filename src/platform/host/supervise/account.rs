@@ -75,7 +75,11 @@ impl Accounts {
                 file: self.passwd.clone(),
             })?;
         let mut groups = vec![gid];
-        groups.extend(read(&self.group)?.lines().filter_map(|line| group_of(line, user.as_str())));
+        groups.extend(
+            read(&self.group)?
+                .lines()
+                .filter_map(|line| group_of(line, user.as_str())),
+        );
         groups.sort_unstable();
         groups.dedup();
         Ok(Account { uid, gid, groups })
@@ -114,7 +118,11 @@ mod tests {
     fn a_user_has_its_own_group_and_those_that_list_it() {
         let dir = tempfile::tempdir().expect("a folder");
         let (passwd, group) = (dir.path().join("passwd"), dir.path().join("group"));
-        fs::write(&passwd, "root:x:0:0:root:/root:/bin/sh\nshop:x:1001:1002::/srv:/bin/sh\nbad:x:one:two::\n").expect("passwd");
+        fs::write(
+            &passwd,
+            "root:x:0:0:root:/root:/bin/sh\nshop:x:1001:1002::/srv:/bin/sh\nbad:x:one:two::\n",
+        )
+        .expect("passwd");
         fs::write(&group, "www:x:33:mail,shop\nshop:x:1002:\nother:x:5:shopper\n").expect("group");
         let accounts = Accounts::new(passwd, group);
         let shop = accounts.find(&"shop".parse().expect("a name")).expect("a user");

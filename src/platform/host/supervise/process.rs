@@ -111,7 +111,11 @@ pub(crate) fn tree(root: Process) -> Vec<u32> {
         found.push(pid);
         for thread in numbers(&format!("/proc/{pid}/task")) {
             let children = fs::read_to_string(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default();
-            todo.extend(children.split_ascii_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+            todo.extend(
+                children
+                    .split_ascii_whitespace()
+                    .filter_map(|word| word.parse::<u32>().ok()),
+            );
         }
     }
     found.sort_unstable();
@@ -229,9 +233,12 @@ mod tests {
 
     #[test]
     fn a_program_with_a_parenthesis_in_its_name_is_read_like_any_other() {
-        let line = "42 (a) R (b) S 7 8 9 0 -1 1 2 3 4 5 6 7 8 9 10 20 0 1 0 777 1 2";
+        let line = "42 (a) R (b) S 7 8 9 0 -1 1 2 3 4 5 6 7 8 9 10 20 1 0 777 1 2";
         let stat = Stat::parse(line).expect("a line of the kernel's");
-        assert_eq!((stat.name.as_str(), stat.parent, stat.session, stat.started), ("a) R (b", 7, 9, 777));
+        assert_eq!(
+            (stat.name.as_str(), stat.parent, stat.session, stat.started),
+            ("a) R (b", 7, 9, 777)
+        );
         assert!(stat.is_alive());
     }
 

@@ -232,12 +232,18 @@ impl Keeper {
             Ok(spec)
         })
         .await
-        .map_err(|e| format!("cannot write that {} is wanted no more: {e}", self.record.marker().display()))?;
+        .map_err(|e| {
+            format!(
+                "cannot write that {} is wanted no more: {e}",
+                self.record.marker().display()
+            )
+        })?;
         let within = spec.map_or(DEFAULT_STOP_WITHIN, |spec| spec.stop_within);
         let deadline = Instant::now() + within;
         let record = self.record.clone();
         if let Ok(Found::Alive(main, _)) = blocking(move || Ok(find(&record))).await {
-            process::signal_group(main.pid, Signal::TERM).map_err(|e| format!("cannot signal process {}: {e}", main.pid))?;
+            process::signal_group(main.pid, Signal::TERM)
+                .map_err(|e| format!("cannot signal process {}: {e}", main.pid))?;
             // Not its end alone ends the instance, but it is noticed at once.
             let _ = timeout_at(deadline, ended(main)).await;
         } else {
@@ -343,7 +349,9 @@ async fn ended(process: Process) -> Option<WaitStatus> {
 
 /// `None`: it is gone.
 fn watch_fd(process: Process) -> io::Result<Option<AsyncFd<OwnedFd>>> {
-    let Some(pid) = process::to_pid(process.pid) else { return Ok(None) };
+    let Some(pid) = process::to_pid(process.pid) else {
+        return Ok(None);
+    };
     let fd = match pidfd_open(pid, PidfdFlags::empty()) {
         Err(rustix::io::Errno::SRCH) => return Ok(None),
         other => other?,
@@ -352,7 +360,10 @@ fn watch_fd(process: Process) -> io::Result<Option<AsyncFd<OwnedFd>>> {
     if !process.is_alive() {
         return Ok(None);
     }
-    #[expect(deprecated, reason = "what is unsound about it needs a type that changes its descriptor, which `OwnedFd` doesn't")]
+    #[expect(
+        deprecated,
+        reason = "what is unsound about it needs a type that changes its descriptor, which `OwnedFd` doesn't"
+    )]
     AsyncFd::with_interest(fd, Interest::READABLE).map(Some)
 }
 
@@ -365,7 +376,10 @@ async fn poll_until_gone(process: Process) {
 /// Frees the number of a child that ended. `None`: it is somebody else's child, or not at its end.
 fn reap(pid: u32) -> Option<WaitStatus> {
     let pid = process::to_pid(pid)?;
-    waitpid(Some(pid), WaitOptions::NOHANG).ok().flatten().map(|(_, status)| status)
+    waitpid(Some(pid), WaitOptions::NOHANG)
+        .ok()
+        .flatten()
+        .map(|(_, status)| status)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -88,7 +88,12 @@ impl Direct {
         for (id, record, wanted) in left {
             direct.keep(id, record, wanted);
         }
-        let all: Vec<Arc<Keeper>> = direct.kept().keepers.values().map(|(keeper, _)| keeper.clone()).collect();
+        let all: Vec<Arc<Keeper>> = direct
+            .kept()
+            .keepers
+            .values()
+            .map(|(keeper, _)| keeper.clone())
+            .collect();
         for keeper in all {
             keeper.seen().await;
         }
@@ -114,14 +119,18 @@ impl Direct {
 
     fn of_colour(&self, site: &SiteName, colour: Colour) -> Vec<(InstanceId, Arc<Keeper>)> {
         let mut kept = self.kept();
-        kept.keepers.retain(|_, (keeper, _)| *keeper.life.borrow() != Life::Stopped);
+        kept.keepers
+            .retain(|_, (keeper, _)| *keeper.life.borrow() != Life::Stopped);
         while kept.tasks.try_join_next().is_some() {}
         let first = InstanceId {
             site: site.clone(),
             colour,
             index: 0,
         };
-        let of_it = kept.keepers.range(first..).take_while(|(id, _)| id.site == *site && id.colour == colour);
+        let of_it = kept
+            .keepers
+            .range(first..)
+            .take_while(|(id, _)| id.site == *site && id.colour == colour);
         of_it.map(|(id, (keeper, _))| (id.clone(), keeper.clone())).collect()
     }
 
@@ -211,7 +220,9 @@ impl Supervisor for Direct {
         }
         for (id, keeper) in all {
             let mut life = keeper.life.subscribe();
-            let end = life.wait_for(|life| matches!(life, Life::Stopped | Life::Stuck(_))).await;
+            let end = life
+                .wait_for(|life| matches!(life, Life::Stopped | Life::Stuck(_)))
+                .await;
             if let Ok(Life::Stuck(why)) = end.as_deref() {
                 return Err(Fault {
                     class: Class::Transient,
@@ -236,7 +247,11 @@ impl Supervisor for Direct {
     }
 
     fn changes(&self, site: &SiteName, colour: Colour) -> watch::Receiver<u64> {
-        self.kept().changes.entry((site.clone(), colour)).or_default().subscribe()
+        self.kept()
+            .changes
+            .entry((site.clone(), colour))
+            .or_default()
+            .subscribe()
     }
 
     async fn logs(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>, Fault> {
@@ -278,12 +293,17 @@ fn cannot(what: &str, error: &io::Error) -> Fault {
 fn left_behind(sites: &Path) -> io::Result<Vec<(InstanceId, Record, bool)>> {
     let mut found = Vec::new();
     for site in entries(sites)? {
-        let Some(name) = site.file_name().and_then(|name| name.to_str()?.parse::<SiteName>().ok()) else {
+        let Some(name) = site
+            .file_name()
+            .and_then(|name| name.to_str()?.parse::<SiteName>().ok())
+        else {
             continue;
         };
         for file in entries(&site.join("run"))? {
             let Some(record) = Record::of_spec(&file) else { continue };
-            let Some((colour, index)) = record.place() else { continue };
+            let Some((colour, index)) = record.place() else {
+                continue;
+            };
             let id = InstanceId {
                 site: name.clone(),
                 colour,
@@ -343,7 +363,9 @@ async fn reap_orphans() {
     loop {
         tokio::time::sleep(Duration::from_secs(10)).await;
         let dead = process::numbers("/proc").into_iter();
-        let dead: Vec<u32> = dead.filter(|&pid| Stat::read(pid).is_some_and(|s| s.is_zombie() && s.parent == 1)).collect();
+        let dead: Vec<u32> = dead
+            .filter(|&pid| Stat::read(pid).is_some_and(|s| s.is_zombie() && s.parent == 1))
+            .collect();
         for &pid in dead.iter().filter(|pid| before.contains(pid)) {
             // How it ended interests nobody.
             let _ = waitpid(process::to_pid(pid), WaitOptions::NOHANG);

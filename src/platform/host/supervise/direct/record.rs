@@ -139,14 +139,22 @@ impl Record {
 
     /// Waits for the lock and takes it, until the file is closed.
     pub(crate) fn lock(&self) -> io::Result<File> {
-        let file = private().create(true).truncate(false).write(true).open(self.file(".lock"))?;
+        let file = private()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.file(".lock"))?;
         flock(&file, FlockOperation::LockExclusive)?;
         Ok(file)
     }
 
     /// An empty file for why the app could not be executed.
     pub(crate) fn new_error(&self) -> io::Result<File> {
-        private().create(true).truncate(true).write(true).open(self.file(".error"))
+        private()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .open(self.file(".error"))
     }
 
     /// Why the app could not be executed; `None` if it could.
