@@ -10,6 +10,8 @@
 //! | `sockets` | who listens where, and what is still in flight |
 
 pub mod layout;
+pub mod probe;
 pub mod release;
+pub mod sockets;
 pub mod supervise;
 pub mod web;
