@@ -12,7 +12,9 @@
 //! | `sockets` | who listens where, and what is still in flight |
 
 pub mod layout;
+pub mod probe;
 pub mod release;
+pub mod sockets;
 pub mod state;
 pub mod store;
 pub mod supervise;
