@@ -3,7 +3,8 @@
 //! | part | what it does |
 //! |---|---|
 //! | `layout` | where everything of a site lies on disk |
-//! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
+//! | `route` | the link that decides which colour is live, and which revision a slot holds |
+//! | `web` | the front door: configuration of nginx, and what it answers |
 //! | `supervise` | starts, stops and watches the instances of a colour |
 //! | `release` | takes artifacts over into read-only releases |
 //! | `probe` | asks the instances for their health |
@@ -11,5 +12,6 @@
 
 pub mod layout;
 pub mod release;
+pub mod route;
 pub mod supervise;
 pub mod web;
