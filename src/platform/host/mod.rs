@@ -3,6 +3,8 @@
 //! | part | what it does |
 //! |---|---|
 //! | `layout` | where everything of a site lies on disk |
+//! | `route` | the link that decides which colour is live, and which revision a slot holds |
+//! | `web` | the front door: configuration of nginx, and what it answers |
 //! | `store` | state files: written whole or not at all |
 //! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
 //! | `supervise` | starts, stops and watches the instances of a colour |
@@ -14,6 +16,7 @@
 pub mod layout;
 pub mod probe;
 pub mod release;
+pub mod route;
 pub mod sockets;
 pub mod state;
 pub mod store;
