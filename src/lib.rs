@@ -4,5 +4,7 @@
 //! together), `cli`.
 
 pub mod api;
+pub mod control;
+pub mod driver;
 pub mod platform;
 pub mod rollout;

@@ -10,6 +10,7 @@
 //!     live                             → slots/blue; the only thing that a cutover changes
 //!     kept/                            hashed assets of earlier revisions
 //!     logs/blue.0.log                  what an instance printed (supervisor `direct`)
+//!     run/blue.0.json                  what supervisor `direct` knows of an instance; holds secrets
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -84,5 +85,11 @@ impl SiteDir {
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+
+    /// The folder of what supervisor `direct` knows of instances.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
     }
 }

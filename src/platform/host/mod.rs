@@ -3,13 +3,17 @@
 //! | part | what it does |
 //! |---|---|
 //! | `layout` | where everything of a site lies on disk |
+//! | `store` | state files: written whole or not at all |
 //! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
 //! | `supervise` | starts, stops and watches the instances of a colour |
 //! | `release` | takes artifacts over into read-only releases |
+//! | `state` | the two memories, and what happened |
 //! | `probe` | asks the instances for their health |
 //! | `sockets` | who listens where, and what is still in flight |
 
 pub mod layout;
 pub mod release;
+pub mod state;
+pub mod store;
 pub mod supervise;
 pub mod web;
