@@ -63,6 +63,7 @@ fn schema() -> &'static Value {
         let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
         let mut metadata = json!({
             "type": "object",
+            "description": "The name of the site, as in {name: shop}.",
             "required": ["name"],
             "properties": {
                 "name": {"type": "string"},
@@ -192,6 +193,7 @@ fn object(schema: &Value, map: &mut Map<String, Value>, path: &str, found: &mut 
         }
         map.remove(&key);
     }
+    let moved = found.mended.len();
     one_of(schema, map, path, found);
     for key in strings(&schema["required"]) {
         if map.get(key).is_none_or(Value::is_null) {
@@ -204,8 +206,11 @@ fn object(schema: &Value, map: &mut Map<String, Value>, path: &str, found: &mut 
     // As in Kubernetes: nothing said is nothing said.
     map.retain(|_, value| !value.is_null());
     for (key, value) in map.iter_mut() {
-        if let Some(field) = fields.get(key) {
-            visit(field, value, &join(path, key), found);
+        let path = join(path, key);
+        // What we put there ourselves needs no judge.
+        let ours = found.mended[moved..].contains(&path);
+        if let Some(field) = fields.get(key).filter(|_| !ours) {
+            visit(field, value, &path, found);
         }
     }
 }
@@ -233,6 +238,7 @@ fn one_of(schema: &Value, map: &mut Map<String, Value>, path: &str, found: &mut 
         [] => {
             let Some(first) = names.first() else { return };
             found.wrong(path, format!("needs {}", one_of_words(&names)));
+            found.mended.push(join(path, first));
             map.insert((*first).to_owned(), sample(&schema["properties"][*first]));
         }
         [first, ..] => {

@@ -67,14 +67,19 @@ pub enum Target {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.front == 'Own' ? size(self.hostnames) > 0 : size(self.hostnames) == 0 && !has(self.listen)").message(
-        "front Own needs at least one hostname; front Include takes neither hostnames nor listen, since your own server block has them"
+    validation = Rule::new("self.front != 'Own' || has(self.hostnames) && size(self.hostnames) > 0").message(
+        "front Own needs at least one hostname"
     ),
-    validation = Rule::new("!has(self.runtime.command) || size(self.ports.blue) > 0").message(
+    validation = Rule::new(
+        "self.front != 'Include' || (!has(self.hostnames) || size(self.hostnames) == 0) && !has(self.listen)"
+    ).message("front Include takes neither hostnames nor listen: your own server block has them"),
+    validation = Rule::new("!has(self.runtime.command) || has(self.ports) && size(self.ports.blue) > 0").message(
         "a command needs at least one port for each colour"
     ),
-    validation = Rule::new("!has(self.runtime.static) || size(self.ports.blue) == 0").message("a static site takes no ports"),
-    validation = Rule::new("!has(self.runtime.static) || size(self.static) > 0").message(
+    validation = Rule::new("!has(self.runtime.static) || !has(self.ports) || size(self.ports.blue) == 0").message(
+        "a static site takes no ports"
+    ),
+    validation = Rule::new("!has(self.runtime.static) || has(self.static) && size(self.static) > 0").message(
         "a static site needs at least one entry in static"
     ),
     validation = Rule::new("!has(self.runtime.command) || has(self.user)").message("a command needs a user who runs it")
@@ -102,7 +107,7 @@ pub struct Host {
     pub ports: PortPair,
     /// The user account that runs the release: not root and not a system account. Default for a static site: nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = UserName::PATTERN))]
+    #[schemars(regex(pattern = UserName::PATTERN), length(max = 32))]
     #[x_kube(validation = Rule::new("self != 'root'").message("an app never runs as root: name the account that it runs as"))]
     pub user: Option<String>,
     /// Paths that the web server answers itself, from files of the release.
@@ -126,7 +131,7 @@ pub struct Host {
     pub env: BTreeMap<String, String>,
     /// How long an instance has from SIGTERM to SIGKILL.
     #[serde(default = "default::stop_within")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub stop_within: String,
 }
 
@@ -272,12 +277,12 @@ pub struct Health {
     pub failures: i32,
     /// From one question to the next.
     #[serde(default = "default::interval")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10ms')").message("ask at most every 10ms"))]
     pub interval: String,
     /// An answer must come within this.
     #[serde(default = "default::timeout")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10ms')").message("give an instance at least 10ms to answer"))]
     pub timeout: String,
 }
@@ -311,39 +316,39 @@ pub struct Strategy {
     pub promotion: PromotionSpec,
     /// How long the release may take to be fetched, checked and unpacked.
     #[serde(default = "default::prepare_within")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub prepare_within: String,
     /// How long the new revision may take until every instance is ready.
     #[serde(default = "default::ready_within")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub ready_within: String,
     /// How long the checks against the idle colour may take.
     #[serde(default = "default::verify_within")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub verify_within: String,
     /// How long a verified revision waits for its approval before it is rejected. Default: for ever. Only with promotion Manual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub approve_within: Option<String>,
     /// How long it may take until the front door is seen to answer from the new colour.
     #[serde(default = "default::cutover_within")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub cutover_within: String,
     /// How long a request in flight may hold up the end of the old colour.
     #[serde(default = "default::drain_within")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub drain_within: String,
     /// How long the new colour is watched before the rollout counts as a success.
     #[serde(default = "default::bake")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub bake: String,
     /// How long the old colour is kept warm after that, for an instant way back. 0s stops it at once.
     #[serde(default = "default::standby")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub standby: String,
     /// How long the live colour must have been down before traffic goes to the standby.
     #[serde(default = "default::failover_after")]
-    #[schemars(regex(pattern = span::PATTERN))]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub failover_after: String,
 }
 

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::{self, Colour, Phase, Revision};
+use crate::rollout::{self, Colour, Phase, Reason, Revision};
 
 /// Where a site stands, as far as the agent or operator has seen it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct SiteStatus {
     /// What is kept warm for an instant way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<Standby>,
+    /// Why the revision that the specification describes is not wanted any more. Gone once it is retried or the specification changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Rejected>,
     /// Ready, Reconciling, Stalled and Available, as kstatus understands them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -86,6 +89,23 @@ pub struct Standby {
     pub until: Option<Time>,
 }
 
+/// A revision that never gets traffic again by our hand, until somebody retries it.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejected {
+    /// What it is.
+    #[schemars(schema_with = "revision_schema")]
+    pub revision: Revision,
+    /// Why, in one word.
+    #[schemars(schema_with = "text_schema")]
+    pub reason: Reason,
+    /// Why, in the words of whoever found out: what an instance waited for, what a check measured.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When.
+    pub at: Time,
+}
+
 /// Every phase, in the order in which a rollout passes them.
 pub const PHASES: [Phase; 13] = [
     Phase::Idle,
@@ -135,6 +155,10 @@ fn colour_schema(_: &mut SchemaGenerator) -> Schema {
 
 fn revision_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": "^[0-9a-f]{32}$"})
+}
+
+fn text_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string"})
 }
 
 fn attempt_schema(_: &mut SchemaGenerator) -> Schema {
