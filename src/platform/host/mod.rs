@@ -10,6 +10,7 @@
 //! | `supervise` | starts, stops and watches the instances of a colour |
 //! | `release` | takes artifacts over into read-only releases |
 //! | `state` | the two memories, and what happened |
+//! | `site` | one site: ties all of these together |
 //! | `probe` | asks the instances for their health |
 //! | `sockets` | who listens where, and what is still in flight |
 
@@ -17,6 +18,7 @@ pub mod layout;
 pub mod probe;
 pub mod release;
 pub mod route;
+pub mod site;
 pub mod sockets;
 pub mod state;
 pub mod store;

@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use self::drain::Draining;
 use self::take::Takes;
@@ -108,8 +109,8 @@ struct Inner {
     unseen: u32,
     /// Since when nothing is routed.
     nowhere: Option<Time>,
-    /// Why the shape is not in force.
-    shape_fault: Option<Fault>,
+    /// Asks it again.
+    ask_again: Option<Timer>,
 }
 
 /// The complete releases, as they were when the folder last changed.
@@ -129,6 +130,15 @@ struct Watched {
     /// It was started by an earlier run of the agent, and is not known well enough to be judged until this moment.
     adopted: Option<(Instant, Instant)>,
     draining: Option<Draining>,
+}
+
+/// Wakes the site's driver after a while; dropping it calls that off.
+struct Timer(AbortHandle);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Inner {
@@ -168,6 +178,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
 
     /// Something else is wanted from now on.
     pub fn want(&self, wanted: Wanted) {
+        if let Some(release) = &wanted.release {
+            self.takes.keep_only(release.revision);
+        }
         *lock(&self.wanted) = wanted;
     }
 
@@ -227,19 +240,22 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         lock(&self.wanted).clone()
     }
 
-    /// Looks again after a while.
-    fn wake_after(&self, span: Duration) {
+    /// Looks again after a while, unless the answer is dropped before.
+    fn wake_after(&self, span: Duration) -> Timer {
         let wake = self.wake.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             tokio::time::sleep(span).await;
             wake.notify_one();
         });
+        Timer(task.abort_handle())
     }
 
     /// The complete releases.
     fn records<'a>(&self, inner: &'a mut Inner) -> Result<&'a BTreeMap<Revision, Arc<Record>>, Fault> {
         let at = std::fs::metadata(self.dir.releases()).and_then(|m| m.modified()).ok();
-        if inner.records.at != at || at.is_none() {
+        // The kernel's clock for files ticks slowly: two changes within a tick look like one.
+        let settled = at.is_some_and(|at| at.elapsed().is_ok_and(|age| age > Duration::from_secs(1)));
+        if inner.records.at != at || !settled {
             let all = release::list(&self.dir)?;
             inner.records.all = all
                 .into_iter()
@@ -259,9 +275,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
 }
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> Platform for HostSite<W, S> {
-    async fn observe(&self, plan: &Plan) -> Observed {
+    async fn observe(&self, _: &Plan) -> Observed {
         let mut inner = self.inner.lock().await;
-        match self.look(plan, &mut inner).await {
+        match self.look(&mut inner).await {
             Ok(world) => Observed::World(world),
             Err(what) => Observed::Unknown(what),
         }

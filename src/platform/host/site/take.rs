@@ -45,6 +45,11 @@ impl Takes {
         all.into_iter()
     }
 
+    /// What failed is forgotten, but for this revision.
+    pub(super) fn keep_only(&self, revision: Revision) {
+        lock(&self.0).retain(|of, take| *of == revision || matches!(take, Take::Running));
+    }
+
     /// Nothing was ever tried, but for what is under way.
     pub(super) fn forget(&self) {
         lock(&self.0).retain(|_, take| matches!(take, Take::Running));
