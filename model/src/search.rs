@@ -1,10 +1,12 @@
 //! Breadth first through every reachable state; in each, whether it comes to rest when left alone.
 
+use std::collections::BTreeSet;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::judge::Violation;
 use crate::nature::{Event, Policy, after, events, quiet};
-use crate::rollout::{Promotion, Rules};
+use crate::rollout::{Phase, Promotion, Rules};
 use crate::state::{Budget, Setting, State};
 use crate::step::{Start, start};
 
@@ -32,6 +34,8 @@ pub struct Found {
     pub states: usize,
     /// Changes from one state to another.
     pub transitions: usize,
+    /// Which phase was seen to follow which.
+    pub followed: BTreeSet<(Phase, Phase)>,
     /// Broken invariants, each with a shortest way to it.
     pub violations: Vec<(Violation, Vec<String>)>,
 }
@@ -64,6 +68,11 @@ pub fn search(bounds: Bounds, rules: Rules, first_only: bool) -> Found {
                 Ok(None) => {}
                 Ok(Some(next)) => {
                     found.transitions += 1;
+                    if let (Some(from), Some(to)) = (setting.phase(&state), setting.phase(&next))
+                        && from != to
+                    {
+                        found.followed.insert((from, to));
+                    }
                     let number = u32::try_from(states.len()).unwrap_or(u32::MAX);
                     numbers.entry(next).or_insert_with(|| {
                         states.push((next, u32::try_from(at).unwrap_or(u32::MAX)));

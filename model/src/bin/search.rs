@@ -29,6 +29,9 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let found = search(bounds, rule.map_or(Rules::ALL, Rules::without), has("stop"));
     println!("{} states, {} transitions, {:.1?}", found.states, found.transitions, begun.elapsed());
+    for (from, to) in &found.followed {
+        println!("{from:?} → {to:?}");
+    }
     for (violation, way) in &found.violations {
         println!("* {violation}");
         for event in way {
