@@ -31,6 +31,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use self::drain::Draining;
+pub use self::take::account;
 use self::take::Takes;
 use super::layout::SiteDir;
 use super::probe::{Probe, Prober};
