@@ -202,21 +202,22 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
 
     /// Tells what a turn came to.
     fn after(&mut self, state: &State, plan: &Plan, turn: &Turn) {
-        let name = &self.entry.name;
-        let metrics = &self.agent.metrics;
-        metrics.turned(name, turn.recorded);
+        let name = self.entry.name.clone();
+        let metrics = self.agent.metrics.clone();
+        metrics.turned(&name, turn.recorded);
         let now = wall();
         self.tell_news(turn, now);
         self.note_phase(turn.decision.status.phase);
-        let fault = turn.fault.as_ref().or(self.untold.as_ref().map(|(fault, _)| fault));
+        let untold = self.untold.as_ref().map(|(fault, _)| fault.clone());
         match &turn.fault {
             Some(fault) => {
-                metrics.fault(name, fault);
-                self.log_once(&clone(fault));
+                metrics.fault(&name, fault);
+                self.log_once(fault);
             }
-            None if self.untold.is_none() => self.logged = None,
+            None if untold.is_none() => self.logged = None,
             None => {}
         }
+        let fault = turn.fault.as_ref().or(untold.as_ref());
         if self.site.take_upload_changed() {
             self.entry.change(|state| state.resolve += 1);
             self.entry.wake.notify_one();
@@ -289,7 +290,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
 
     fn without_turn(&mut self, state: &State, none: &NoTurn) {
         self.agent.metrics.fault(&self.entry.name, &none.fault);
-        self.log_once(&clone(&none.fault));
+        self.log_once(&none.fault);
         let generation = state.generation();
         let status = report::unusable(
             none.fault.reason,
@@ -369,13 +370,5 @@ fn failed(error: &tokio::task::JoinError) -> Fault {
         class: Class::Transient,
         reason: "AgentFailed",
         message: format!("a task of the agent failed: {error}; please report this"),
-    }
-}
-
-fn clone(fault: &Fault) -> Fault {
-    Fault {
-        class: fault.class,
-        reason: fault.reason,
-        message: fault.message.clone(),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::{HostSite, Inner, Wanted, blocking, lock};
@@ -23,7 +23,7 @@ pub(super) struct Takes(Mutex<BTreeMap<Revision, Take>>);
 enum Take {
     Running,
     /// It failed and is tried again from this moment on.
-    Again(Instant, Arc<Fault>),
+    Again(Instant, Fault),
     /// It failed for good.
     Failed(String),
 }
@@ -68,11 +68,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let known = lock(&self.takes.0).get(&revision).cloned();
         match known {
             Some(Take::Running | Take::Failed(_)) => Ok(()),
-            Some(Take::Again(at, fault)) if Instant::now() < at => Err(Fault {
-                class: fault.class,
-                reason: fault.reason,
-                message: fault.message.clone(),
-            }),
+            Some(Take::Again(at, fault)) if Instant::now() < at => Err(fault),
             Some(Take::Again(..)) | None => {
                 self.begin(revision);
                 Ok(())
@@ -105,7 +101,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                         Class::User | Class::Forbidden => Some(Take::Failed(fault.message)),
                         Class::Conflict | Class::Transient => {
                             changed.store(fault.class == Class::Conflict, Ordering::Relaxed);
-                            Some(Take::Again(Instant::now() + AGAIN, Arc::new(fault)))
+                            Some(Take::Again(Instant::now() + AGAIN, fault))
                         }
                     }
                 }
