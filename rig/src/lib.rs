@@ -3,6 +3,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
+//! | `binaries` | where the built programs are |
 //! | `app` | a small web app that says who it is in every answer, and can be told to misbehave (binary `rig-app`) |
 //! | `load` | keep-alive clients that count every lost request (binary `rig-load`) |
 //! | `nginx` | an nginx of one's own, gone when it is dropped |
@@ -12,6 +13,8 @@
 //! | `wait` | wait for a condition, never for a time |
 
 pub mod app;
+pub mod bench;
+pub mod binaries;
 pub mod load;
 pub mod nginx;
 pub mod ports;
