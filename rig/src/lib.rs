@@ -9,14 +9,18 @@
 //! | `nginx` | an nginx of one's own, gone when it is dropped |
 //! | `agent` | `bluegreen host run` with folders of its own, gone when it is dropped |
 //! | `manifest` | a site's manifest, and releases made of the app |
+//! | `users` | a user for apps to run as |
 //! | `ports` | ports that nobody else takes meanwhile |
 //! | `wait` | wait for a condition, never for a time |
 
+pub mod agent;
 pub mod app;
 pub mod bench;
 pub mod binaries;
 pub mod load;
+pub mod manifest;
 pub mod nginx;
 pub mod ports;
 pub mod process;
+pub mod users;
 pub mod wait;
