@@ -10,5 +10,5 @@ fn main() -> ExitCode {
     if arguments.next().as_deref() == Some(launch::WORD) {
         return launch::main(arguments);
     }
-    ExitCode::SUCCESS
+    bluegreen::cli::main()
 }
