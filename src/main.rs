@@ -11,6 +11,6 @@ fn main() -> ExitCode {
     match arguments.next() {
         Some(word) if word == SUBCOMMAND => unpack_main(arguments),
         Some(word) if word == launch::WORD => launch::main(std::env::args().skip(2)),
-        _ => ExitCode::SUCCESS,
+        _ => bluegreen::cli::main(),
     }
 }
