@@ -79,7 +79,8 @@ fn archives_made_by_the_usual_programs_are_taken() {
         let release = shop.release(taken.revision);
         assert_eq!(look_without_owner(&release), wanted, "{name}");
         assert_eq!(fs::read(release.join("index2.html")).unwrap(), b"one");
-        let (made, took) = (fs::metadata(from.join("index.html")).unwrap(), fs::metadata(release.join("index.html")).unwrap());
+        let (made, took) =
+            (fs::metadata(from.join("index.html")).unwrap(), fs::metadata(release.join("index.html")).unwrap());
         if !name.ends_with(".zip") {
             assert_eq!(made.mtime(), took.mtime(), "{name}: a file keeps its time");
         }
@@ -107,10 +108,8 @@ fn the_checksum_that_was_given_is_held_against_the_archive() {
     let shop = Shop::new();
     fs::write(shop.upload("1.0.zip"), zipped("one")).unwrap();
     let is = shop.identify(&shop.archive("1.0.zip")).unwrap().fingerprint.digest;
-    let with = |sum: &str| ReleaseSource::Archive {
-        file: abs(&shop.upload("1.0.zip")),
-        sha256: Some(sum.parse().unwrap()),
-    };
+    let with =
+        |sum: &str| ReleaseSource::Archive { file: abs(&shop.upload("1.0.zip")), sha256: Some(sum.parse().unwrap()) };
     let wrong = "0".repeat(64);
     let error = shop.take(&with(&wrong)).unwrap_err();
     assert_eq!((error.reason(), error.class()), ("ChecksumMismatch", Class::User));
@@ -126,21 +125,28 @@ fn the_checksum_that_was_given_is_held_against_the_archive() {
 fn a_half_uploaded_archive_is_incomplete_wherever_it_is_cut_and_taken_when_it_is_whole() {
     let shop = Shop::new();
     lay(&shop.upload("1.0"), "one");
-    write(&shop.upload("1.0/large"), (0..200_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<u8>>(), 0o644);
-    for (name, whole) in [
-        ("1.0.tar.gz", Tar::new().all(&shop.upload("1.0")).bytes()),
-        ("1.0.zip", zipped("one")),
-    ] {
+    write(
+        &shop.upload("1.0/large"),
+        (0..200_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<u8>>(),
+        0o644,
+    );
+    for (name, whole) in [("1.0.tar.gz", Tar::new().all(&shop.upload("1.0")).bytes()), ("1.0.zip", zipped("one"))] {
         let length = whole.len();
-        let mut cuts = vec![1, 2, 10, length / 3, length / 2, length - 30, length - 9, length - 8, length - 4, length - 1];
+        let mut cuts =
+            vec![1, 2, 10, length / 3, length / 2, length - 30, length - 9, length - 8, length - 4, length - 1];
         if name == "1.0.zip" {
             cuts.extend(11..length - 31);
         }
-        let cuts: Vec<usize> = if cuts.len() > 60 { cuts.into_iter().step_by(9).chain([length - 1]).collect() } else { cuts };
+        let cuts: Vec<usize> =
+            if cuts.len() > 60 { cuts.into_iter().step_by(9).chain([length - 1]).collect() } else { cuts };
         for cut in cuts {
             fs::write(shop.upload(name), &whole[..cut]).unwrap();
             let error = shop.take(&shop.archive(name)).unwrap_err();
-            assert_eq!((error.reason(), error.class()), ("ReleaseIncomplete", Class::User), "{name} cut at {cut}: {error}");
+            assert_eq!(
+                (error.reason(), error.class()),
+                ("ReleaseIncomplete", Class::User),
+                "{name} cut at {cut}: {error}"
+            );
             assert!(error.to_string().contains(name) && error.to_string().contains("upload it again"), "{error}");
         }
         fs::write(shop.upload(name), &whole).unwrap();
@@ -202,7 +208,11 @@ fn entries_that_mean_harm_are_refused_by_name_and_nothing_is_left() {
         ("hard", "hard link to \"/etc/passwd\"", Tar::new().add(EntryType::Link, "hard", 0o644, "/etc/passwd", b"")),
         ("hard", "hard link to \"../x\"", Tar::new().add(EntryType::Link, "hard", 0o644, "../x", b"")),
         ("hard", "hard link to \"none\"", Tar::new().add(EntryType::Link, "hard", 0o644, "none", b"")),
-        ("hard", "hard link to \"l\"", Tar::new().file("x", "x").link("l", "x").add(EntryType::Link, "hard", 0o644, "l", b"")),
+        (
+            "hard",
+            "hard link to \"l\"",
+            Tar::new().file("x", "x").link("l", "x").add(EntryType::Link, "hard", 0o644, "l", b""),
+        ),
         ("null", "device", Tar::new().add(EntryType::Char, "null", 0o666, "", b"")),
         ("sda", "device", Tar::new().add(EntryType::Block, "sda", 0o666, "", b"")),
         ("pipe", "named pipe", Tar::new().add(EntryType::Fifo, "pipe", 0o666, "", b"")),
@@ -216,7 +226,10 @@ fn entries_that_mean_harm_are_refused_by_name_and_nothing_is_left() {
         let error = shop.take(&shop.archive("evil.tar.gz")).unwrap_err();
         assert_eq!((error.reason(), error.class()), ("ReleaseUnsafe", Class::User), "{entry}: {error}");
         let message = error.to_string();
-        assert!(message.contains("evil.tar.gz: ") && message.contains(&format!("{entry:?}")) && message.contains(words), "{message}");
+        assert!(
+            message.contains("evil.tar.gz: ") && message.contains(&format!("{entry:?}")) && message.contains(words),
+            "{message}"
+        );
         assert!(shop.shelf().is_empty(), "{entry}: {:?}", shop.shelf());
         assert!(!std::path::Path::new("/etc/evil").exists());
     }

@@ -51,10 +51,7 @@ impl Shop {
                 home: PathBuf::from("/nonexistent"),
                 groups: vec![42_001, 42_100],
             },
-            limits: Limits {
-                spare: 0,
-                ..Limits::default()
-            },
+            limits: Limits { spare: 0, ..Limits::default() },
             config_files: Vec::new(),
             shared_dirs: Vec::new(),
             statics: Vec::new(),
@@ -71,21 +68,13 @@ impl Shop {
     }
 
     pub fn archive(&self, name: &str) -> ReleaseSource {
-        ReleaseSource::Archive {
-            file: abs(&self.upload(name)),
-            sha256: None,
-        }
+        ReleaseSource::Archive { file: abs(&self.upload(name)), sha256: None }
     }
 
     pub fn run(&self) -> Run {
         Run {
-            runtime: Runtime::Command {
-                argv: vec!["bin/app".to_owned()],
-            },
-            ports: Ports {
-                blue: vec![8081],
-                green: vec![8082],
-            },
+            runtime: Runtime::Command { argv: vec!["bin/app".to_owned()] },
+            ports: Ports { blue: vec![8081], green: vec![8082] },
             user: "shop".parse().unwrap(),
             statics: self.statics.clone(),
             config_files: self.config_files.clone(),
@@ -98,6 +87,7 @@ impl Shop {
                 interval: Duration::from_secs(1),
                 timeout: Duration::from_secs(1),
             },
+            incarnation: None,
             stop_within: Duration::from_secs(1),
         }
     }

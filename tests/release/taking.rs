@@ -177,7 +177,8 @@ fn what_has_no_place_in_a_release_is_refused_by_name() {
     type Spoil = fn(&std::path::Path);
     let cases: [(&str, &str, Spoil); 9] = [
         ("null", "device", |at| {
-            rustix::fs::mknodat(CWD, at.join("null"), FileType::CharacterDevice, Mode::RWXU, rustix::fs::makedev(1, 3)).unwrap();
+            rustix::fs::mknodat(CWD, at.join("null"), FileType::CharacterDevice, Mode::RWXU, rustix::fs::makedev(1, 3))
+                .unwrap();
         }),
         ("pipe", "named pipe", |at| {
             rustix::fs::mknodat(CWD, at.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
