@@ -43,15 +43,7 @@ fn build(package: &str, name: &str) -> Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     if let (Some(target), true) = (folder.parent(), manifest.exists()) {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--package",
-            package,
-            "--bin",
-            name,
-            "--manifest-path",
-        ]);
+        cargo.args(["build", "--quiet", "--package", package, "--bin", name, "--manifest-path"]);
         cargo.arg(&manifest).arg("--target-dir").arg(target);
         if folder.ends_with("release") {
             cargo.arg("--release");
@@ -60,10 +52,7 @@ fn build(package: &str, name: &str) -> Result<PathBuf> {
     }
     let program = folder.join(name);
     if !program.exists() {
-        anyhow::bail!(
-            "{} is not there: build it with `cargo build --workspace`",
-            program.display()
-        );
+        anyhow::bail!("{} is not there: build it with `cargo build --workspace`", program.display());
     }
     Ok(program)
 }

@@ -3,6 +3,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
+//! | `booted` | a Debian that boots, with systemd, for what needs one |
 //! | `binaries` | where the built programs are |
 //! | `app` | a small web app that says who it is in every answer, and can be told to misbehave (binary `rig-app`) |
 //! | `load` | keep-alive clients that count every lost request (binary `rig-load`) |
@@ -17,6 +18,7 @@ pub mod agent;
 pub mod app;
 pub mod bench;
 pub mod binaries;
+pub mod booted;
 pub mod load;
 pub mod manifest;
 pub mod nginx;

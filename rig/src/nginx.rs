@@ -36,11 +36,7 @@ impl Nginx {
     /// One with two workers, which includes `conf.d/*.conf` and serves nothing yet.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder {
-            workers: 2,
-            main: String::new(),
-            http: String::new(),
-        }
+        Builder { workers: 2, main: String::new(), http: String::new() }
     }
 
     /// The builder's nginx, as it is.
@@ -179,19 +175,13 @@ impl Builder {
     /// Further lines outside of `http`.
     #[must_use]
     pub fn main(self, main: &str) -> Builder {
-        Builder {
-            main: main.to_owned(),
-            ..self
-        }
+        Builder { main: main.to_owned(), ..self }
     }
 
     /// Further lines within `http`.
     #[must_use]
     pub fn http(self, http: &str) -> Builder {
-        Builder {
-            http: http.to_owned(),
-            ..self
-        }
+        Builder { http: http.to_owned(), ..self }
     }
 
     /// Starts it and waits until its workers are there.
@@ -206,10 +196,7 @@ impl Builder {
         fs::write(folder.path().join("nginx.conf"), self.configuration(folder.path()))?;
         let port = Port::take()?;
         let mut daemon = command(folder.path());
-        daemon
-            .args(["-g", "daemon off;"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
+        daemon.args(["-g", "daemon off;"]).stdin(Stdio::null()).stdout(Stdio::null());
         let said = fs::File::create(folder.path().join("stderr.log"))?;
         let mut process = Guarded::start(daemon.stderr(said), Signal::TERM, Duration::from_secs(10))?;
         let up = wait::until("nginx had its workers", Duration::from_secs(20), || {
@@ -225,11 +212,7 @@ impl Builder {
     fn configuration(&self, folder: &Path) -> String {
         let folder = folder.display();
         // Root's workers stay root: temporary folders of tests are nobody else's to read.
-        let user = if rustix::process::getuid().is_root() {
-            "user root;"
-        } else {
-            ""
-        };
+        let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
         let (workers, main, http) = (self.workers, &self.main, &self.http);
         format!(
             "{user}\nworker_processes {workers};\npid {folder}/nginx.pid;\nerror_log {folder}/error.log notice;\n\

@@ -21,9 +21,7 @@ impl Guarded {
     /// # Errors
     /// When the program can't be started.
     pub fn start(command: &mut Command, ask: Signal, patience: Duration) -> Result<Guarded> {
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
         Ok(Guarded { child, ask, patience })
     }
 
@@ -80,9 +78,7 @@ impl Drop for Guarded {
 /// # Errors
 /// When it can't be started, or ends with anything but 0.
 pub fn run(command: &mut Command) -> Result<Output> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    let output = command.output().with_context(|| format!("cannot start {:?}", command.get_program()))?;
     if !output.status.success() {
         bail!(
             "{command:?} ended with {}: {}{}",
@@ -127,11 +123,7 @@ pub fn cpu_time(pid: u32) -> Option<Duration> {
 pub fn memory(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace()
-        .next()?
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib * 1024)
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 fn pid_of(pid: u32) -> Option<Pid> {

@@ -35,10 +35,7 @@ pub fn until<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>
             return Ok(answer);
         }
         if begun.elapsed() >= within {
-            return Err(TooLate {
-                what: what.to_owned(),
-                waited: begun.elapsed(),
-            });
+            return Err(TooLate { what: what.to_owned(), waited: begun.elapsed() });
         }
         std::thread::sleep(PAUSE);
     }
@@ -58,10 +55,7 @@ where
             return Ok(answer);
         }
         if begun.elapsed() >= within {
-            return Err(TooLate {
-                what: what.to_owned(),
-                waited: begun.elapsed(),
-            });
+            return Err(TooLate { what: what.to_owned(), waited: begun.elapsed() });
         }
         tokio::time::sleep(PAUSE).await;
     }

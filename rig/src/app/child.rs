@@ -27,15 +27,11 @@ impl Child {
     pub fn start(version: &str, arguments: &[&str]) -> Result<Child> {
         let port = Port::take()?;
         let mut command = Command::new(binaries::rig_app()?);
-        command
-            .args(["--port", &port.number().to_string(), "--version-name", version])
-            .args(arguments);
+        command.args(["--port", &port.number().to_string(), "--version-name", version]).args(arguments);
         let process = Guarded::start(command.stdin(Stdio::null()), Signal::TERM, Duration::from_secs(5))?;
         let child = Child { process, port };
         wait::until(&format!("{version} was healthy"), wait::PATIENCE, || {
-            load::get(child.address(), "localhost", "/health")
-                .ok()
-                .filter(|answer| answer.status == 200)
+            load::get(child.address(), "localhost", "/health").ok().filter(|answer| answer.status == 200)
         })
         .context("the app does not come up")?;
         Ok(child)

@@ -58,11 +58,7 @@ pub fn events(app: &App, ms: Option<u64>) -> Response<Body> {
 /// A websocket that says each message back, with the version in front of a text. At the app's end it says goodbye (1001).
 pub fn echo(app: &Arc<App>, request: &mut Request<Incoming>) -> Response<Body> {
     let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY) else {
-        return full(
-            StatusCode::BAD_REQUEST,
-            "text/plain",
-            "this is a websocket: say Upgrade\n",
-        );
+        return full(StatusCode::BAD_REQUEST, "text/plain", "this is a websocket: say Upgrade\n");
     };
     let accept = derive_accept_key(key.as_bytes());
     let upgraded = hyper::upgrade::on(request);
@@ -116,8 +112,6 @@ where
     let (sender, body) = Channel::<Bytes>::new(1);
     tokio::spawn(write(sender));
     let mut response = Response::new(body.boxed_unsync());
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -74,10 +74,7 @@ impl Options {
 
 /// `never-ready`, or `start-ms=300`: a line is an argument without its dashes.
 fn as_arguments(text: &str) -> impl Iterator<Item = String> + '_ {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| format!("--{line}"))
 }
 

@@ -133,9 +133,7 @@ async fn route(app: &Arc<App>, mut request: Request<Incoming>) -> Response<Body>
         }
         (Method::GET, "/status") => {
             let code = u16::try_from(number("code", 200)).ok();
-            let code = code
-                .and_then(|code| StatusCode::from_u16(code).ok())
-                .unwrap_or(StatusCode::OK);
+            let code = code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
             json_of(code, &app.identity())
         }
         (Method::GET, "/environment") => {
@@ -147,10 +145,7 @@ async fn route(app: &Arc<App>, mut request: Request<Incoming>) -> Response<Body>
                 (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             };
             let headers: Vec<(String, String)> = request.headers().iter().map(header).collect();
-            json_of(
-                StatusCode::OK,
-                &json!({ "uri": request.uri().to_string(), "headers": headers }),
-            )
+            json_of(StatusCode::OK, &json!({ "uri": request.uri().to_string(), "headers": headers }))
         }
         (Method::GET, "/file") => {
             let path = query.get("path").cloned().unwrap_or_default();
@@ -159,21 +154,12 @@ async fn route(app: &Arc<App>, mut request: Request<Incoming>) -> Response<Body>
                 Err(error) => full(StatusCode::NOT_FOUND, "text/plain", error.to_string()),
             }
         }
-        _ => full(
-            StatusCode::NOT_FOUND,
-            "text/plain",
-            format!("{} has no {path}\n", app.options.version()),
-        ),
+        _ => full(StatusCode::NOT_FOUND, "text/plain", format!("{} has no {path}\n", app.options.version())),
     }
 }
 
 async fn order(app: &App, request: Request<Incoming>) -> Response<Body> {
-    let id = request
-        .headers()
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or("-")
-        .to_owned();
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("-").to_owned();
     let Ok(body) = request.into_body().collect().await else {
         return full(StatusCode::BAD_REQUEST, "text/plain", "the order broke off\n");
     };
@@ -183,11 +169,7 @@ async fn order(app: &App, request: Request<Incoming>) -> Response<Body> {
         let line = format!("{id} {} {}\n", app.options.version(), std::process::id());
         let written = journal.lock().map(|mut file| file.write_all(line.as_bytes()).is_ok());
         if !written.unwrap_or(false) {
-            return full(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "text/plain",
-                "the journal can't be written\n",
-            );
+            return full(StatusCode::INSUFFICIENT_STORAGE, "text/plain", "the journal can't be written\n");
         }
     }
     let mut said = app.identity();
@@ -218,14 +200,10 @@ async fn upload(app: &App, request: Request<Incoming>) -> Response<Body> {
 /// A page as a small real site's start page: it names the hashed asset that the release carries.
 fn page(version: &str) -> String {
     let asset = std::fs::read_dir("public/assets").into_iter().flatten().flatten();
-    let mut asset: Vec<String> = asset
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut asset: Vec<String> = asset.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     asset.retain(|name| name.starts_with("app.") && name.ends_with(".js"));
     asset.sort();
-    let script = asset.first().map_or(String::new(), |name| {
-        format!("<script src=\"/assets/{name}\"></script>")
-    });
+    let script = asset.first().map_or(String::new(), |name| format!("<script src=\"/assets/{name}\"></script>"));
     let template = std::fs::read_to_string("templates/index.html").unwrap_or_else(|_| PLAIN.to_owned());
     template.replace("{{version}}", version).replace("{{script}}", &script)
 }
@@ -235,18 +213,14 @@ const PLAIN: &str = "<!doctype html>\n<html lang=\"en\"><head><title>shop {{vers
 
 fn query(text: &str) -> BTreeMap<String, String> {
     let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-    pairs
-        .map(|(key, value)| (key.to_owned(), value.replace("%2F", "/")))
-        .collect()
+    pairs.map(|(key, value)| (key.to_owned(), value.replace("%2F", "/"))).collect()
 }
 
 /// A whole answer.
 pub fn full(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(body.into()).boxed_unsync());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

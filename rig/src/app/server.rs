@@ -29,11 +29,7 @@ pub async fn serve(options: Options) -> io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let ballast = vec![1u8; options.memory_mib << 20];
     tokio::time::sleep(Duration::from_millis(options.start_ms)).await;
-    let address = if options.exposed {
-        Ipv4Addr::UNSPECIFIED
-    } else {
-        Ipv4Addr::LOCALHOST
-    };
+    let address = if options.exposed { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
     let port = options.wrong_port.unwrap_or(options.port);
     let listener = TcpListener::bind(SocketAddr::from((address, port))).await?;
     let (ending, ended) = watch::channel(false);

@@ -111,10 +111,7 @@ impl Cutovers {
 }
 
 fn look(samples: &[Sample], moment: Moment, old: &str, new: &str) -> Seen {
-    let first_new = arrivals(samples, new)
-        .filter(|at| *at >= moment.decided_ns)
-        .min()
-        .unwrap_or(moment.decided_ns);
+    let first_new = arrivals(samples, new).filter(|at| *at >= moment.decided_ns).min().unwrap_or(moment.decided_ns);
     let last_old = arrivals(samples, old).max().unwrap_or(0);
     Seen {
         first_new: Duration::from_nanos(first_new - moment.decided_ns),
@@ -123,19 +120,13 @@ fn look(samples: &[Sample], moment: Moment, old: &str, new: &str) -> Seen {
 }
 
 fn arrivals<'a>(samples: &'a [Sample], version: &'a str) -> impl Iterator<Item = u64> + 'a {
-    let of_version = samples
-        .iter()
-        .filter(move |sample| sample.version.as_deref() == Some(version));
+    let of_version = samples.iter().filter(move |sample| sample.version.as_deref() == Some(version));
     of_version.filter_map(|sample| sample.arrived_ns)
 }
 
 /// The duration in milliseconds that this share of all doesn't exceed.
 #[must_use]
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
 pub fn quantile_ms(all: &[Duration], share: f64) -> f64 {
     let mut sorted = all.to_vec();
     sorted.sort();
@@ -161,25 +152,9 @@ mod tests {
 
     #[test]
     fn the_last_request_at_the_old_colour_is_found_among_the_new_ones() {
-        let samples = [
-            sample("v1", 90),
-            sample("v2", 130),
-            sample("v1", 145),
-            sample("v2", 150),
-        ];
-        let seen = look(
-            &samples,
-            Moment {
-                decided_ns: 100,
-                made_ns: 120,
-            },
-            "v1",
-            "v2",
-        );
-        assert_eq!(
-            (seen.first_new, seen.last_old),
-            (Duration::from_nanos(30), Duration::from_nanos(25))
-        );
+        let samples = [sample("v1", 90), sample("v2", 130), sample("v1", 145), sample("v2", 150)];
+        let seen = look(&samples, Moment { decided_ns: 100, made_ns: 120 }, "v1", "v2");
+        assert_eq!((seen.first_new, seen.last_old), (Duration::from_nanos(30), Duration::from_nanos(25)));
     }
 
     #[test]

@@ -52,10 +52,7 @@ impl Recipe {
         let decided_ns = now_ns();
         self.include(index)?;
         self.nginx.reload()?;
-        Ok(Moment {
-            decided_ns,
-            made_ns: now_ns(),
-        })
+        Ok(Moment { decided_ns, made_ns: now_ns() })
     }
 
     fn include(&self, index: usize) -> Result<()> {

@@ -46,13 +46,9 @@ struct Options {
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let mut load = Load::to(options.address, &options.host);
-    load = load
-        .clients(options.clients)
-        .think(Duration::from_millis(options.think_ms));
+    load = load.clients(options.clients).think(Duration::from_millis(options.think_ms));
     let gets = options.get.iter().map(|path| Ask::get(path));
-    let asks: Vec<Ask> = gets
-        .chain(options.post.iter().map(|path| Ask::post(path, "{\"item\":1}")))
-        .collect();
+    let asks: Vec<Ask> = gets.chain(options.post.iter().map(|path| Ask::post(path, "{\"item\":1}"))).collect();
     if !asks.is_empty() {
         load = load.asks(asks);
     }
@@ -71,9 +67,5 @@ fn main() -> Result<ExitCode> {
     } else {
         println!("{totals}");
     }
-    Ok(if totals.complaint().is_some() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if totals.complaint().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

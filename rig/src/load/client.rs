@@ -50,9 +50,7 @@ async fn request(shared: &Shared, wire: &mut Option<Wire>, ask: &Ask, id: &str) 
         wire.send(&bytes_of(ask, &load.host, id)).await?;
         wire.receive(ask.method).await
     };
-    let answer = tokio::time::timeout(load.timeout, exchange)
-        .await
-        .map_err(|_| Loss::Timeout)??;
+    let answer = tokio::time::timeout(load.timeout, exchange).await.map_err(|_| Loss::Timeout)??;
     match answer.status {
         200 if load.strict && !is_right(&answer, ask, id) => Err(Loss::WrongAnswer),
         200 => Ok(answer),
@@ -63,15 +61,9 @@ async fn request(shared: &Shared, wire: &mut Option<Wire>, ask: &Ask, id: &str) 
 
 /// The request as it goes over the wire.
 fn bytes_of(ask: &Ask, host: &str, id: &str) -> Vec<u8> {
-    let mut text = format!(
-        "{} {} HTTP/1.1\r\nHost: {host}\r\nX-Request-Id: {id}\r\n",
-        ask.method, ask.path
-    );
+    let mut text = format!("{} {} HTTP/1.1\r\nHost: {host}\r\nX-Request-Id: {id}\r\n", ask.method, ask.path);
     if ask.method != "GET" {
-        text.push_str(&format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n",
-            ask.body.len()
-        ));
+        text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", ask.body.len()));
     }
     text.push_str("\r\n");
     let mut bytes = text.into_bytes();

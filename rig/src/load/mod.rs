@@ -41,21 +41,13 @@ impl Ask {
     /// A GET.
     #[must_use]
     pub fn get(path: &str) -> Ask {
-        Ask {
-            method: "GET",
-            path: path.to_owned(),
-            body: Vec::new(),
-        }
+        Ask { method: "GET", path: path.to_owned(), body: Vec::new() }
     }
 
     /// A POST.
     #[must_use]
     pub fn post(path: &str, body: impl Into<Vec<u8>>) -> Ask {
-        Ask {
-            method: "POST",
-            path: path.to_owned(),
-            body: body.into(),
-        }
+        Ask { method: "POST", path: path.to_owned(), body: body.into() }
     }
 }
 
@@ -119,19 +111,13 @@ impl Load {
     /// Stop after so many requests.
     #[must_use]
     pub fn count(self, count: u64) -> Load {
-        Load {
-            count: Some(count),
-            ..self
-        }
+        Load { count: Some(count), ..self }
     }
 
     /// Stop after so long.
     #[must_use]
     pub fn lasting(self, lasting: Duration) -> Load {
-        Load {
-            lasting: Some(lasting),
-            ..self
-        }
+        Load { lasting: Some(lasting), ..self }
     }
 
     /// Accept answers of any app: only whole ones with status 200, but without the marks that `rig-app` puts into them.
@@ -143,10 +129,7 @@ impl Load {
     /// Keep every request, for [`Running::take`].
     #[must_use]
     pub fn keep_samples(self) -> Load {
-        Load {
-            keep_samples: true,
-            ..self
-        }
+        Load { keep_samples: true, ..self }
     }
 
     /// Starts it, in a thread of its own.
@@ -175,10 +158,7 @@ impl Load {
                 }
             });
         });
-        Ok(Running {
-            shared,
-            thread: Some(thread.context("cannot start the load's thread")?),
-        })
+        Ok(Running { shared, thread: Some(thread.context("cannot start the load's thread")?) })
     }
 }
 
@@ -208,11 +188,9 @@ impl Running {
     /// When they aren't within [`wait::PATIENCE`].
     pub fn wait_for_more(&self, requests: u64) -> Result<(), TooLate> {
         let target = self.totals().requests + requests;
-        wait::until(
-            &format!("{requests} more requests were answered"),
-            wait::PATIENCE,
-            || (self.totals().requests >= target).then_some(()),
-        )
+        wait::until(&format!("{requests} more requests were answered"), wait::PATIENCE, || {
+            (self.totals().requests >= target).then_some(())
+        })
     }
 
     /// Waits until a version has answered.
@@ -279,14 +257,8 @@ impl Shared {
     /// Whether one more request is to be sent; counts it.
     fn next(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
-            && self
-                .load
-                .lasting
-                .is_none_or(|lasting| self.clock.instant.elapsed() < lasting)
-            && self
-                .load
-                .count
-                .is_none_or(|count| self.sent.fetch_add(1, Ordering::Relaxed) < count)
+            && self.load.lasting.is_none_or(|lasting| self.clock.instant.elapsed() < lasting)
+            && self.load.count.is_none_or(|count| self.sent.fetch_add(1, Ordering::Relaxed) < count)
     }
 }
 
@@ -299,10 +271,7 @@ struct Clock {
 
 impl Clock {
     fn now() -> Clock {
-        Clock {
-            instant: Instant::now(),
-            wall_ns: crate::app::now_ns(),
-        }
+        Clock { instant: Instant::now(), wall_ns: crate::app::now_ns() }
     }
 
     fn at(&self, instant: Instant) -> u64 {

@@ -59,9 +59,7 @@ pub async fn fetch_async(fetch: &Fetch) -> Result<Answer, Loss> {
         }
         wire.receive(&fetch.method).await
     };
-    tokio::time::timeout(fetch.within, exchange)
-        .await
-        .map_err(|_| Loss::Timeout)?
+    tokio::time::timeout(fetch.within, exchange).await.map_err(|_| Loss::Timeout)?
 }
 
 /// [`fetch_async`] where nothing is awaited. Not to be called from within a runtime.
@@ -69,10 +67,7 @@ pub async fn fetch_async(fetch: &Fetch) -> Result<Answer, Loss> {
 /// # Errors
 /// How it was lost.
 pub fn fetch(fetch: &Fetch) -> Result<Answer, Loss> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|_| Loss::Connect)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Loss::Connect)?;
     runtime.block_on(fetch_async(fetch))
 }
 
@@ -89,18 +84,11 @@ pub fn get(address: SocketAddr, host: &str, path: &str) -> Result<Answer, Loss> 
 /// # Errors
 /// How it was lost.
 pub fn post(address: SocketAddr, host: &str, path: &str, body: impl Into<Vec<u8>>) -> Result<Answer, Loss> {
-    fetch(&Fetch {
-        method: "POST".to_owned(),
-        body: body.into(),
-        ..Fetch::get(address, host, path)
-    })
+    fetch(&Fetch { method: "POST".to_owned(), body: body.into(), ..Fetch::get(address, host, path) })
 }
 
 fn head_of(fetch: &Fetch) -> String {
-    let mut text = format!(
-        "{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
-        fetch.method, fetch.path, fetch.host
-    );
+    let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", fetch.method, fetch.path, fetch.host);
     for (name, value) in &fetch.headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }

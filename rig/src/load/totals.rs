@@ -72,8 +72,7 @@ impl Totals {
             self.failed += 1;
             *self.losses.entry(loss).or_default() += 1;
             if self.told.len() < TOLD {
-                self.told
-                    .push((sample.end_ns.saturating_sub(begun_ns) / 1_000_000, loss, sample.post));
+                self.told.push((sample.end_ns.saturating_sub(begun_ns) / 1_000_000, loss, sample.post));
             }
             return;
         }
@@ -106,21 +105,13 @@ impl std::fmt::Display for Totals {
         if self.broken_clients > 0 {
             write!(f, " broken-clients={}", self.broken_clients)?;
         }
-        let (p50, p99, max) = (
-            self.latency.quantile(0.5),
-            self.latency.quantile(0.99),
-            self.latency.quantile(1.0),
-        );
+        let (p50, p99, max) = (self.latency.quantile(0.5), self.latency.quantile(0.99), self.latency.quantile(1.0));
         write!(f, " p50={p50:.1?} p99={p99:.1?} max={max:.1?}")?;
         for (version, totals) in &self.versions {
             write!(f, " {version}={}", totals.answered)?;
         }
         for (ms, loss, post) in self.told.iter().take(10) {
-            write!(
-                f,
-                "\n  at {ms} ms: {} lost, {loss:?}",
-                if *post { "POST" } else { "GET" }
-            )?;
+            write!(f, "\n  at {ms} ms: {} lost, {loss:?}", if *post { "POST" } else { "GET" })?;
         }
         Ok(())
     }
@@ -142,11 +133,7 @@ impl Histogram {
 
     /// The duration that this share of all doesn't exceed; zero if there are none.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss
-    )]
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub fn quantile(&self, share: f64) -> Duration {
         let rank = (share * self.count as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -198,16 +185,10 @@ mod tests {
         }
         for (share, right) in [(0.5, 50_000u64), (0.99, 99_000), (1.0, 100_000)] {
             let got = u64::try_from(histogram.quantile(share).as_micros()).expect("it is small");
-            assert!(
-                got >= right && got * 100 <= right * 102,
-                "{share}: {got} is not {right}"
-            );
+            assert!(got >= right && got * 100 <= right * 102, "{share}: {got} is not {right}");
         }
         for us in 0..200_000u64 {
-            assert!(
-                ceiling(bucket(us)) >= us && ceiling(bucket(us)) * 100 <= us * 102,
-                "{us}"
-            );
+            assert!(ceiling(bucket(us)) >= us && ceiling(bucket(us)) * 100 <= us * 102, "{us}");
         }
     }
 }

@@ -52,10 +52,7 @@ impl Answer {
     /// The first header of that name (in lower case).
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The version that `rig-app` says it is.
@@ -88,11 +85,7 @@ impl Wire {
         let connected = tokio::time::timeout(within, TcpStream::connect(address)).await;
         let stream = connected.map_err(|_| Loss::Connect)?.map_err(|_| Loss::Connect)?;
         let _ = stream.set_nodelay(true);
-        Ok(Wire {
-            stream,
-            buffer: Vec::with_capacity(4096),
-            used: 0,
-        })
+        Ok(Wire { stream, buffer: Vec::with_capacity(4096), used: 0 })
     }
 
     /// The connection itself, for what isn't HTTP any more.
@@ -259,22 +252,9 @@ fn parse_head(text: &str) -> Option<Answer> {
         }
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut answer = Answer {
-        status: status.parse().ok()?,
-        headers,
-        body: Vec::new(),
-        keep_alive: false,
-    };
-    let says = |word: &str| {
-        answer
-            .header("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case(word))
-    };
-    answer.keep_alive = if version == "HTTP/1.1" {
-        !says("close")
-    } else {
-        says("keep-alive")
-    };
+    let mut answer = Answer { status: status.parse().ok()?, headers, body: Vec::new(), keep_alive: false };
+    let says = |word: &str| answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case(word));
+    answer.keep_alive = if version == "HTTP/1.1" { !says("close") } else { says("keep-alive") };
     Some(answer)
 }
 
@@ -306,10 +286,7 @@ mod tests {
             answered(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-Version: v1\r\n\r\nabc")
                 .await;
         let fixed = fixed.expect("it is whole");
-        assert_eq!(
-            (fixed.status, fixed.body.as_slice(), fixed.version()),
-            (200, &b"abc"[..], Some("v1"))
-        );
+        assert_eq!((fixed.status, fixed.body.as_slice(), fixed.version()), (200, &b"abc"[..], Some("v1")));
         assert!(fixed.keep_alive);
         let chunked =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
@@ -321,16 +298,10 @@ mod tests {
     async fn each_way_to_lose_an_answer_has_its_name() {
         assert_eq!(answered(b"").await, Err(Loss::EofBeforeAnswer));
         assert_eq!(answered(b"HTTP/1.1 200 O").await, Err(Loss::BrokenAnswer));
-        assert_eq!(
-            answered(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc").await,
-            Err(Loss::BrokenAnswer)
-        );
+        assert_eq!(answered(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc").await, Err(Loss::BrokenAnswer));
         let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n";
         assert_eq!(answered(cut).await, Err(Loss::BrokenAnswer));
         assert_eq!(answered(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").await, Err(Loss::WrongAnswer));
-        assert_eq!(
-            answered(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc").await,
-            Err(Loss::WrongAnswer)
-        );
+        assert_eq!(answered(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc").await, Err(Loss::WrongAnswer));
     }
 }
