@@ -4,6 +4,7 @@
 //! together), `cli`.
 
 pub mod api;
+pub mod cli;
 pub mod control;
 pub mod driver;
 pub mod platform;

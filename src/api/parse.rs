@@ -31,10 +31,7 @@ const LONGEST_TEXT: usize = 128 * 1024;
 pub fn manifest(text: &str) -> Result<(BlueGreenSite, Site), Problems> {
     let mut document = yaml::read(text).map_err(Problems::one)?;
     if document.value.is_null() {
-        return Err(Problems::one(Problem::new(
-            "",
-            "the file holds nothing; a site is wanted",
-        )));
+        return Err(Problems::one(Problem::new("", "the file holds nothing; a site is wanted")));
     }
     let found = shape::check(&mut document.value);
     let parsed = match typed(document.value.clone()) {
@@ -46,10 +43,7 @@ pub fn manifest(text: &str) -> Result<(BlueGreenSite, Site), Problems> {
         Err(problem) if found.problems.is_empty() => vec![problem],
         Err(_) => Vec::new(),
     };
-    let mut all: Vec<Problem> = parsed
-        .into_iter()
-        .filter(|problem| !found.covers(&problem.path))
-        .collect();
+    let mut all: Vec<Problem> = parsed.into_iter().filter(|problem| !found.covers(&problem.path)).collect();
     all.extend(found.problems);
     for problem in &mut all {
         problem.at = document.place(&problem.path);
@@ -92,16 +86,10 @@ impl Judge {
         if let (Some(health), Some(limits)) = (&health, &limits) {
             self.time_to_be_ready(health, limits);
         }
-        let restart = object
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|all| all.get(annotations::RESTART));
+        let restart = object.metadata.annotations.as_ref().and_then(|all| all.get(annotations::RESTART));
         let incarnation = match restart {
             None => Some(None),
-            Some(token) => self
-                .narrow(&format!("metadata.annotations[{}]", annotations::RESTART), token)
-                .map(Some),
+            Some(token) => self.narrow(&format!("metadata.annotations[{}]", annotations::RESTART), token).map(Some),
         };
         let spec::Target::Host(host) = &object.spec.target;
         let front = self.front(host);
@@ -168,10 +156,7 @@ impl Judge {
     fn at_least(&mut self, path: &str, text: &str, least: Duration) -> Option<Duration> {
         let span = self.span(path, text)?;
         if span < least {
-            self.wrong(
-                path,
-                format!("{text} is too short: at least {} is needed", span::format(least)),
-            );
+            self.wrong(path, format!("{text} is too short: at least {} is needed", span::format(least)));
             return None;
         }
         Some(span)
@@ -179,10 +164,7 @@ impl Judge {
 
     /// A number that the schema bounds too; checked here for a host, which has no API server.
     fn number<T: TryFrom<i32>>(&mut self, path: &str, number: i32, low: i32, high: i32) -> Option<T> {
-        let fits = (low..=high)
-            .contains(&number)
-            .then(|| T::try_from(number).ok())
-            .flatten();
+        let fits = (low..=high).contains(&number).then(|| T::try_from(number).ok()).flatten();
         if fits.is_none() {
             self.wrong(path, format!("{number} is out of range: from {low} to {high}"));
         }
@@ -266,10 +248,7 @@ impl Judge {
         match host.front {
             spec::Front::Include => {
                 if !host.hostnames.is_empty() {
-                    self.wrong(
-                        path,
-                        "your own server block names the hosts: leave this out, or write front: Own",
-                    );
+                    self.wrong(path, "your own server block names the hosts: leave this out, or write front: Own");
                 }
                 if host.listen.is_some() {
                     self.wrong(
@@ -289,10 +268,7 @@ impl Judge {
                 let hostnames = self.each(&path, &host.hostnames, |judge, path, name| judge.narrow(path, name));
                 self.once(&path, &host.hostnames);
                 let listen = self.listen(host.listen.as_deref());
-                Some(Front::Own {
-                    hostnames: hostnames?,
-                    listen: listen?,
-                })
+                Some(Front::Own { hostnames: hostnames?, listen: listen? })
             }
         }
     }
@@ -302,10 +278,7 @@ impl Judge {
         let usual = ["*:80".to_owned()];
         let entries = entries.unwrap_or(&usual);
         if entries.is_empty() {
-            self.wrong(
-                path.clone(),
-                "is empty: leave it out to listen on *:80, or name an address",
-            );
+            self.wrong(path.clone(), "is empty: leave it out to listen on *:80, or name an address");
         }
         let all = self.each(&path, entries, |judge, path, entry| {
             let addresses = addresses(entry);
@@ -320,16 +293,11 @@ impl Judge {
             addresses
         })?;
         let mut listen: Vec<SocketAddr> = Vec::new();
-        for (index, address) in all
-            .iter()
-            .enumerate()
-            .flat_map(|(index, some)| some.iter().map(move |one| (index, *one)))
+        for (index, address) in
+            all.iter().enumerate().flat_map(|(index, some)| some.iter().map(move |one| (index, *one)))
         {
             if listen.contains(&address) {
-                self.wrong(
-                    format!("{path}[{index}]"),
-                    format!("{address} is named twice; keep one"),
-                );
+                self.wrong(format!("{path}[{index}]"), format!("{address} is named twice; keep one"));
             } else {
                 listen.push(address);
             }
@@ -339,10 +307,7 @@ impl Judge {
 
     fn release(&mut self, release: &spec::Release) -> Option<ReleaseSource> {
         let path = format!("{HOST}.release");
-        let folder = release
-            .path
-            .as_deref()
-            .map(|text| self.narrow::<AbsPath>(&format!("{path}.path"), text));
+        let folder = release.path.as_deref().map(|text| self.narrow::<AbsPath>(&format!("{path}.path"), text));
         let file = release.archive.as_deref().map(|text| {
             let place = format!("{path}.archive");
             let file: AbsPath = self.narrow(&place, text)?;
@@ -350,19 +315,13 @@ impl Judge {
             if !known.iter().any(|ending| text.ends_with(ending)) {
                 self.wrong(
                     place,
-                    format!(
-                        "{text:?} is no archive that is understood: its name ends in {}",
-                        known.join(", ")
-                    ),
+                    format!("{text:?} is no archive that is understood: its name ends in {}", known.join(", ")),
                 );
                 return None;
             }
             Some(file)
         });
-        let sha256 = release
-            .sha256
-            .as_deref()
-            .map(|text| self.narrow(&format!("{path}.sha256"), text));
+        let sha256 = release.sha256.as_deref().map(|text| self.narrow(&format!("{path}.sha256"), text));
         match (folder, file) {
             (Some(folder), None) => {
                 if release.sha256.is_some() {
@@ -375,10 +334,7 @@ impl Judge {
             }
             (None, Some(file)) => {
                 let sha256 = sha256.map_or(Some(None), |sum| sum.map(Some));
-                Some(ReleaseSource::Archive {
-                    file: file?,
-                    sha256: sha256?,
-                })
+                Some(ReleaseSource::Archive { file: file?, sha256: sha256? })
             }
             (None, None) => {
                 self.wrong(path, "needs exactly one of path (a folder) and archive (a file)");
@@ -400,9 +356,8 @@ impl Judge {
             self.wrong(path, "is empty: it starts with the program");
             return None;
         }
-        let argv = self.each(&path, &command.argv, |judge, path, argument| {
-            judge.text(path, argument).then(|| argument.clone())
-        });
+        let argv = self
+            .each(&path, &command.argv, |judge, path, argument| judge.text(path, argument).then(|| argument.clone()));
         let program = &command.argv[0];
         let relative = program.parse::<super::types::RelPath>().is_ok();
         if !relative && program.parse::<AbsPath>().is_err() {
@@ -426,10 +381,7 @@ impl Judge {
         let green = self.colour_ports(&format!("{path}.green"), &pair.green, &mut seen);
         match &host.runtime {
             spec::RuntimeSpec::Static(_) if !(pair.blue.is_empty() && pair.green.is_empty()) => {
-                self.wrong(
-                    path,
-                    "a static site has no instances, so it takes no ports: leave them out",
-                );
+                self.wrong(path, "a static site has no instances, so it takes no ports: leave them out");
                 return None;
             }
             spec::RuntimeSpec::Command(_) if pair.blue.is_empty() && pair.green.is_empty() => {
@@ -442,11 +394,7 @@ impl Judge {
             _ => {}
         }
         if pair.blue.len() != pair.green.len() {
-            let (many, few) = if pair.blue.len() > pair.green.len() {
-                ("blue", "green")
-            } else {
-                ("green", "blue")
-            };
+            let (many, few) = if pair.blue.len() > pair.green.len() { ("blue", "green") } else { ("green", "blue") };
             self.wrong(
                 format!("{path}.{few}"),
                 format!(
@@ -457,10 +405,7 @@ impl Judge {
             );
             return None;
         }
-        Some(Ports {
-            blue: blue?,
-            green: green?,
-        })
+        Some(Ports { blue: blue?, green: green? })
     }
 
     /// The web server and an instance can't listen on one port.
@@ -481,10 +426,7 @@ impl Judge {
     fn colour_ports(&mut self, path: &str, ports: &[i32], seen: &mut BTreeMap<i32, String>) -> Option<Vec<u16>> {
         self.each(path, ports, |judge, path, port| {
             if let Some(first) = seen.get(port) {
-                judge.wrong(
-                    path,
-                    format!("{port} is {first} already: each instance needs a port of its own"),
-                );
+                judge.wrong(path, format!("{port} is {first} already: each instance needs a port of its own"));
                 return None;
             }
             seen.insert(*port, path.to_owned());
@@ -500,10 +442,7 @@ impl Judge {
                     None
                 }
                 Err(_) => {
-                    judge.wrong(
-                        path,
-                        format!("{port} is not a port: take one from {LOWEST_PORT} to 65535"),
-                    );
+                    judge.wrong(path, format!("{port} is not a port: take one from {LOWEST_PORT} to 65535"));
                     None
                 }
             }
@@ -514,19 +453,13 @@ impl Judge {
         let path = format!("{HOST}.user");
         match (&host.user, &host.runtime) {
             (Some(name), _) if name == "root" => {
-                self.wrong(
-                    path,
-                    "an app never runs as root: name the account that it runs as (adduser makes one)",
-                );
+                self.wrong(path, "an app never runs as root: name the account that it runs as (adduser makes one)");
                 None
             }
             (Some(name), _) => self.narrow(&path, name),
             (None, spec::RuntimeSpec::Static(_)) => self.narrow(&path, NOBODY),
             (None, spec::RuntimeSpec::Command(_)) => {
-                self.wrong(
-                    path,
-                    "is missing: name the account that runs the command (not root; adduser makes one)",
-                );
+                self.wrong(path, "is missing: name the account that runs the command (not root; adduser makes one)");
                 None
             }
         }
@@ -535,10 +468,7 @@ impl Judge {
     fn statics(&mut self, host: &spec::Host) -> Option<Vec<Static>> {
         let path = format!("{HOST}.static");
         if host.statics.is_empty() && matches!(host.runtime, spec::RuntimeSpec::Static(_)) {
-            self.wrong(
-                path.clone(),
-                "a static site needs at least one entry, as in [{path: /, root: public}]",
-            );
+            self.wrong(path.clone(), "a static site needs at least one entry, as in [{path: /, root: public}]");
         }
         let statics = self.each(&path, &host.statics, |judge, path, entry| {
             let url: Option<super::types::UrlPath> = judge.narrow(&format!("{path}.path"), &entry.path);
@@ -547,21 +477,14 @@ impl Judge {
                 if !folder {
                     judge.wrong(
                         format!("{path}.path"),
-                        format!(
-                            "{:?} names a folder's paths: write {0:?} with '/' at its end",
-                            entry.path
-                        ),
+                        format!("{:?} names a folder's paths: write {0:?} with '/' at its end", entry.path),
                     );
                 }
                 folder
             });
             let root = judge.narrow(&format!("{path}.root"), &entry.root);
             let keep = judge.number(&format!("{path}.keep"), entry.keep, 0, 100);
-            Some(Static {
-                path: url?,
-                root: root?,
-                keep: keep?,
-            })
+            Some(Static { path: url?, root: root?, keep: keep? })
         });
         let paths: Vec<&String> = host.statics.iter().map(|entry| &entry.path).collect();
         self.once_at(&path, ".path", &paths);
@@ -584,22 +507,14 @@ impl Judge {
         let dirs = self.each(&path, &host.shared_dirs, |judge, path, dir| {
             let inside = judge.narrow(&format!("{path}.path"), &dir.path);
             let source = judge.narrow(&format!("{path}.source"), &dir.source);
-            Some(SharedDir {
-                path: inside?,
-                source: source?,
-            })
+            Some(SharedDir { path: inside?, source: source? })
         });
         let mut taken: Vec<&str> = host.config_files.iter().map(|file| last_name(&file.path)).collect();
         for (index, dir) in host.shared_dirs.iter().enumerate() {
             let under = |inner: &str, outer: &str| {
-                inner
-                    .strip_prefix(outer)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             };
-            if let Some(other) = taken
-                .iter()
-                .find(|other| under(&dir.path, other) || under(other, &dir.path))
-            {
+            if let Some(other) = taken.iter().find(|other| under(&dir.path, other) || under(other, &dir.path)) {
                 self.wrong(
                     format!("{path}[{index}].path"),
                     format!(
@@ -620,10 +535,7 @@ impl Judge {
         for (name, value) in variables {
             let place = yaml::join(&path, name);
             if name == "PORT" {
-                self.wrong(
-                    place.clone(),
-                    "is set by the agent, to the port of each instance: leave it out",
-                );
+                self.wrong(place.clone(), "is set by the agent, to the port of each instance: leave it out");
                 whole = false;
             }
             let sound = self.text(&place, value);
@@ -650,13 +562,7 @@ impl Judge {
             return false;
         }
         if text.len() > LONGEST_TEXT {
-            self.wrong(
-                path,
-                format!(
-                    "is {} bytes long; a program can be given at most {LONGEST_TEXT}",
-                    text.len()
-                ),
-            );
+            self.wrong(path, format!("is {} bytes long; a program can be given at most {LONGEST_TEXT}", text.len()));
             return false;
         }
         true
@@ -669,11 +575,8 @@ impl Judge {
         items: &[T],
         mut one: impl FnMut(&mut Self, &str, &T) -> Option<U>,
     ) -> Option<Vec<U>> {
-        let all: Vec<Option<U>> = items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| one(self, &format!("{path}[{index}]"), item))
-            .collect();
+        let all: Vec<Option<U>> =
+            items.iter().enumerate().map(|(index, item)| one(self, &format!("{path}[{index}]"), item)).collect();
         all.into_iter().collect()
     }
 
@@ -685,10 +588,7 @@ impl Judge {
         let mut seen = BTreeSet::new();
         for (index, item) in items.iter().enumerate() {
             if !seen.insert(item) {
-                self.wrong(
-                    format!("{path}[{index}]{field}"),
-                    format!("{item} is named twice; keep one"),
-                );
+                self.wrong(format!("{path}[{index}]{field}"), format!("{item} is named twice; keep one"));
             }
         }
     }

@@ -83,14 +83,7 @@ const CALM: Duration = Duration::from_secs(1);
 impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
     /// A driver of the site that `platform` shows and `store` remembers.
     pub fn new(platform: Arc<P>, store: S, clock: C) -> Self {
-        Driver {
-            platform,
-            store,
-            clock,
-            backoff: Backoff::default(),
-            made: None,
-            hurried: 0,
-        }
+        Driver { platform, store, clock, backoff: Backoff::default(), made: None, hurried: 0 }
     }
 
     /// The world of the site.
@@ -121,13 +114,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
             self.clock.decided();
         }
         if decision.status.phase == Phase::Gone {
-            return Ok(Turn {
-                observed,
-                decision,
-                fault: None,
-                recorded,
-                wait: None,
-            });
+            return Ok(Turn { observed, decision, fault: None, recorded, wait: None });
         }
         let converged = self.platform.converge(plan, &decision.goal).await;
         let wake = decision.wake.map(|at| at.since(self.clock.now().time));
@@ -141,13 +128,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
                 (None, self.after(decision.goal.step, recorded))
             }
         };
-        Ok(Turn {
-            observed,
-            decision,
-            fault,
-            recorded,
-            wait: [wake, soon].into_iter().flatten().min(),
-        })
+        Ok(Turn { observed, decision, fault, recorded, wait: [wake, soon].into_iter().flatten().min() })
     }
 
     async fn record(&self, memory: &Memory, decision: &Decision) -> Result<bool, Fault> {
@@ -156,15 +137,11 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
             return Ok(false);
         }
         if memory.ledger.as_ref() != Some(&decision.ledger) {
-            self.store
-                .record_ledger(memory.ledger.as_ref(), &decision.ledger)
-                .await?;
+            self.store.record_ledger(memory.ledger.as_ref(), &decision.ledger).await?;
             recorded = true;
         }
         if memory.status.as_ref() != Some(&decision.status) {
-            self.store
-                .record_status(memory.status.as_ref(), &decision.status)
-                .await?;
+            self.store.record_status(memory.status.as_ref(), &decision.status).await?;
             recorded = true;
         }
         Ok(recorded)
@@ -188,9 +165,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
                 self.hurried = 0;
                 return None;
             }
-            (n, ..) => SAME_STEP_AGAIN
-                .saturating_mul(2_u32.saturating_pow(n.min(16) - 1))
-                .min(SAME_STEP_AT_MOST),
+            (n, ..) => SAME_STEP_AGAIN.saturating_mul(2_u32.saturating_pow(n.min(16) - 1)).min(SAME_STEP_AT_MOST),
         };
         self.hurried = self.hurried.saturating_add(1);
         Some(if self.hurried > HURRIED { wait.max(CALM) } else { wait })

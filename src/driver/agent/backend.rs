@@ -12,8 +12,8 @@ use crate::api::names::reasons;
 use crate::api::parse;
 use crate::api::types::{SiteName, Token};
 use crate::control::api::{
-    ApplyOutcome, Applied, CommandAnswer, CommandRequest, Deleted, Failure, History, InstanceLog, Logs, LogsQuery, Order,
-    Outcome, SiteList, SiteView,
+    Applied, ApplyOutcome, CommandAnswer, CommandRequest, Deleted, Failure, History, InstanceLog, Logs, LogsQuery,
+    Order, Outcome, SiteList, SiteView,
 };
 use crate::control::server::Backend;
 use crate::platform::host::state::FileStore;
@@ -33,9 +33,7 @@ pub(super) struct Answers<W, S>(pub(super) Arc<Agent<W, S>>);
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> {
     fn list(&self) -> SiteList {
-        SiteList {
-            items: self.0.entries().iter().filter_map(|entry| entry.view()).collect(),
-        }
+        SiteList { items: self.0.entries().iter().filter_map(|entry| entry.view()).collect() }
     }
 
     fn site(&self, name: &SiteName) -> Option<SiteView> {
@@ -48,9 +46,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
 
     async fn history(&self, name: &SiteName) -> Result<History, Failure> {
         let entry = self.0.entry(name).ok_or_else(|| no_such(name))?;
-        let items = FileStore::new(entry.dir().clone())
-            .read_history()
-            .map_err(|fault| Failure::internal(fault.message))?;
+        let items =
+            FileStore::new(entry.dir().clone()).read_history().map_err(|fault| Failure::internal(fault.message))?;
         Ok(History { items })
     }
 
@@ -65,7 +62,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
                 .find(|slot| slot.live)
                 .or_else(|| slots.iter().find(|slot| !slot.instances.is_empty()))
                 .map(|slot| slot.colour)
-                .ok_or_else(|| Failure::not_found(format!("nothing runs for {name} yet; see `bluegreen describe {name}`")))?,
+                .ok_or_else(|| {
+                    Failure::not_found(format!("nothing runs for {name} yet; see `bluegreen describe {name}`"))
+                })?,
         };
         let instances: Vec<u16> = match query.instance {
             Some(instance) => vec![instance],
@@ -81,10 +80,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
             items.push(InstanceLog {
                 colour,
                 instance,
-                lines: site
-                    .logs(colour, instance, lines)
-                    .await
-                    .map_err(|fault| Failure::internal(fault.message))?,
+                lines: site.logs(colour, instance, lines).await.map_err(|fault| Failure::internal(fault.message))?,
             });
         }
         Ok(Logs { items })
@@ -111,16 +107,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
                 Some(_) if same_spec => ApplyOutcome::Unchanged,
                 Some(_) => ApplyOutcome::Configured,
             };
-            return Ok(Applied {
-                name: name.to_string(),
-                outcome,
-                generation,
-                warnings: Vec::new(),
-            });
+            return Ok(Applied { name: name.to_string(), outcome, generation, warnings: Vec::new() });
         }
-        let folder = agent
-            .folder()
-            .map_err(|why| Failure::internal(format!("the manifest can't be kept: {why}")))?;
+        let folder = agent.folder().map_err(|why| Failure::internal(format!("the manifest can't be kept: {why}")))?;
         let digest = hex::encode(Sha256::digest(manifest.as_bytes()));
         let entry = agent.entry_or_new(&name);
         entry.change(|state| state.written = Some(digest));
@@ -141,31 +130,21 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         if agent.entry(name).is_none() {
             return Err(no_such(name));
         }
-        let folder = agent
-            .folder()
-            .map_err(|why| Failure::internal(format!("the manifest can't be removed: {why}")))?;
+        let folder =
+            agent.folder().map_err(|why| Failure::internal(format!("the manifest can't be removed: {why}")))?;
         store::remove(&folder.file(name)).map_err(|error| Failure::internal(error.to_string()))?;
         agent.begin_deletion(name)?;
-        Ok(Deleted {
-            name: name.to_string(),
-        })
+        Ok(Deleted { name: name.to_string() })
     }
 
     async fn command(&self, name: &SiteName, command: CommandRequest) -> Result<CommandAnswer, Failure> {
         let entry = self.0.entry(name).ok_or_else(|| no_such(name))?;
-        command
-            .id
-            .parse::<Token>()
-            .map_err(|e| Failure::invalid(format!("the command's id: {e}")))?;
+        command.id.parse::<Token>().map_err(|e| Failure::invalid(format!("the command's id: {e}")))?;
         let state = entry.state();
         if state.accepted.is_none() || state.deleting() {
             return Err(Failure::conflict(format!(
                 "site {name} takes no commands: {}",
-                if state.deleting() {
-                    "it is being deleted"
-                } else {
-                    "its manifest was never accepted"
-                }
+                if state.deleting() { "it is being deleted" } else { "its manifest was never accepted" }
             )));
         }
         let mut outcomes = entry.outcomes.subscribe();
@@ -253,14 +232,12 @@ async fn answer(
         ),
         Ok(None) | Err(_) => (
             Outcome::Waiting,
-            format!("site {name}: {word} is written down and is taken when the site can be looked at; see `bluegreen describe {name}`"),
+            format!(
+                "site {name}: {word} is written down and is taken when the site can be looked at; see `bluegreen describe {name}`"
+            ),
         ),
     };
-    CommandAnswer {
-        id: command.id,
-        outcome,
-        message,
-    }
+    CommandAnswer { id: command.id, outcome, message }
 }
 
 fn refusal(problem: Problem) -> Failure {

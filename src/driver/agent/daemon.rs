@@ -84,20 +84,11 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
     let end = end()?;
     let socket = server::bind(&config.socket())?;
     let listener = metrics::listen(config.metrics.listen).await.map_err(|source| {
-        io_error(
-            &format!("listen on {} for metrics (metrics.listen)", config.metrics.listen),
-            source,
-        )
+        io_error(&format!("listen on {} for metrics (metrics.listen)", config.metrics.listen), source)
     })?;
-    let address = listener
-        .local_addr()
-        .map_err(|source| io_error("tell where metrics are", source))?;
-    store::write_bytes(
-        &config.run_dir.join("metrics.addr"),
-        format!("{address}\n").as_bytes(),
-        0o644,
-    )
-    .map_err(Fault::from)?;
+    let address = listener.local_addr().map_err(|source| io_error("tell where metrics are", source))?;
+    store::write_bytes(&config.run_dir.join("metrics.addr"), format!("{address}\n").as_bytes(), 0o644)
+        .map_err(Fault::from)?;
 
     let metrics = Arc::new(Metrics::default());
     let supervisor = Arc::new(Chosen::open(&config).await?);
@@ -192,10 +183,7 @@ fn nginx_settings(config: &NginxConfig, run_dir: &Path) -> NginxSettings {
 fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("BLUEGREEN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // A second subscriber in one process is a test's: the first one stays.
     let _ = match format {
         LogFormat::Json => log.json().flatten_event(true).try_init(),
@@ -204,8 +192,5 @@ fn log_to_stderr(format: LogFormat) {
 }
 
 fn io_error(what: &str, source: io::Error) -> AgentError {
-    AgentError::Io {
-        what: what.to_owned(),
-        source,
-    }
+    AgentError::Io { what: what.to_owned(), source }
 }

@@ -93,18 +93,13 @@ impl State {
     /// Whether its deletion has begun.
     #[must_use]
     pub fn deleting(&self) -> bool {
-        self.accepted
-            .as_ref()
-            .is_some_and(|accepted| accepted.object.metadata.deletion_timestamp.is_some())
+        self.accepted.as_ref().is_some_and(|accepted| accepted.object.metadata.deletion_timestamp.is_some())
     }
 
     /// The generation of what was accepted; 0: nothing was.
     #[must_use]
     pub fn generation(&self) -> i64 {
-        self.accepted
-            .as_ref()
-            .and_then(|accepted| accepted.object.metadata.generation)
-            .unwrap_or(0)
+        self.accepted.as_ref().and_then(|accepted| accepted.object.metadata.generation).unwrap_or(0)
     }
 
     /// Parses what was accepted anew, with the incarnation that was asked for last.
@@ -121,11 +116,7 @@ impl State {
 pub fn parse(object: &BlueGreenSite, orders: &Orders) -> Result<Site, String> {
     let mut object = object.clone();
     if let Some(token) = orders.restart() {
-        object
-            .metadata
-            .annotations
-            .get_or_insert_default()
-            .insert(annotations::RESTART.to_owned(), token.to_string());
+        object.metadata.annotations.get_or_insert_default().insert(annotations::RESTART.to_owned(), token.to_string());
     }
     Site::parse(&object).map_err(|problems| problems.to_string())
 }
@@ -135,14 +126,7 @@ impl Entry {
     #[must_use]
     pub fn new(name: SiteName, dir: SiteDir) -> Entry {
         let (outcomes, _) = broadcast::channel(16);
-        Entry {
-            name,
-            wake: Arc::default(),
-            outcomes,
-            dir,
-            state: Mutex::default(),
-            view: Mutex::default(),
-        }
+        Entry { name, wake: Arc::default(), outcomes, dir, state: Mutex::default(), view: Mutex::default() }
     }
 
     /// A site that an earlier run of the agent accepted. `None`: it is none.
@@ -161,10 +145,7 @@ impl Entry {
             state.accepted = Some(accepted);
             state.orders = orders;
             if let Err(message) = state.reparse() {
-                state.problem = Some(Problem {
-                    reason: crate::api::names::reasons::INVALID,
-                    message,
-                });
+                state.problem = Some(Problem { reason: crate::api::names::reasons::INVALID, message });
             }
         });
         Ok(Some(entry))
@@ -185,10 +166,7 @@ impl Entry {
     pub fn save(&self) -> Result<(), Fault> {
         let state = self.state();
         let root = self.dir.root();
-        make_folder(root).map_err(|source| StoreError::Write {
-            path: root.to_owned(),
-            source,
-        })?;
+        make_folder(root).map_err(|source| StoreError::Write { path: root.to_owned(), source })?;
         store::write(&root.join(COMMANDS), &state.orders, 0o600)?;
         if let Some(accepted) = &state.accepted {
             store::write(&root.join(ACCEPTED), accepted, 0o600)?;

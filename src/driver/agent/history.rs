@@ -45,16 +45,12 @@ fn words(news: &News, detail: &str) -> (&'static str, Option<Revision>, String) 
             Some(held.revision),
             format!("{} failed, and stays because there is nowhere better to go", on(held)),
         ),
-        News::FailedOver(held) => (
-            "FailedOver",
-            Some(held.revision),
-            format!("traffic goes to {}, since the live colour is down", on(held)),
-        ),
-        News::PutBack(held) => (
-            "PutBack",
-            Some(held.revision),
-            format!("somebody moved the route; traffic goes back to {}", on(held)),
-        ),
+        News::FailedOver(held) => {
+            ("FailedOver", Some(held.revision), format!("traffic goes to {}, since the live colour is down", on(held)))
+        }
+        News::PutBack(held) => {
+            ("PutBack", Some(held.revision), format!("somebody moved the route; traffic goes back to {}", on(held)))
+        }
         News::Obeyed(command) => ("Obeyed", Some(command.about.revision), said(command, "taken")),
         News::Ignored(command) => (
             "Ignored",

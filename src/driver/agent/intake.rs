@@ -14,11 +14,11 @@ use super::folder::{Event, Folder, FolderError, Watch};
 use super::view;
 use crate::api::conflicts::conflicts;
 use crate::api::names::reasons;
+use crate::api::parse;
 use crate::api::report;
 use crate::api::site::Site;
 use crate::api::spec::BlueGreenSite;
 use crate::api::types::SiteName;
-use crate::api::parse;
 use crate::control::api::{ApplyOutcome, Attempts, Failure};
 use crate::driver::clock::wall;
 use crate::platform::host::supervise::Supervisor;
@@ -122,7 +122,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         }
     }
 
-    async fn look_at_all(self: &Arc<Self>, folder: &Arc<Folder>, cause: Cause, missing: &mut BTreeMap<SiteName, Instant>) {
+    async fn look_at_all(
+        self: &Arc<Self>,
+        folder: &Arc<Folder>,
+        cause: Cause,
+        missing: &mut BTreeMap<SiteName, Instant>,
+    ) {
         let mut names = match folder.names() {
             Ok(names) => names,
             Err(error) => {
@@ -157,13 +162,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             }
             Err(error) => {
                 missing.remove(name);
-                self.refuse(
-                    name,
-                    Problem {
-                        reason: "ManifestRefused",
-                        message: error.to_string(),
-                    },
-                );
+                self.refuse(name, Problem { reason: "ManifestRefused", message: error.to_string() });
             }
         }
     }
@@ -203,10 +202,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let entry = self.entry_or_new(name);
         let digest = hex::encode(Sha256::digest(text.as_bytes()));
         let state = entry.state();
-        let known = state
-            .accepted
-            .as_ref()
-            .is_some_and(|accepted| accepted.manifest == digest);
+        let known = state.accepted.as_ref().is_some_and(|accepted| accepted.manifest == digest);
         if state.deleting() {
             // It goes away first; then this is a new site.
             return Ok(Offer {
@@ -243,10 +239,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         }
         entry.change(|state| state.judged = Some(digest.clone()));
         match self.judge(name, text) {
-            Ok((object, site)) => self.accept(&entry, object, site, digest).map_err(|message| Problem {
-                reason: "StateNotWritten",
-                message,
-            }),
+            Ok((object, site)) => self
+                .accept(&entry, object, site, digest)
+                .map_err(|message| Problem { reason: "StateNotWritten", message }),
             Err(problem) => {
                 self.refuse(name, problem.clone());
                 Err(problem)
@@ -256,10 +251,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
 
     /// Judges a manifest alone and among the sites that there are.
     pub(super) fn judge(&self, name: &SiteName, text: &str) -> Result<(BlueGreenSite, Site), Problem> {
-        let (object, site) = parse::manifest(text).map_err(|problems| Problem {
-            reason: reasons::INVALID,
-            message: problems.to_string(),
-        })?;
+        let (object, site) = parse::manifest(text)
+            .map_err(|problems| Problem { reason: reasons::INVALID, message: problems.to_string() })?;
         if site.name != *name {
             return Err(Problem {
                 reason: reasons::INVALID,
@@ -276,16 +269,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             .map(|other| (*other).clone())
             .collect();
         all.push(site.clone());
-        let clashes: Vec<String> = conflicts(&all)
-            .into_iter()
-            .filter(|(of, _)| of == name)
-            .map(|(_, problem)| problem.to_string())
-            .collect();
+        let clashes: Vec<String> =
+            conflicts(&all).into_iter().filter(|(of, _)| of == name).map(|(_, problem)| problem.to_string()).collect();
         if !clashes.is_empty() {
-            return Err(Problem {
-                reason: reasons::CONFLICT,
-                message: clashes.join("\n"),
-            });
+            return Err(Problem { reason: reasons::CONFLICT, message: clashes.join("\n") });
         }
         Ok((object, site))
     }
@@ -312,11 +299,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let warnings = orders.annotate(&annotations);
         let told = old.and_then(|old| old.told.clone());
         entry.change(|state| {
-            state.accepted = Some(Accepted {
-                object,
-                manifest: digest,
-                told,
-            });
+            state.accepted = Some(Accepted { object, manifest: digest, told });
             state.orders = orders;
             state.site = Some(Arc::new(site));
             state.problem = None;
@@ -341,11 +324,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         self.start_task(entry);
         entry.wake.notify_one();
         self.look_again_at_conflicts();
-        Ok(Offer {
-            outcome,
-            generation,
-            warnings,
-        })
+        Ok(Offer { outcome, generation, warnings })
     }
 
     /// The manifest that lies there is not accepted; what was accepted before goes on.

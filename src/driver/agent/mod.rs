@@ -156,11 +156,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     /// What another site had may be free now.
     fn look_again_at_conflicts(&self) {
         for entry in self.entries() {
-            if entry
-                .state()
-                .problem
-                .is_some_and(|problem: Problem| problem.reason == reasons::CONFLICT)
-            {
+            if entry.state().problem.is_some_and(|problem: Problem| problem.reason == reasons::CONFLICT) {
                 let _ = self.again.send(entry.name.clone());
             }
         }

@@ -32,20 +32,12 @@ pub fn tell(site: &Site, limits: &Limits) -> Result<Told, Fault> {
         // The incarnation is a part of `run`.
         incarnation: String::new(),
     };
-    Ok(Told {
-        of: key(site),
-        revision: identity.revision(run)?,
-        identity,
-    })
+    Ok(Told { of: key(site), revision: identity.revision(run)?, identity })
 }
 
 /// The release that a site wants, if what was told is still about its specification.
 #[must_use]
 pub fn release(site: &Site, told: Option<&Told>) -> Option<WantedRelease> {
     let told = told.filter(|told| told.of == key(site))?;
-    Some(WantedRelease {
-        revision: told.revision,
-        identity: told.identity.clone(),
-        run: site.host.run.clone(),
-    })
+    Some(WantedRelease { revision: told.revision, identity: told.identity.clone(), run: site.host.run.clone() })
 }

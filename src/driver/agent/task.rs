@@ -141,10 +141,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
         match tokio::time::timeout(Duration::from_millis(200), &mut task).await {
             Ok(done) => self.told(state.resolve, done.unwrap_or_else(|error| Err(failed(&error)))),
             Err(_) => {
-                self.resolving = Some(Resolving {
-                    request: state.resolve,
-                    task,
-                });
+                self.resolving = Some(Resolving { request: state.resolve, task });
             }
         }
     }
@@ -190,11 +187,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
             promotion: site.promotion,
             limits: site.limits,
             deleting: state.deleting(),
-            commands: if self.resolving.is_some() {
-                Vec::new()
-            } else {
-                state.orders.commands()
-            },
+            commands: if self.resolving.is_some() { Vec::new() } else { state.orders.commands() },
         };
         self.site.want(Wanted { site, release });
         Some(plan)
@@ -292,13 +285,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
         self.agent.metrics.fault(&self.entry.name, &none.fault);
         self.log_once(&none.fault);
         let generation = state.generation();
-        let status = report::unusable(
-            none.fault.reason,
-            &none.fault.message,
-            generation,
-            self.before.as_ref(),
-            wall(),
-        );
+        let status = report::unusable(none.fault.reason, &none.fault.message, generation, self.before.as_ref(), wall());
         let attempts = self.entry.view().map(|view| view.attempts).unwrap_or_default();
         let view = view::site(&self.entry.name, state, Some(&status), self.site.slots(), attempts);
         if self.entry.tell(view) {
@@ -339,19 +326,15 @@ fn evidence(news: &News, observed: &Observed) -> String {
     let (News::Rejected(revision, reason), Observed::World(world)) = (news, observed) else {
         return String::new();
     };
-    if matches!(
-        reason,
-        Reason::Aborted | Reason::RolledBack | Reason::ApprovalDeadlineExceeded | Reason::HeldAfterLoss
-    ) {
+    if matches!(reason, Reason::Aborted | Reason::RolledBack | Reason::ApprovalDeadlineExceeded | Reason::HeldAfterLoss)
+    {
         return String::new();
     }
     if let Some(Artifact::Unusable(why)) = world.artifacts.get(revision) {
         return why.clone();
     }
     let of = |revision: &Revision| {
-        Colour::BOTH
-            .iter()
-            .find_map(|colour| world.slot(*colour).filter(|o| o.revision == *revision))
+        Colour::BOTH.iter().find_map(|colour| world.slot(*colour).filter(|o| o.revision == *revision))
     };
     of(revision).map(|occupant| occupant.detail.clone()).unwrap_or_default()
 }

@@ -23,11 +23,7 @@ pub fn site(
     if let Some(status) = status {
         object["status"] = serde_json::to_value(status).unwrap_or_default();
     }
-    SiteView {
-        object,
-        slots,
-        attempts,
-    }
+    SiteView { object, slots, attempts }
 }
 
 /// What a command would have to be about now.
@@ -35,11 +31,9 @@ pub fn site(
 pub fn attempts(plan: &Plan, observed: &Observed, decision: &Decision) -> Attempts {
     let ledger = &decision.ledger;
     let live = match observed {
-        Observed::World(world) => world
-            .route
-            .named()
-            .and_then(|colour| world.slot(colour))
-            .map(|occupant| occupant.revision),
+        Observed::World(world) => {
+            world.route.named().and_then(|colour| world.slot(colour)).map(|occupant| occupant.revision)
+        }
         Observed::Unknown(_) => ledger.stable.map(|held| held.revision),
     };
     Attempts {

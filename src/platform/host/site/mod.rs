@@ -31,8 +31,8 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use self::drain::Draining;
-pub use self::take::account;
 use self::take::Takes;
+pub use self::take::account;
 use super::layout::SiteDir;
 use super::probe::{Probe, Prober};
 use super::release::{Identity, Limits, Record};
@@ -206,11 +206,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     /// # Errors
     /// The supervisor's.
     pub async fn logs(&self, colour: Colour, index: u16, lines: usize) -> Result<Vec<String>, Fault> {
-        let id = InstanceId {
-            site: self.name.clone(),
-            colour,
-            index,
-        };
+        let id = InstanceId { site: self.name.clone(), colour, index };
         self.host.supervisor.logs(&id, lines).await
     }
 
@@ -289,9 +285,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Platform for HostSite<W, S
         if inner.check.map(|(check, _)| check) != goal.check {
             inner.check = goal.check.map(|check| (check, Instant::now()));
         }
-        let taken = goal
-            .prepare
-            .map_or(Ok(()), |revision| self.prepare(revision, &mut inner));
+        let taken = goal.prepare.map_or(Ok(()), |revision| self.prepare(revision, &mut inner));
         self.step(plan, goal, &mut inner).await?;
         if !plan.deleting {
             self.tend(goal, &mut inner).await?;
@@ -317,11 +311,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
 }
 
 fn cannot(what: &str, error: &std::io::Error) -> Fault {
-    Fault {
-        class: Class::Transient,
-        reason: "StateNotWritten",
-        message: format!("cannot {what}: {error}"),
-    }
+    Fault { class: Class::Transient, reason: "StateNotWritten", message: format!("cannot {what}: {error}") }
 }
 
 /// The ports of a colour's instances.

@@ -2,8 +2,8 @@
 //! deadline; one that somebody has to mend makes the release unusable, until another try is asked for.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{HostSite, Inner, Wanted, blocking, lock};
@@ -120,12 +120,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     }
 }
 
-fn take(
-    dir: &SiteDir,
-    wanted: &Wanted,
-    limits: release::Limits,
-    unpacker: &std::path::Path,
-) -> Result<(), Fault> {
+fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std::path::Path) -> Result<(), Fault> {
     let Some(of) = &wanted.release else { return Ok(()) };
     let account = account(&of.run)?;
     release::take(

@@ -1,0 +1,31 @@
+//! `bluegreen host run`: the agent of a plain machine.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+/// The agent of a plain machine.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    subcommand: Sub,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Run the agent in the foreground, until it is told to end.
+    Run(RunArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// The agent's configuration; what it leaves out has a default.
+    #[arg(long, value_name = "FILE", default_value = crate::driver::agent::config::DEFAULT_FILE)]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    let Sub::Run(run) = args.subcommand;
+    let _ = run;
+    anyhow::bail!("the agent is not built in yet")
+}
