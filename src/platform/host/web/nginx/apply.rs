@@ -438,7 +438,7 @@ impl Applier {
 
     /// Whether the door answers from this set.
     fn answers(&self, set: &Set) -> bool {
-        door::ask(self.settings.door, "").is_ok_and(|answer| answer.generation == generation_of(set))
+        door::ask(self.settings.door, door::ANYBODY).is_ok_and(|answer| answer.generation == generation_of(set))
     }
 
     fn all_are_included(&self, changes: &[&Change]) -> bool {

@@ -1,0 +1,6 @@
+//! nginx as the front door: a real one, in a prefix of its own for each test.
+
+#[path = "nginx/fixture.rs"]
+mod fixture;
+#[path = "nginx/serving.rs"]
+mod serving;
