@@ -244,6 +244,12 @@ impl Rig {
         }
     }
 
+    /// The status of a request, if there is an answer.
+    pub async fn try_get(&self, host: &str) -> Option<u16> {
+        let mut client = Client::connect(self.http).await.ok()?;
+        Some(client.get(host, "/").await.ok()?.status)
+    }
+
     /// One request on a connection of its own.
     pub async fn get(&self, host: &str, path: &str) -> Answer {
         Client::connect(self.http).await.unwrap().get(host, path).await.unwrap()
