@@ -1,4 +1,5 @@
 //! nginx as the front door: a real one, in a prefix of its own for each test.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "nginx/changing.rs"]
 mod changing;

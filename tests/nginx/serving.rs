@@ -505,8 +505,10 @@ async fn nothing_is_answered_through_a_symlink() {
     let outside = rig.path("outside");
     write(&outside.join("secret"), "secret");
     write(&outside.join("index.html"), "secret");
-    let kept = shape.dir.kept().join("0");
+    // The one link that is followed: what is kept is exchanged whole, by moving it.
+    let kept = shape.dir.kept().join(".tree");
     write(&kept.join("k"), "k");
+    symlink(".tree", shape.dir.kept().join("0")).unwrap();
     for folder in [root.join("public"), other.join("public"), kept] {
         let name = folder
             .parent()
