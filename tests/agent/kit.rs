@@ -77,8 +77,31 @@ pub fn says(site: &Value, condition: &str) -> String {
 pub fn revision(machine: &Machine, version: &str) -> String {
     let releases = machine.agent.site_dir("shop").join("releases");
     let all = std::fs::read_dir(releases).unwrap().flatten();
-    let found = all.map(|entry| entry.path()).find(|path| {
-        std::fs::read_to_string(path.join("VERSION")).is_ok_and(|text| text.trim() == version)
-    });
+    let found = all
+        .map(|entry| entry.path())
+        .find(|path| std::fs::read_to_string(path.join("VERSION")).is_ok_and(|text| text.trim() == version));
     found.unwrap().file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// Numbers that differ from run to run; the seed is in every message, and `BLUEGREEN_SEED` repeats a run.
+pub struct Dice {
+    pub seed: u64,
+    state: u64,
+}
+
+impl Dice {
+    pub fn from_env() -> Dice {
+        let given = std::env::var("BLUEGREEN_SEED").ok().and_then(|text| text.parse().ok());
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seed = given.unwrap_or_else(|| u64::from(now.subsec_nanos()) | 1);
+        Dice { seed, state: seed }
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        // xorshift64: enough for picking moments.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % limit
+    }
 }

@@ -186,10 +186,8 @@ fn evidence(news: &News, observed: &Observed) -> String {
     let (News::Rejected(revision, reason), Observed::World(world)) = (news, observed) else {
         return String::new();
     };
-    if matches!(
-        reason,
-        Reason::Aborted | Reason::RolledBack | Reason::ApprovalDeadlineExceeded | Reason::HeldAfterLoss
-    ) {
+    if matches!(reason, Reason::Aborted | Reason::RolledBack | Reason::ApprovalDeadlineExceeded | Reason::HeldAfterLoss)
+    {
         return String::new();
     }
     if let Some(Artifact::Unusable(why)) = world.artifacts.get(revision) {
