@@ -100,7 +100,7 @@ pub(crate) fn boot() -> String {
     format!("{}:{first}", id.trim())
 }
 
-/// The process and the children of its children, found without looking at the whole machine. A child whose parent ended is missed.
+/// The process first, then the children of its children, found without looking at the whole machine. A child whose parent ended is missed.
 pub(crate) fn tree(root: Process) -> Vec<u32> {
     let mut found = Vec::new();
     let mut todo = Vec::new();
@@ -118,8 +118,6 @@ pub(crate) fn tree(root: Process) -> Vec<u32> {
             );
         }
     }
-    found.sort_unstable();
-    found.dedup();
     found
 }
 

@@ -24,6 +24,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use self::keeper::{Keeper, Life};
 use self::record::{Record, Spec};
 use super::account::{Accounts, NoAccount};
+use super::files::make_private_folder;
 use super::process::{self, Stat};
 use super::{InstanceId, InstanceState, Launch, Supervisor};
 use crate::api::types::SiteName;
@@ -177,7 +178,7 @@ impl Direct {
         let record = Record::new(&dir.run(), id.colour, id.index);
         let to_write = record.clone();
         let changed = tokio::task::spawn_blocking(move || {
-            record::make_folder(&dir.run())?;
+            make_private_folder(&dir.run())?;
             fs::create_dir_all(dir.logs())?;
             // What can't be read is replaced.
             if to_write.spec().ok().flatten().is_some_and(|old| old == spec) {
@@ -252,6 +253,12 @@ impl Supervisor for Direct {
             .entry((site.clone(), colour))
             .or_default()
             .subscribe()
+    }
+
+    async fn forget(&self, site: &SiteName) -> Result<(), Fault> {
+        // What was stopped has no record any more.
+        self.kept().changes.retain(|(of, _), _| of != site);
+        Ok(())
     }
 
     async fn logs(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>, Fault> {
