@@ -2,6 +2,8 @@
 //!
 //! The tests in `inside` are run within such a machine, by those in `systemd`, from this same program.
 
+#![allow(clippy::panic, reason = "that is how a test fails")]
+
 #[path = "booted/inside.rs"]
 mod inside;
 #[path = "booted/machine.rs"]

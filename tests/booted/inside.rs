@@ -184,10 +184,10 @@ async fn the_app_gets_its_words_its_user_its_variables_and_no_more() {
     let (systemd, site) = (systemd().await, site("words"));
     let out = folder("words", 0o777);
     let program = "
-import os, shutil, sys, time
+import os, sys, time
 out = sys.argv[1]
 status = dict(line.split(':', 1) for line in open('/proc/self/status') if ':' in line)
-open(out + '/argv', 'w').write('\\0'.join(sys.argv[2:]))
+open(out + '/argv', 'wb').write(b'\\0'.join(os.fsencode(word) for word in sys.argv[2:]))
 open(out + '/environ', 'wb').write(open('/proc/self/environ', 'rb').read())
 open(out + '/facts', 'w').write(' '.join([str(os.getuid()), str(os.geteuid()), status['NoNewPrivs'].strip(), status['CapBnd'].strip(), status['Umask'].strip(), os.getcwd()]))
 open(out + '/done', 'w').close()
@@ -502,6 +502,30 @@ async fn a_site_that_is_forgotten_leaves_nothing_behind() {
         .output()
         .expect("systemctl");
     assert!(!String::from_utf8_lossy(&list.stdout).contains("bluegreen-gone-"));
+}
+
+#[tokio::test]
+#[ignore = "run within a booted machine"]
+async fn a_colour_that_gets_smaller_leaves_no_unit_for_the_next_reboot() {
+    guard();
+    let (systemd, site) = (systemd().await, site("smaller"));
+    let launch = || python("sleep", SLEEP, &[]);
+    systemd
+        .start(&site, Blue, &[launch(), launch(), launch()])
+        .await
+        .expect("started");
+    systemd.stop(&site, Blue).await.expect("stopped");
+    systemd.start(&site, Blue, &[launch()]).await.expect("started");
+    assert_eq!(systemd.states(&site, Blue).await.expect("states").len(), 1);
+    let wants = fs::read_dir("/etc/systemd/system/multi-user.target.wants")
+        .expect("a folder")
+        .flatten();
+    let of_it: Vec<_> = wants
+        .map(|link| link.file_name())
+        .filter(|name| name.to_string_lossy().contains("smaller"))
+        .collect();
+    assert_eq!(of_it, ["bluegreen-smaller-blue@0.service"]);
+    systemd.stop(&site, Blue).await.expect("stopped");
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ fn units_start_crash_and_stop_as_the_instances_of_a_colour() {
         "what_can_not_be_started_says_why_and_starts_when_it_is_put_right",
         "an_instance_is_ready_by_its_own_socket",
         "the_next_supervisor_finds_what_the_one_before_started",
+        "a_colour_that_gets_smaller_leaves_no_unit_for_the_next_reboot",
         "a_site_that_is_forgotten_leaves_nothing_behind",
     ] {
         inside(&machine, test);

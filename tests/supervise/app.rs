@@ -95,6 +95,14 @@ impl Ground {
                 .count()
         ));
         fs::write(&file, program).expect("a program");
+        let name = file.file_name().and_then(|name| name.to_str()).expect("text");
+        Ground::launch_at(self.dir.path(), name, arguments)
+    }
+
+    /// Runs a Python program of the release below `ground`.
+    pub fn launch_at(ground: &Path, program: &str, arguments: &[&str]) -> Launch {
+        let dir = ground.join("release");
+        let file = dir.join(program);
         let mut argv = vec![
             "/usr/bin/python3".to_owned(),
             "-u".to_owned(),
@@ -104,7 +112,7 @@ impl Ground {
         Launch {
             argv,
             env: BTreeMap::from([("PATH".parse().expect("a name"), "/usr/bin:/bin".to_owned())]),
-            dir: self.dir.path().join("release"),
+            dir,
             user: "shop".parse().expect("a name"),
             writable: Vec::new(),
             stop_within: Duration::from_secs(20),

@@ -9,8 +9,8 @@
 
 mod ask;
 mod measure;
+mod report;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep_until;
 
 use self::measure::{Measure, Seen};
+pub use self::report::{Health, Report};
 use super::sockets::{OwnConnections, Socket, listeners};
 use super::supervise::{InstanceState, Supervisor};
 use crate::api::site::HealthCheck;
@@ -29,8 +30,6 @@ use crate::rollout::Colour;
 pub const STEADY: Duration = Duration::from_secs(5);
 /// How often is looked whether something listens yet.
 const KNOCK: Duration = Duration::from_millis(50);
-/// So many answers of each kind are remembered with their time.
-const REMEMBERED: usize = 16;
 
 /// What is probed: the instances of one colour.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,75 +54,6 @@ pub enum Pace {
     /// It serves, or waits, and nothing is under way: rarely while it is ready. Each answer that differs from the one before makes it eager
     /// until it is clear again.
     Steady,
-}
-
-/// What is known of a colour's instances, in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// One for each port of the target.
-    pub instances: Vec<Health>,
-}
-
-impl Report {
-    /// Whether every instance is ready; false if there is none.
-    #[must_use]
-    pub fn all_ready(&self) -> bool {
-        !self.instances.is_empty() && self.instances.iter().all(|instance| instance.ready)
-    }
-
-    /// Whether one is ready.
-    #[must_use]
-    pub fn any_ready(&self) -> bool {
-        self.instances.iter().any(|instance| instance.ready)
-    }
-
-    /// For people: how many are ready, and what the first of the others waits for.
-    #[must_use]
-    pub fn detail(&self) -> String {
-        let ready = self.instances.iter().filter(|instance| instance.ready).count();
-        let all = self.instances.len();
-        match self.instances.iter().enumerate().find(|(_, instance)| !instance.ready) {
-            None => format!("{ready} of {all} ready"),
-            Some((index, waits)) => format!("{ready} of {all} ready; instance {index}: {}", waits.detail),
-        }
-    }
-}
-
-/// What is known of an instance's health.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// Whether it answered as often in a row as was asked, and not failed as often since.
-    pub ready: bool,
-    /// Since when it is ready, or isn't.
-    pub since: Instant,
-    /// The last answer, or what keeps it from answering, for people.
-    pub detail: String,
-    passed: VecDeque<Instant>,
-    failed: VecDeque<Instant>,
-}
-
-impl Health {
-    fn unknown(now: Instant) -> Health {
-        Health {
-            ready: false,
-            since: now,
-            detail: "not looked at yet".to_owned(),
-            passed: VecDeque::new(),
-            failed: VecDeque::new(),
-        }
-    }
-
-    /// How many answers were good whose question was asked at `moment` or later; counts up to 16.
-    #[must_use]
-    pub fn passed_since(&self, moment: Instant) -> usize {
-        self.passed.iter().filter(|&&at| at >= moment).count()
-    }
-
-    /// How many were bad, or did not come; counts up to 16.
-    #[must_use]
-    pub fn failed_since(&self, moment: Instant) -> usize {
-        self.failed.iter().filter(|&&at| at >= moment).count()
-    }
 }
 
 /// Probes the colours of all sites.
@@ -444,14 +374,8 @@ impl<S: Supervisor + 'static> Rounds<S> {
             } else {
                 health.ready || ready_now
             };
-            let kept = match passed {
-                Some(true) => Some(&mut health.passed),
-                Some(false) => Some(&mut health.failed),
-                None => None,
-            };
-            if let Some(kept) = kept {
-                kept.truncate(REMEMBERED - 1);
-                kept.push_front(asked);
+            if let Some(passed) = passed {
+                health.remember(passed, asked);
             }
             let turned = ready != health.ready;
             if turned {

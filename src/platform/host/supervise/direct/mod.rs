@@ -366,9 +366,10 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// The first process of a container inherits every orphan, and has to look at each one's end. One that is still there at the next
 /// round has nobody else who waits for it.
 async fn reap_orphans() {
+    const ROUND: Duration = Duration::from_secs(2);
     let mut before: Vec<u32> = Vec::new();
     loop {
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::sleep(ROUND).await;
         let dead = process::numbers("/proc").into_iter();
         let dead: Vec<u32> = dead
             .filter(|&pid| Stat::read(pid).is_some_and(|s| s.is_zombie() && s.parent == 1))

@@ -42,6 +42,8 @@ pub(super) struct Unit {
     pub main: u32,
     /// How often it was started again.
     pub restarts: u32,
+    /// Its file is newer than what systemd read of it.
+    pub stale: bool,
     /// Its control group, from the root of the hierarchy; empty: it has none.
     pub group: String,
     /// How its first process ended: 1 with a code, 2 and 3 by a signal, 0 not at all.
@@ -118,6 +120,7 @@ impl Bus {
         Ok(Unit {
             active: unit.active_state().await?,
             sub: unit.sub_state().await?,
+            stale: unit.need_daemon_reload().await?,
             main: service.main_pid().await?,
             restarts: service.n_restarts().await?,
             group: service.control_group().await?,

@@ -6,33 +6,31 @@
 //! Unit files are written only while their instance is off, so that what runs always is what its file says.
 
 mod bus;
+mod shared;
+mod state;
 mod unit;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use self::bus::{Bus, Job, Unit};
-use self::unit::{Places, Unwritable};
-use super::files::{make_private_folder, remove, write_whole};
-use super::{InstanceId, InstanceState, Launch, Supervisor, oom, process};
+use self::bus::Job;
+use self::shared::{Shared, cannot};
+use self::unit::Unwritable;
+use super::files::{make_private_folder, write_whole};
+use super::{InstanceId, InstanceState, Launch, Supervisor};
 use crate::api::types::SiteName;
-use crate::platform::host::layout::SiteDir;
 use crate::platform::{Class, Fault};
 use crate::rollout::Colour;
 
 /// The first version that waits longer from crash to crash.
 const WITH_RESTART_STEPS: u32 = 254;
-const RECONNECT: Duration = Duration::from_secs(1);
-const MULTI_USER: &str = "multi-user.target.wants";
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -64,35 +62,14 @@ pub struct Systemd {
     steps: bool,
 }
 
-struct Shared {
-    settings: Settings,
-    bus: Bus,
-    known: Mutex<Known>,
-}
-
-/// What systemd told, as long as it is true.
-#[derive(Default)]
-struct Known {
-    /// Changes can be missed while this is false.
-    listening: bool,
-    /// Grows with each change: an answer to a question from before it is not kept.
-    age: u64,
-    units: BTreeMap<InstanceId, Unit>,
-    changes: BTreeMap<(SiteName, Colour), watch::Sender<u64>>,
-}
-
 impl Systemd {
     /// Connects to systemd. To be called within a tokio runtime.
     ///
     /// # Errors
     /// It does not answer: this is no machine with systemd, or D-Bus is not installed.
     pub async fn open(settings: Settings) -> Result<Systemd, Fault> {
-        let shared = Arc::new(Shared {
-            settings,
-            bus: Bus::default(),
-            known: Mutex::default(),
-        });
-        let version = shared.bus.version().await.map_err(|error| Fault {
+        let shared = Arc::new(Shared::new(settings));
+        let version = shared.version().await.map_err(|error| Fault {
             class: Class::User,
             reason: "SystemdUnavailable",
             message: format!(
@@ -105,7 +82,7 @@ impl Systemd {
                 shared.want(&id.site, id.colour)?;
             }
         }
-        let listener = tokio::spawn(listen(shared.clone())).abort_handle();
+        let listener = tokio::spawn(shared::listen(shared.clone())).abort_handle();
         Ok(Systemd {
             shared,
             listener,
@@ -115,7 +92,7 @@ impl Systemd {
 
     /// Writes the files of an instance that is off; whether anything changed.
     fn write(&self, id: &InstanceId, launch: &Launch) -> Result<bool, Fault> {
-        let settings = &self.shared.settings;
+        let settings = self.shared.settings();
         let places = self.shared.places(id);
         let refuse = |why: Unwritable| Fault {
             class: Class::User,
@@ -156,6 +133,7 @@ impl Supervisor for Systemd {
     async fn start(&self, site: &SiteName, colour: Colour, instances: &[Launch]) -> Result<(), Fault> {
         let shared = &self.shared;
         shared.want(site, colour)?;
+        shared.shrink(site, colour, instances.len()).await?;
         let mut to_start = Vec::new();
         for (index, launch) in (0u16..).zip(instances) {
             let id = InstanceId {
@@ -176,12 +154,12 @@ impl Supervisor for Systemd {
             }
             // What waits for its next start is not started sooner, unless it would be something else.
             let name = unit::name(&id);
-            let changed = self.write(&id, launch)?;
+            let changed = self.write(&id, launch)? || unit.stale;
             if unit.waits() {
                 if !changed {
                     continue;
                 }
-                shared.jobs(&[name.clone()], Job::Stop).await?;
+                shared.jobs(std::slice::from_ref(&name), Job::Stop).await?;
             }
             to_start.push(name);
         }
@@ -206,8 +184,7 @@ impl Supervisor for Systemd {
 
     async fn stop(&self, site: &SiteName, colour: Colour) -> Result<(), Fault> {
         let shared = &self.shared;
-        remove(&shared.wanted(site, colour))
-            .map_err(|error| cannot("write that a colour is wanted no more", &error))?;
+        shared.unwant(site, colour)?;
         let mut names = Vec::new();
         for id in shared.of_colour(site, colour)? {
             let unit = shared.ask(&id).await?;
@@ -218,44 +195,20 @@ impl Supervisor for Systemd {
         if names.is_empty() {
             return Ok(());
         }
-        shared.jobs(&names, Job::Stop).await?;
-        for name in names {
-            // An instance that failed is stopped all the same; nobody need see it in `systemctl --failed`.
-            let manager = shared.bus.manager().await.map_err(|error| shared.broken(&error))?;
-            let _ = manager.reset_failed_unit(name.clone()).await;
-            let unit = shared.bus.unit(&name).await.map_err(|error| shared.broken(&error))?;
-            let left = processes(&unit);
-            if !unit.is_off() || !left.is_empty() {
-                return Err(Fault {
-                    class: Class::Transient,
-                    reason: "StopFailed",
-                    message: format!(
-                        "{name} is {} after it was stopped, with the processes {left:?}; see `systemctl status {name}`",
-                        unit.active
-                    ),
-                });
-            }
-        }
-        Ok(())
+        shared.stop(&names).await
     }
 
     async fn states(&self, site: &SiteName, colour: Colour) -> Result<Vec<InstanceState>, Fault> {
         let mut states = Vec::new();
         for id in self.shared.of_colour(site, colour)? {
             let unit = self.shared.recall(&id).await?;
-            states.resize(usize::from(id.index), InstanceState::Stopped);
-            states.push(state_of(&unit));
+            states.push(state::state_of(&unit));
         }
         Ok(states)
     }
 
     fn changes(&self, site: &SiteName, colour: Colour) -> watch::Receiver<u64> {
-        self.shared
-            .known()
-            .changes
-            .entry((site.clone(), colour))
-            .or_default()
-            .subscribe()
+        self.shared.changes(site, colour)
     }
 
     async fn logs(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>, Fault> {
@@ -289,270 +242,7 @@ impl Supervisor for Systemd {
     }
 
     async fn forget(&self, site: &SiteName) -> Result<(), Fault> {
-        let shared = &self.shared;
-        let ids: Vec<InstanceId> = shared
-            .units_on_disk()?
-            .into_iter()
-            .filter(|id| id.site == *site)
-            .collect();
-        for id in &ids {
-            let places = shared.places(id);
-            let name = unit::name(id);
-            let link = shared.settings.units.join(MULTI_USER).join(&name);
-            let all = [link, shared.settings.units.join(&name), places.env, places.wanted];
-            all.iter()
-                .try_for_each(|file| remove(file))
-                .map_err(|error| cannot(&format!("remove the unit of {id}"), &error))?;
-            shared.known().units.remove(id);
-        }
-        if ids.is_empty() {
-            Ok(())
-        } else {
-            shared.bus.reload().await.map_err(|error| shared.broken(&error))
-        }
-    }
-}
-
-impl Shared {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wanted(&self, site: &SiteName, colour: Colour) -> PathBuf {
-        self.settings.run.join(format!("{site}.{colour}.wanted"))
-    }
-
-    fn places(&self, id: &InstanceId) -> Places {
-        let dir = SiteDir::new(&self.settings.state, &id.site);
-        Places {
-            wanted: self.wanted(&id.site, id.colour),
-            env: dir.run().join(format!("{}.{}.env", id.colour, id.index)),
-            dir,
-        }
-    }
-
-    fn want(&self, site: &SiteName, colour: Colour) -> Result<(), Fault> {
-        let file = self.wanted(site, colour);
-        let write = || {
-            fs::create_dir_all(&self.settings.run)?;
-            if file.exists() {
-                Ok(())
-            } else {
-                write_whole(&file, b"", 0o644, false)
-            }
-        };
-        write().map_err(|error| cannot("write that a colour is wanted", &error))
-    }
-
-    fn units_on_disk(&self) -> Result<Vec<InstanceId>, Fault> {
-        let read = || -> io::Result<Vec<InstanceId>> {
-            let mut ids: Vec<InstanceId> = Vec::new();
-            for entry in fs::read_dir(&self.settings.units)? {
-                ids.extend(entry?.file_name().to_str().and_then(unit::parse_name));
-            }
-            ids.sort();
-            Ok(ids)
-        };
-        read().map_err(|error| cannot(&format!("look for units in {}", self.settings.units.display()), &error))
-    }
-
-    /// By index, without gaps: an instance is written after the one before it.
-    fn of_colour(&self, site: &SiteName, colour: Colour) -> Result<Vec<InstanceId>, Fault> {
-        let mut ids = Vec::new();
-        for index in 0.. {
-            let id = InstanceId {
-                site: site.clone(),
-                colour,
-                index,
-            };
-            match self.settings.units.join(unit::name(&id)).try_exists() {
-                Ok(true) => ids.push(id),
-                Ok(false) => break,
-                Err(error) => return Err(cannot(&format!("look for the unit of {id}"), &error)),
-            }
-        }
-        Ok(ids)
-    }
-
-    /// What systemd says now.
-    async fn ask(&self, id: &InstanceId) -> Result<Unit, Fault> {
-        let age = self.known().age;
-        let unit = self
-            .bus
-            .unit(&unit::name(id))
-            .await
-            .map_err(|error| self.broken(&error))?;
-        let mut known = self.known();
-        if known.listening && known.age == age {
-            known.units.insert(id.clone(), unit.clone());
-        }
-        Ok(unit)
-    }
-
-    /// What systemd said, if nothing has changed since.
-    async fn recall(&self, id: &InstanceId) -> Result<Unit, Fault> {
-        let remembered = self.known().units.get(id).cloned();
-        match remembered {
-            Some(unit) => Ok(unit),
-            None => self.ask(id).await,
-        }
-    }
-
-    async fn jobs(&self, names: &[String], job: Job) -> Result<Vec<(String, String)>, Fault> {
-        let result = self.bus.run_jobs(names, job).await.map_err(|error| self.broken(&error));
-        // Their end and the signal that tells of it are two messages.
-        let mut known = self.known();
-        known.age += 1;
-        known.units.retain(|id, _| !names.contains(&unit::name(id)));
-        result
-    }
-
-    /// Makes systemd know new unit files, and start them at a reboot if their condition holds.
-    async fn enable(&self, names: &[String]) -> Result<(), Fault> {
-        let wants = self.settings.units.join(MULTI_USER);
-        let write = || -> io::Result<()> {
-            fs::create_dir_all(&wants)?;
-            for name in names {
-                link_once(&self.settings.units.join(name), &wants.join(name))?;
-            }
-            fs::File::open(&wants)?.sync_all()
-        };
-        write().map_err(|error| cannot("enable units", &error))?;
-        self.bus.reload().await.map_err(|error| self.broken(&error))
-    }
-
-    /// The instances of an idle colour go first when memory runs out.
-    async fn prefer(&self, site: &SiteName, colour: Colour) {
-        let live = fs::read_link(SiteDir::new(&self.settings.state, site).live()).ok();
-        let idle = live.as_deref().and_then(Path::file_name) != Some(colour.name().as_ref());
-        for id in self.of_colour(site, colour).unwrap_or_default() {
-            // It is a preference: without it the app runs all the same.
-            if let Ok(unit) = self.recall(&id).await {
-                oom::prefer_all(&processes(&unit), idle);
-            }
-        }
-    }
-
-    fn broken(&self, error: &zbus::Error) -> Fault {
-        // A unit's own error comes over a sound connection.
-        if !matches!(error, zbus::Error::MethodError(..) | zbus::Error::FDO(_)) {
-            self.bus.forget_connection();
-        }
-        Fault {
-            class: Class::Transient,
-            reason: "SystemdFailed",
-            message: format!("systemd does not do what it was asked over D-Bus: {error}"),
-        }
-    }
-}
-
-async fn listen(shared: Arc<Shared>) {
-    loop {
-        let changed = |id: InstanceId| {
-            let mut known = shared.known();
-            known.age += 1;
-            known.units.remove(&id);
-            if let Some(count) = known.changes.get(&(id.site.clone(), id.colour)) {
-                count.send_modify(|count| *count += 1);
-            }
-            drop(known);
-            // An instance that was started again has forgotten the preference.
-            let shared = shared.clone();
-            tokio::spawn(async move { shared.prefer(&id.site, id.colour).await });
-        };
-        let error = shared
-            .bus
-            .listen(|| shared.known().set_listening(true), changed)
-            .await
-            .err();
-        shared.known().set_listening(false);
-        shared.bus.forget_connection();
-        tracing::warn!(
-            error = error.map(tracing::field::display),
-            "the connection to systemd broke and is made anew"
-        );
-        tokio::time::sleep(RECONNECT).await;
-    }
-}
-
-impl Known {
-    fn set_listening(&mut self, listening: bool) {
-        self.listening = listening;
-        self.age += 1;
-        self.units.clear();
-        for count in self.changes.values() {
-            count.send_modify(|count| *count += 1);
-        }
-    }
-}
-
-fn state_of(unit: &Unit) -> InstanceState {
-    let restarts = unit.restarts;
-    if unit.waits() || unit.active == "failed" {
-        return InstanceState::Failed {
-            how: how(unit),
-            restarts,
-        };
-    }
-    if unit.is_off() {
-        return InstanceState::Stopped;
-    }
-    InstanceState::Running {
-        pids: processes(unit),
-        restarts,
-    }
-}
-
-fn how(unit: &Unit) -> String {
-    match (unit.ended, unit.status) {
-        (1, 200) => "its folder can't be entered by its user".to_owned(),
-        (1, 203) => "its program can't be executed: is it there, and may its user execute it?".to_owned(),
-        (1, 217) => "its user does not exist".to_owned(),
-        (1, 226) => "its sandbox can't be made: is a shared folder missing?".to_owned(),
-        (1, code) => format!("exit code {code}"),
-        (2 | 3, signal) => format!("signal {signal}"),
-        _ => unit.result.clone(),
-    }
-}
-
-/// All processes of a unit, its first one in front.
-fn processes(unit: &Unit) -> Vec<u32> {
-    let mut pids = Vec::new();
-    if !unit.group.is_empty() {
-        let roots = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-        let folders = roots.map(|root| PathBuf::from(format!("{root}{}", unit.group)));
-        if let Some(folder) = folders.iter().find(|folder| folder.join("cgroup.procs").exists()) {
-            gather(folder, &mut pids);
-        }
-    }
-    pids.retain(|&pid| pid != unit.main);
-    if unit.main != 0 && process::Process::find(unit.main).is_some() {
-        pids.insert(0, unit.main);
-    }
-    pids
-}
-
-fn gather(folder: &Path, pids: &mut Vec<u32>) {
-    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            gather(&entry.path(), pids);
-        }
-    }
-}
-
-fn link_once(target: &Path, link: &Path) -> io::Result<()> {
-    match std::os::unix::fs::symlink(target, link) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    }
-}
-
-fn cannot(what: &str, error: &io::Error) -> Fault {
-    Fault {
-        class: Class::Transient,
-        reason: "SupervisorFailed",
-        message: format!("cannot {what}: {error}"),
+        let ids = self.shared.units_on_disk()?.into_iter().filter(|id| id.site == *site);
+        self.shared.remove(&ids.collect::<Vec<_>>()).await
     }
 }
