@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bluegreen::platform::Class;
-use bluegreen::platform::host::supervise::{InstanceId, InstanceState, Supervisor};
+use bluegreen::platform::host::supervise::{InstanceId, InstanceState, Supervisor, oom};
 use bluegreen::rollout::Colour::{Blue, Green};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -303,6 +303,40 @@ while True: time.sleep(60)
         );
     }
     direct.stop(&ground.site, Blue).await.expect("stopped");
+}
+
+#[tokio::test]
+async fn the_idle_colour_goes_first_when_memory_runs_out() {
+    let ground = Ground::new();
+    let direct = ground.direct().await;
+    fs::create_dir_all(ground.site_dir().root()).expect("a site");
+    symlink("slots/blue", ground.site_dir().live()).expect("a link");
+    let mut pids = Vec::new();
+    for colour in [Blue, Green] {
+        direct
+            .start(&ground.site, colour, &[ground.python(SLEEP, &[])])
+            .await
+            .expect("started");
+        pids.push(running(&direct, &ground.site, colour, 0).await.0[0]);
+    }
+    let scores = || -> Vec<String> {
+        let of = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/oom_score_adj"))
+                .expect("a score")
+                .trim()
+                .to_owned()
+        };
+        pids.iter().map(of).collect()
+    };
+    assert_eq!(scores(), ["0", "500"]);
+    oom::follow(&direct, &ground.site, Green).await;
+    // Without root a score can be raised only.
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(scores(), ["500", "0"]);
+    }
+    for colour in [Blue, Green] {
+        direct.stop(&ground.site, colour).await.expect("stopped");
+    }
 }
 
 #[tokio::test]

@@ -276,60 +276,62 @@ impl<S: Supervisor + 'static> Rounds<S> {
             }
         };
         for index in due {
-            let (Some(streak), Some(&port)) = (self.streaks.get_mut(index), self.target.ports.get(index)) else {
+            let Some(&port) = self.target.ports.get(index) else {
                 continue;
             };
-            let pids = match states.get(index) {
+            let seen = match states.get(index) {
                 Some(InstanceState::Running { pids, restarts }) => {
-                    let life = pids.first().map(|&main| (main, *restarts));
-                    if streak.life != life {
-                        *streak = Streak {
-                            life,
-                            ..Streak::default()
-                        };
+                    self.recognise(index, now, pids.first().map(|&main| (main, *restarts)));
+                    let known = self.streaks.get(index).and_then(|streak| streak.own);
+                    match measure::whose(&listening, port, pids, known) {
+                        Ok(own) => {
+                            self.ask(index, port, own, asking);
+                            continue;
+                        }
+                        Err(seen) => seen,
                     }
-                    pids
                 }
-                Some(InstanceState::Failed { how, restarts }) => {
-                    let times = if *restarts == 1 {
-                        "once".to_owned()
-                    } else {
-                        format!("{restarts} times")
-                    };
-                    self.take(
-                        index,
-                        now,
-                        Seen::Down(format!("it ended by itself ({how}), was started again {times}")),
-                    );
-                    continue;
-                }
-                Some(InstanceState::Stopped) | None => {
-                    self.take(index, now, Seen::Down("it is not running".to_owned()));
-                    continue;
-                }
+                Some(InstanceState::Failed { how, restarts }) => measure::down(&listening, port, how, *restarts),
+                Some(InstanceState::Stopped) | None => Seen::Down("it is not running".to_owned()),
             };
-            match measure::whose(&listening, port, pids, streak.own) {
-                Ok(own) => {
-                    streak.own = Some(own);
-                    streak.asking = true;
-                    let (target, shared) = (self.target.clone(), self.shared.clone());
-                    asking.spawn(async move {
-                        let asked = Instant::now();
-                        let Measure { passed, detail } = ask::ask(&target, port, &shared.own).await;
-                        (
-                            index,
-                            asked,
-                            if passed {
-                                Seen::Passed(detail)
-                            } else {
-                                Seen::Refused(detail)
-                            },
-                        )
-                    });
-                }
-                Err(seen) => self.take(index, now, seen),
-            }
+            self.take(index, now, seen);
         }
+    }
+
+    /// Starts from nothing if the instance is another process than the one that was looked at before.
+    fn recognise(&mut self, index: usize, now: Instant, life: Option<(u32, u32)>) {
+        let before = self.streaks.get(index).and_then(|streak| streak.life);
+        if before == life {
+            return;
+        }
+        if before.is_some() {
+            self.take(index, now, Seen::Down("it was started again".to_owned()));
+        }
+        if let Some(streak) = self.streaks.get_mut(index) {
+            *streak = Streak {
+                life,
+                ..Streak::default()
+            };
+        }
+    }
+
+    fn ask(&mut self, index: usize, port: u16, own: u64, asking: &mut JoinSet<(usize, Instant, Seen)>) {
+        let Some(streak) = self.streaks.get_mut(index) else {
+            return;
+        };
+        streak.own = Some(own);
+        streak.asking = true;
+        let (target, shared) = (self.target.clone(), self.shared.clone());
+        asking.spawn(async move {
+            let asked = Instant::now();
+            let Measure { passed, detail } = ask::ask(&target, port, &shared.own).await;
+            let seen = if passed {
+                Seen::Passed(detail)
+            } else {
+                Seen::Refused(detail)
+            };
+            (index, asked, seen)
+        });
     }
 
     /// Adds what was seen to what is known.

@@ -42,7 +42,12 @@ pub(super) fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a folder, and those above it, that only root can enter; one that is there stays as it is.
+/// Makes a folder that only root can enter; one that is there stays as it is.
 pub(super) fn make_private_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    // Those above it are other people's affair too: the web server has to pass through a site's folder.
+    folder.parent().map_or(Ok(()), fs::create_dir_all)?;
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
 }
