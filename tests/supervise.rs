@@ -10,3 +10,5 @@ mod container;
 mod direct;
 #[path = "supervise/probe.rs"]
 mod probe;
+#[path = "supervise/survive.rs"]
+mod survive;

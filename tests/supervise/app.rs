@@ -15,6 +15,9 @@ use bluegreen::rollout::Colour;
 /// Longer than anything takes on a busy machine; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A program that does nothing for ever.
+pub const SLEEP: &str = "import time\nprint('ready')\nwhile True: time.sleep(60)\n";
+
 /// A folder with a state folder, a release and a list of users in it. What still runs when it is dropped is killed.
 pub struct Ground {
     dir: tempfile::TempDir,
@@ -184,4 +187,13 @@ pub fn alive(pid: u32) -> bool {
     procfs::process::Process::new(pid.cast_signed())
         .and_then(|p| p.stat())
         .is_ok_and(|stat| stat.state != 'Z')
+}
+
+/// Kills a process at once.
+pub fn kill(pid: u32) {
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid.cast_signed()).expect("a pid"),
+        rustix::process::Signal::KILL,
+    )
+    .expect("a signal");
 }
