@@ -38,7 +38,10 @@ impl Shop {
 
     /// With the state in a folder that is there already.
     pub fn within(dir: TempDir) -> Shop {
-        assert!(rustix::process::geteuid().is_root(), "these tests need root, as the agent does");
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests need root, as the agent does"
+        );
         open_to_all(dir.path());
         fs::create_dir_all(dir.path().join("upload")).unwrap();
         Shop {
@@ -139,7 +142,9 @@ impl Shop {
     /// What lies in the folder of releases.
     pub fn shelf(&self) -> Vec<String> {
         let mut names: Vec<String> = match fs::read_dir(self.site.releases()) {
-            Ok(entries) => entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect(),
+            Ok(entries) => entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect(),
             Err(_) => Vec::new(),
         };
         names.sort();

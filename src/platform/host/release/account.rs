@@ -115,9 +115,12 @@ pub fn check_user(name: &UserName) -> Result<Account, AccountError> {
             let mut account = judge(name, &passwd, &group, least)?;
             // `getent initgroups` answers "NAME  100 101": numbers after the name.
             let groups = getent("initgroups", name).map_err(look_up)?;
-            account
-                .groups
-                .extend(groups.split_whitespace().skip(1).filter_map(|number| number.parse::<u32>().ok()));
+            account.groups.extend(
+                groups
+                    .split_whitespace()
+                    .skip(1)
+                    .filter_map(|number| number.parse::<u32>().ok()),
+            );
             tidy(account)
         }
         judged => judged,
@@ -266,7 +269,10 @@ mod tests {
 
     #[test]
     fn on_this_machine_root_is_refused_and_nobody_knows_nemo() {
-        assert_eq!(check_user(&"root".parse().unwrap()).unwrap_err().reason(), "UserRefused");
+        assert_eq!(
+            check_user(&"root".parse().unwrap()).unwrap_err().reason(),
+            "UserRefused"
+        );
         assert!(matches!(
             check_user(&"nemo-bluegreen".parse().unwrap()).unwrap_err(),
             AccountError::Unknown { .. }

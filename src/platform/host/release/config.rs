@@ -174,6 +174,12 @@ impl Config {
         self.files.is_empty()
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        u64::try_from(self.files.len()).unwrap_or(u64::MAX)
+    }
+
     /// Which they are: names and content.
     #[must_use]
     pub fn digest(&self) -> ConfigDigest {
@@ -259,7 +265,9 @@ fn judge(path: &std::path::Path, stat: &Stat, account: &Account) -> Result<(), C
     }
     // A user who owns the folder can put a hard link to a file of root's there.
     if stat.st_nlink > 1 {
-        return Err(not_a_file("a hard link, so it is another file too; make a copy of its own"));
+        return Err(not_a_file(
+            "a hard link, so it is another file too; make a copy of its own",
+        ));
     }
     let theirs = stat.st_uid == 0 || stat.st_uid == account.uid;
     let group_is_ours = stat.st_gid == 0 || stat.st_gid == account.gid;

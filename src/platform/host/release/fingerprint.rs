@@ -107,10 +107,8 @@ pub fn read(source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result
             }
         }
         Opened::Archive(kind, mut file, _) => {
-            let (digest, bytes) = drain(&mut file, &mut io::sink(), limits.bytes).map_err(|error| SourceError::Io {
-                path,
-                source: error,
-            })?;
+            let (digest, bytes) = drain(&mut file, &mut io::sink(), limits.bytes)
+                .map_err(|error| SourceError::Io { path, source: error })?;
             Fingerprint { kind, digest, bytes }
         }
     };
@@ -147,7 +145,9 @@ pub(super) fn drain(from: &mut impl Read, to: &mut impl Write, most: u64) -> io:
         };
         length += u64::try_from(got).unwrap_or(u64::MAX);
         if length > most {
-            return Err(io::Error::other(format!("it grew beyond {most} bytes while it was read")));
+            return Err(io::Error::other(format!(
+                "it grew beyond {most} bytes while it was read"
+            )));
         }
         hash.update(&buffer[..got]);
         to.write_all(&buffer[..got])?;
@@ -175,12 +175,7 @@ impl Fingerprints {
     ///
     /// # Errors
     /// See [`read`].
-    pub fn read(
-        &self,
-        source: &ReleaseSource,
-        reader: &Account,
-        limits: &Limits,
-    ) -> Result<Fingerprint, SourceError> {
+    pub fn read(&self, source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result<Fingerprint, SourceError> {
         self.forget(source);
         let fingerprint = read(source, reader, limits)?;
         self.remember(source, &fingerprint);

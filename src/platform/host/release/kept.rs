@@ -86,7 +86,12 @@ impl From<KeptError> for Fault {
 ///
 /// # Errors
 /// See [`KeptError`].
-pub fn keep_assets(dir: &SiteDir, slots: &[Revision], earlier: &[Revision], statics: &[Static]) -> Result<(), KeptError> {
+pub fn keep_assets(
+    dir: &SiteDir,
+    slots: &[Revision],
+    earlier: &[Revision],
+    statics: &[Static],
+) -> Result<(), KeptError> {
     let shelf = Shelf::open(dir)?;
     let kept = dir.kept();
     let done = shelf::make_folder(&kept).and_then(|()| {
@@ -95,7 +100,12 @@ pub fn keep_assets(dir: &SiteDir, slots: &[Revision], earlier: &[Revision], stat
         for (index, one) in statics.iter().enumerate().filter(|(_, one)| one.keep > 0) {
             let wanted: Vec<(Revision, RelPath)> = slots
                 .iter()
-                .chain(earlier.iter().filter(|revision| !slots.contains(revision)).take(one.keep.into()))
+                .chain(
+                    earlier
+                        .iter()
+                        .filter(|revision| !slots.contains(revision))
+                        .take(one.keep.into()),
+                )
                 .filter_map(|revision| root_of(dir, *revision, one).map(|root| (*revision, root)))
                 .collect();
             let tree = format!("{TREE}{index}-{}", digest(&wanted));
@@ -164,8 +174,18 @@ fn build(kept: BorrowedFd<'_>, shelf: &Shelf, tree: &str, wanted: &[(Revision, R
             Err(error) => return Err(error.into()),
         }
     }
-    rustix::fs::syncfs(kept)?;
+    sync_folders(building.as_fd())?;
     Ok(rustix::fs::renameat(kept, BUILDING, kept, tree)?)
+}
+
+/// Syncs the folders of a tree: the files in it are on the disk since their release was taken.
+fn sync_folders(folder: BorrowedFd<'_>) -> io::Result<()> {
+    for name in beneath::names(folder, u64::MAX)? {
+        if let Ok(inner) = beneath::folder(folder, name.as_c_str()) {
+            sync_folders(inner.as_fd())?;
+        }
+    }
+    Ok(rustix::fs::fsync(folder)?)
 }
 
 /// Adds to `to` the files of `from` whose paths it has not. Releases are as deep as their limits allow, and no deeper.
@@ -209,7 +229,8 @@ fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()>
     };
     io::copy(&mut source, &mut file)?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;
-    Ok(rustix::fs::futimens(&file, &tree::times(&stat))?)
+    rustix::fs::futimens(&file, &tree::times(&stat))?;
+    file.sync_all()
 }
 
 /// Opens a folder, and makes it if it isn't there.

@@ -35,7 +35,7 @@ pub use fingerprint::{Fingerprint, Fingerprints, Identity, read as read_fingerpr
 pub use kept::{KeptError, keep_assets, kept_dir};
 pub use limits::{Excess, Limits, Measure, Tally};
 pub use shared::{SharedError, check as check_shared};
-pub use shelf::{Record, ShelfError, config_dir, is_complete, list, prune, record};
+pub use shelf::{Listed, Record, ShelfError, config_dir, is_complete, list, prune, record};
 pub use source::{Kind, SourceError};
 pub use take::{Order, Step, TakeError, take};
 pub use tree::TreeError;

@@ -180,7 +180,9 @@ fn place(release: BorrowedFd<'_>, shared: &SharedDir) -> Result<(), SharedError>
                 rustix::fs::fchmod(&made, Mode::from_raw_mode(0o555)).map_err(io)?;
                 made
             }
-            Err(Errno::NOTDIR | Errno::LOOP) => return Err(taken("a file, a link or another shared folder on the way")),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Err(taken("a file, a link or another shared folder on the way"));
+            }
             other => other.map_err(io)?,
         };
     }

@@ -46,6 +46,9 @@ pub struct Record {
     pub size: Tally,
 }
 
+/// A complete release, and its record or what is wrong with it.
+pub type Listed = (Revision, Result<Record, StoreError>);
+
 /// The releases could not be listed or tidied.
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {
@@ -88,7 +91,7 @@ impl From<ShelfError> for Fault {
 ///
 /// # Errors
 /// [`ShelfError`]: never an empty list for a folder that can't be read.
-pub fn list(dir: &SiteDir) -> Result<Vec<(Revision, Result<Record, StoreError>)>, ShelfError> {
+pub fn list(dir: &SiteDir) -> Result<Vec<Listed>, ShelfError> {
     let path = dir.releases();
     let folder = match beneath::own(&path) {
         Ok(folder) => folder,
@@ -124,7 +127,9 @@ pub fn record(dir: &SiteDir, revision: Revision) -> Result<Record, StoreError> {
 /// Whether a release is complete.
 #[must_use]
 pub fn is_complete(dir: &SiteDir, revision: Revision) -> bool {
-    dir.release(revision).symlink_metadata().is_ok_and(|found| found.is_dir())
+    dir.release(revision)
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_dir())
 }
 
 /// The folder of a release's configuration files; it is there only if the release has any.
@@ -156,8 +161,11 @@ pub fn prune(dir: &SiteDir, keep: &[Revision], count: usize) -> Result<Vec<Revis
 
 fn runs_in_a_slot(dir: &SiteDir, revision: Revision) -> bool {
     Colour::BOTH.iter().any(|colour| {
-        std::fs::read_link(dir.slot_release(*colour))
-            .is_ok_and(|target| target.file_name().is_some_and(|name| name == revision.to_string().as_str()))
+        std::fs::read_link(dir.slot_release(*colour)).is_ok_and(|target| {
+            target
+                .file_name()
+                .is_some_and(|name| name == revision.to_string().as_str())
+        })
     })
 }
 

@@ -197,7 +197,11 @@ pub(super) enum Opened {
 pub(super) fn open(source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result<Opened, SourceError> {
     match source {
         ReleaseSource::Path(path) => {
-            let fd = reach(path, OFlags::RDONLY | OFlags::DIRECTORY, "a folder; a single file is named as `archive`")?;
+            let fd = reach(
+                path,
+                OFlags::RDONLY | OFlags::DIRECTORY,
+                "a folder; a single file is named as `archive`",
+            )?;
             Ok(Opened::Folder(fd))
         }
         ReleaseSource::Archive { file: path, .. } => {

@@ -207,7 +207,11 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     let config = Config::read(&order.run.config_files, order.account)?;
     if config.digest() != order.identity.config {
         return Err(TakeError::Changed {
-            path: order.run.config_files.first().map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
+            path: order
+                .run
+                .config_files
+                .first()
+                .map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
         });
     }
     if shelf::is_complete(dir, revision) {
@@ -235,8 +239,8 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     store::write(&work.path.join("record"), &record, 0o600)?;
     (order.progress)(Step::Recorded);
 
-    // One call for all of it: a file at a time would wait for the disk as often as there are files.
-    rustix::fs::syncfs(&work.folder).map_err(|error| work.failed("syncing", error))?;
+    let entries = size.entries.saturating_add(config.len());
+    beneath::sync(work.folder.as_fd(), entries).map_err(|error| work.failed("syncing", error))?;
     (order.progress)(Step::Synced);
     if !config.is_empty() {
         work.put("config", &format!("{revision}.config"))?;
@@ -262,7 +266,7 @@ fn mend(
     if !config.is_empty() && !shelf.has(&name) {
         let work = Work::begin(shelf, revision)?;
         config.place(work.folder.as_fd(), "config", order.account)?;
-        rustix::fs::syncfs(&work.folder).map_err(|error| work.failed("syncing", error))?;
+        beneath::sync(work.folder.as_fd(), config.len()).map_err(|error| work.failed("syncing", error))?;
         work.put("config", &name)?;
     }
     match shelf::record(dir, revision) {
@@ -352,13 +356,15 @@ impl Work<'_> {
         let secured = self.secure(&mut file, order)?;
         (order.progress)(Step::Secured);
         let Kind::File(name) = kind else {
-            let tally = self.unpack(kind, secured, bytes, &path, order)?;
+            self.unpack(kind, secured, bytes, &path, order)?;
             (order.progress)(Step::Unpacked);
             rustix::fs::unlinkat(&self.folder, "archive", AtFlags::empty())
                 .map_err(|error| self.failed("removing the archive's copy", error))?;
             let unpacked = self.open("unpacked")?;
-            self.copy(unpacked.as_fd(), release.as_fd(), None, order)?;
-            return Ok(tally);
+            let sum = self.copy(unpacked.as_fd(), release.as_fd(), None, order)?;
+            beneath::remove_all(self.folder.as_fd(), "unpacked")
+                .map_err(|error| self.failed("removing what was unpacked", error))?;
+            return Ok(sum.tally);
         };
         let seal = || {
             rustix::fs::fchmod(&secured, Mode::from_raw_mode(0o444))?;
@@ -377,11 +383,12 @@ impl Work<'_> {
         let mut secured = secured
             .map(File::from)
             .map_err(|error| self.failed("copying the archive", error))?;
-        let (digest, bytes) = fingerprint::drain(file, &mut secured, order.limits.bytes).map_err(|source| TakeError::Io {
-            path: self.shelf.path().to_owned(),
-            what: "copying the archive",
-            source,
-        })?;
+        let (digest, bytes) =
+            fingerprint::drain(file, &mut secured, order.limits.bytes).map_err(|source| TakeError::Io {
+                path: self.shelf.path().to_owned(),
+                what: "copying the archive",
+                source,
+            })?;
         let is = fingerprint::Fingerprint {
             kind: order.identity.fingerprint.kind.clone(),
             digest,
@@ -417,14 +424,23 @@ impl Work<'_> {
             bytes: allowed.min(room),
             ..*order.limits
         };
-        let done = unpack::unpack(order.unpacker, archive, kind, &self.path.join("unpacked"), account, &limits);
+        let done = unpack::unpack(
+            order.unpacker,
+            archive,
+            kind,
+            &self.path.join("unpacked"),
+            account,
+            &limits,
+        );
         done.map_err(|source| match source {
-            UnpackError::TooLarge { excess, .. } if excess.measure == Measure::Bytes && room < allowed => TakeError::NoRoom {
-                path: self.shelf.path().to_owned(),
-                need: limits.bytes.saturating_mul(2).saturating_add(1),
-                free,
-                spare: order.limits.spare,
-            },
+            UnpackError::TooLarge { excess, .. } if excess.measure == Measure::Bytes && room < allowed => {
+                TakeError::NoRoom {
+                    path: self.shelf.path().to_owned(),
+                    need: limits.bytes.saturating_mul(2).saturating_add(1),
+                    free,
+                    spare: order.limits.spare,
+                }
+            }
             source => TakeError::Unpack {
                 path: path.to_owned(),
                 source,

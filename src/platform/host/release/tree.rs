@@ -197,9 +197,7 @@ impl Walk<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.io(error)),
             };
-            self.tally
-                .add(got, self.limits)
-                .map_err(|excess| self.excess(excess))?;
+            self.tally.add(got, self.limits).map_err(|excess| self.excess(excess))?;
             length += u64::try_from(got).unwrap_or(u64::MAX);
             content.update(&self.buffer[..got]);
             if let Some(copy) = &mut copy {
@@ -261,7 +259,11 @@ impl Walk<'_> {
     }
 
     fn here(&self) -> String {
-        if self.path.is_empty() { ".".to_owned() } else { show(&self.path) }
+        if self.path.is_empty() {
+            ".".to_owned()
+        } else {
+            show(&self.path)
+        }
     }
 
     fn danger(&self, danger: Danger) -> TreeError {
@@ -285,7 +287,9 @@ impl Walk<'_> {
     /// An entry that was listed is not there any more, or is something else now: somebody is at work in the folder.
     fn reading(&self, error: Errno) -> TreeError {
         match error {
-            Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::INVAL | Errno::XDEV | Errno::STALE | Errno::NXIO => self.changed(),
+            Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::INVAL | Errno::XDEV | Errno::STALE | Errno::NXIO => {
+                self.changed()
+            }
             error => self.io(error.into()),
         }
     }

@@ -50,7 +50,9 @@ pub enum UnpackError {
         excess: Excess,
     },
     /// The archive is cut off, or was never one.
-    #[error("the archive is not whole ({why}, {at}): it is still being uploaded, or the upload broke off; upload it again")]
+    #[error(
+        "the archive is not whole ({why}, {at}): it is still being uploaded, or the upload broke off; upload it again"
+    )]
     Damaged {
         /// After or in which entry.
         at: String,

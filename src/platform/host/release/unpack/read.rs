@@ -37,9 +37,13 @@ pub(super) fn archive(kind: &Kind, file: File, place: &mut Place) -> Result<(), 
 fn tar_gz(file: File, place: &mut Place) -> Result<(), UnpackError> {
     let mut last = "at its start".to_owned();
     let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::with_capacity(128 << 10, file)));
-    let damaged = |at: &str, error: &io::Error| UnpackError::Damaged {
-        at: at.to_owned(),
-        why: words(error),
+    let damaged = |at: &str, error: &io::Error| match error.kind() {
+        // A name or an attribute that is larger than what an unpacker may hold.
+        io::ErrorKind::OutOfMemory => UnpackError::Stopped { how: words(error) },
+        _ => UnpackError::Damaged {
+            at: at.to_owned(),
+            why: words(error),
+        },
     };
     for entry in archive.entries().map_err(|error| damaged(&last, &error))? {
         let mut entry = entry.map_err(|error| damaged(&last, &error))?;
@@ -56,7 +60,10 @@ fn tar_gz(file: File, place: &mut Place) -> Result<(), UnpackError> {
 fn tar_entry(entry: &mut tar::Entry<'_, impl Read>, name: &[u8], place: &mut Place) -> Result<(), UnpackError> {
     let kind = entry.header().entry_type();
     let mode = entry.header().mode().unwrap_or(0);
-    let target = entry.link_name_bytes().map(|target| target.into_owned()).unwrap_or_default();
+    let target = entry
+        .link_name_bytes()
+        .map(|target| target.into_owned())
+        .unwrap_or_default();
     match kind {
         EntryType::XGlobalHeader => Ok(()),
         EntryType::Directory => place.folder(name),
@@ -84,7 +91,8 @@ fn zip(file: File, place: &mut Place) -> Result<(), UnpackError> {
         at: at.to_owned(),
         why: words(error),
     };
-    let mut archive = ZipArchive::new(BufReader::with_capacity(128 << 10, file)).map_err(|error| damaged(&last, &error))?;
+    let mut archive =
+        ZipArchive::new(BufReader::with_capacity(128 << 10, file)).map_err(|error| damaged(&last, &error))?;
     if archive.has_duplicate_names() {
         return Err(refused(b"a name", Danger::Twice));
     }
