@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bluegreen::api::site::Static;
 use bluegreen::platform::host::release::{is_complete, keep_assets, kept_dir, list, prune};
 use bluegreen::rollout::Revision;
+use rustix::fs::OFlags;
 
-use super::kit::{Shop, until, write};
+use super::kit::{Disk, Shop, until, write};
 
 pub fn statics(keep: u8) -> Vec<Static> {
     vec![Static {
@@ -20,7 +21,10 @@ pub fn statics(keep: u8) -> Vec<Static> {
 
 /// Releases 0 to `count`, each with a file of its own, one that all have, and one in a folder.
 fn shop_with(count: usize, keep: u8) -> (Shop, Vec<Revision>) {
-    let mut shop = Shop::new();
+    fill(Shop::new(), count, keep)
+}
+
+fn fill(mut shop: Shop, count: usize, keep: u8) -> (Shop, Vec<Revision>) {
     shop.statics = statics(keep);
     let mut revisions = Vec::new();
     for n in 0..count {
@@ -104,7 +108,10 @@ fn kept_assets_outlive_the_release_that_brought_them_until_they_are_not_asked_fo
 
 #[test]
 fn a_file_that_was_there_is_never_missing_while_the_kept_assets_change() {
-    let (shop, r) = shop_with(4, 3);
+    // In memory, so that it changes as often as it can.
+    let shop = Shop::new();
+    let _disk = Disk::mount(&shop.dir.path().join("state"), "4m");
+    let (shop, r) = fill(shop, 4, 3);
     keep_assets(&shop.site, &[r[3]], &[r[0]], &shop.statics).unwrap();
     let file = kept_dir(&shop.site, 0).join("app.0.js");
     let (stop, reads) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -189,13 +196,14 @@ fn a_removal_that_was_killed_is_finished_the_next_time() {
 #[test]
 fn a_folder_deeper_than_any_stack_is_removed_like_any_other() {
     let (shop, r) = shop_with(1, 0);
+    const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
     let left = shop.site.releases().join(".taking-by-somebody-wild");
     fs::create_dir(&left).unwrap();
-    let mut at = rustix::fs::open(&left, rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+    let mut at = rustix::fs::open(&left, FOLDER, rustix::fs::Mode::empty()).unwrap();
     write(&left.join(".hoisted-1"), "in the way", 0o644);
     for _ in 0..20_000 {
         rustix::fs::mkdirat(&at, "d", rustix::fs::Mode::RWXU).unwrap();
-        at = rustix::fs::openat(&at, "d", rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+        at = rustix::fs::openat(&at, "d", FOLDER, rustix::fs::Mode::empty()).unwrap();
     }
     prune(&shop.site, &[r[0]], 0).unwrap();
     assert!(!left.exists());

@@ -1,46 +1,12 @@
 //! A disk that is full: a small one of the test's own, in memory.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use bluegreen::platform::Class;
 use bluegreen::platform::host::release::{Step, keep_assets};
 use bluegreen::platform::host::store;
 
-use super::kit::{Shop, Tar, abs, laid, lay, look, write};
-
-/// A small file system, gone at the end whatever happens.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: &Path, size: &str) -> Disk {
-        fs::create_dir_all(at).unwrap();
-        let options = format!("size={size},mode=755,nr_inodes=200");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "bluegreen-test"])
-            .arg(at)
-            .status();
-        assert!(mounted.unwrap().success());
-        Disk(at.to_owned())
-    }
-
-    /// Takes all that is left.
-    fn fill(&self) {
-        let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
-        while std::io::Write::write(&mut ballast, &[1; 4096]).is_ok_and(|wrote| wrote > 0) {}
-    }
-
-    fn relieve(&self) {
-        fs::remove_file(self.0.join("ballast")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
+use super::kit::{Disk, Shop, Tar, abs, laid, lay, look, write};
 
 /// A shop whose state lies on a small disk. The disk is dropped first.
 fn shop_on(size: &str) -> (Disk, Shop) {

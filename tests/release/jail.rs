@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::chown;
 use std::process::{Child, Command, Stdio};
 
@@ -22,6 +22,22 @@ fn task(shop: &Shop, uid: u32, parent: u32) -> String {
         "kind": "tarGz", "uid": uid, "gid": uid, "parent": parent, "limits": shop.limits,
     })
     .to_string()
+}
+
+/// What the kernel says of a process; nothing if it is gone.
+fn status(pid: u32) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(key, value)| (key.to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" ")))
+        .collect()
+}
+
+/// Whether it gave up its rights and waits for input.
+fn waits(pid: u32) -> bool {
+    let status = status(pid);
+    let is = |key: &str, start: &str| status.get(key).is_some_and(|value| value.starts_with(start));
+    is("NoNewPrivs", "1") && is("State", "S")
 }
 
 #[test]
@@ -46,17 +62,8 @@ fn it_is_the_sites_user_for_good_in_an_empty_world_without_network_or_children()
     stdin.write_all(half).unwrap();
 
     let proc = format!("/proc/{}", unpacker.0.id());
-    let status = || -> BTreeMap<String, String> {
-        let text = fs::read_to_string(format!("{proc}/status")).unwrap();
-        let lines = text.lines().filter_map(|line| line.split_once(':'));
-        lines
-            .map(|(key, value)| (key.to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" ")))
-            .collect()
-    };
-    until("it gave up its rights and waits", || {
-        status()["NoNewPrivs"] == "1" && status()["State"].starts_with('S')
-    });
-    let status = status();
+    until("it gave up its rights and waits", || waits(unpacker.0.id()));
+    let status = status(unpacker.0.id());
     assert_eq!(status["Uid"], format!("{uid} {uid} {uid} {uid}"));
     assert_eq!(status["Gid"], format!("{gid} {gid} {gid} {gid}"));
     assert_eq!(status["Groups"], "");
@@ -136,6 +143,88 @@ fn it_refuses_to_be_root_and_to_work_for_nobody() {
         assert!(String::from_utf8_lossy(&output.stdout).contains(words), "{output:?}");
         assert_eq!(fs::read_dir(&inside).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn where_it_may_make_no_namespaces_it_still_has_another_root_and_another_user() {
+    // As in a container: root without the right to administrate.
+    let shop = Shop::new();
+    let uid = shop.account.uid;
+    let inside = shop.upload("inside");
+    fs::create_dir(&inside).unwrap();
+    chown(&inside, Some(uid), Some(uid)).unwrap();
+    let mut unpacker = Unpacker(
+        Command::new("setpriv")
+            .args([
+                "--bounding-set",
+                "-sys_admin",
+                UNPACKER,
+                "unpack",
+                &task(&shop, uid, std::process::id()),
+            ])
+            .current_dir(&inside)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut stdin = unpacker.0.stdin.take().unwrap();
+    let bytes = Tar::new().file("first", "1").bytes();
+    stdin.write_all(&bytes[..20]).unwrap();
+    let pid = unpacker.0.id();
+    until("it waits", || waits(pid));
+    assert_eq!(status(pid)["Uid"], format!("{uid} {uid} {uid} {uid}"));
+    assert_eq!(status(pid)["CapEff"], "0000000000000000");
+    assert_eq!(fs::read_link(format!("/proc/{pid}/root")).unwrap(), inside);
+    stdin.write_all(&bytes[20..]).unwrap();
+    drop(stdin);
+    assert!(unpacker.0.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(inside.join("first")).unwrap(), "1");
+}
+
+#[test]
+fn it_dies_with_the_agent() {
+    let shop = Shop::new();
+    let uid = shop.account.uid;
+    let inside = shop.upload("inside");
+    fs::create_dir(&inside).unwrap();
+    chown(&inside, Some(uid), Some(uid)).unwrap();
+    // A shell plays the agent; its number is only known to itself.
+    let task = task(&shop, uid, 4_000_000_000).replace("4000000000", "'$$'");
+    let script = format!("exec 3<&0; {UNPACKER} unpack '{task}' <&3 & echo $!; wait");
+    let mut agent = Unpacker(
+        Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(&inside)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    // Held open: the unpacker waits for the rest.
+    let _stdin = agent.0.stdin.take().unwrap();
+    let mut line = String::new();
+    BufReader::new(agent.0.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let pid: u32 = line.trim().parse().unwrap();
+    until("it waits", || waits(pid));
+    agent.0.kill().unwrap();
+    agent.0.wait().unwrap();
+    until("it is gone", || {
+        fs::read_to_string(format!("/proc/{pid}/status")).map_or(true, |status| status.contains("State:\tZ"))
+    });
+}
+
+#[test]
+fn a_site_of_roots_is_refused_by_the_take_itself() {
+    let mut shop = Shop::new();
+    super::kit::lay(&shop.upload("1.0"), "one");
+    let identity = shop.identify(&shop.folder("1.0")).unwrap();
+    shop.account.uid = 0;
+    let error = shop.take_as(&shop.folder("1.0"), &identity, &|_| {}).unwrap_err();
+    assert_eq!(error.reason(), "UserRefused");
+    assert!(shop.shelf().is_empty());
 }
 
 #[test]

@@ -275,11 +275,14 @@ fn a_hard_link_that_the_user_may_read_anyway_is_fine() {
 #[test]
 fn a_folder_that_changes_while_it_is_taken_is_not_that_release() {
     type Meddle = fn(&std::path::Path);
-    let ways: [(&str, Meddle); 5] = [
+    let ways: [(&str, Meddle); 6] = [
         ("a file that was not reached yet", |at| {
             write(&at.join("index.html"), "two", 0o644)
         }),
         ("a new file", |at| write(&at.join("public/new"), "new", 0o644)),
+        ("a new file in a folder whose names were read", |at| {
+            write(&at.join("new"), "new", 0o644)
+        }),
         ("a file gone", |at| {
             fs::remove_file(at.join("public/assets/app.css")).unwrap()
         }),

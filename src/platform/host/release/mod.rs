@@ -6,7 +6,7 @@
 //! | `source` | opens what was uploaded, a folder or an archive |
 //! | `fingerprint` | tells what it is, and which revision that makes |
 //! | `config`, `shared` | what comes from outside of the release: copied, and linked |
-//! | `take` | makes a release of it |
+//! | `take`, `work` | makes a release of it, in a working folder |
 //! | `unpack` | archives, in a process that may do nothing else |
 //! | `shelf` | the releases on disk: which there are, which may go |
 //! | `kept` | hashed assets of earlier releases |
@@ -27,6 +27,7 @@ mod source;
 mod take;
 mod tree;
 mod unpack;
+mod work;
 
 pub use account::{Account, AccountError, check_user};
 pub use config::{Config, ConfigDigest, ConfigError};
