@@ -107,6 +107,18 @@ fn kept_assets_outlive_the_release_that_brought_them_until_they_are_not_asked_fo
 }
 
 #[test]
+fn a_request_that_was_on_its_way_through_the_kept_assets_still_finds_its_file() {
+    let (shop, r) = shop_with(2, 1);
+    keep_assets(&shop.site, &[r[1]], &[r[0]], &shop.statics).unwrap();
+    // As a web server does: the folder first, the file a moment later.
+    let folder = fs::canonicalize(kept_dir(&shop.site, 0)).unwrap();
+    keep_assets(&shop.site, &[r[1]], &[], &shop.statics).unwrap();
+    keep_assets(&shop.site, &[r[1]], &[], &shop.statics).unwrap();
+    assert_eq!(fs::read_to_string(folder.join("app.0.js")).unwrap(), "js 0");
+    assert!(!kept(&shop).contains(&"app.0.js".to_owned()));
+}
+
+#[test]
 fn a_file_that_was_there_is_never_missing_while_the_kept_assets_change() {
     // In memory, so that it changes as often as it can.
     let shop = Shop::new();

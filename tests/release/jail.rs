@@ -154,7 +154,9 @@ fn where_it_may_make_no_namespaces_it_still_has_another_root_and_another_user() 
     fs::create_dir(&inside).unwrap();
     chown(&inside, Some(uid), Some(uid)).unwrap();
     let mut unpacker = Unpacker(
+        // Apart from that, with more groups than it should keep.
         Command::new("setpriv")
+            .args(["--groups", "4,27"])
             .args([
                 "--bounding-set",
                 "-sys_admin",
@@ -175,6 +177,7 @@ fn where_it_may_make_no_namespaces_it_still_has_another_root_and_another_user() 
     until("it waits", || waits(pid));
     assert_eq!(status(pid)["Uid"], format!("{uid} {uid} {uid} {uid}"));
     assert_eq!(status(pid)["CapEff"], "0000000000000000");
+    assert_eq!(status(pid)["Groups"], "");
     assert_eq!(fs::read_link(format!("/proc/{pid}/root")).unwrap(), inside);
     stdin.write_all(&bytes[20..]).unwrap();
     drop(stdin);
