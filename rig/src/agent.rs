@@ -1,13 +1,14 @@
 //! `bluegreen host run`, the built program, with folders of its own. Gone when it is dropped, with everything that it started.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,6 +23,22 @@ pub struct Agent {
     program: PathBuf,
     process: Option<Guarded>,
     folder: TempDir,
+}
+
+/// What happened to a site.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: jiff::Timestamp,
+    /// What kind: `PhaseEntered`, `Rejected`, …
+    pub reason: String,
+    /// In words; of `PhaseEntered` the first is the phase.
+    pub message: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct History {
+    items: Vec<Event>,
 }
 
 impl Agent {
@@ -41,11 +58,7 @@ impl Agent {
         let folder = tempfile::Builder::new().prefix("bluegreen-agent.").tempdir()?;
         // Apps run as somebody else and must get to their releases.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let mut agent = Agent {
-            program: program.to_owned(),
-            process: None,
-            folder,
-        };
+        let mut agent = Agent { program: program.to_owned(), process: None, folder };
         for part in [agent.sites_dir(), agent.state_dir(), agent.run_dir(), agent.uploads()] {
             fs::create_dir(&part)?;
             fs::set_permissions(&part, fs::Permissions::from_mode(0o755))?;
@@ -162,6 +175,24 @@ impl Agent {
         Some(target.file_name()?.to_string_lossy().into_owned())
     }
 
+    /// When traffic last moved: the moment at which the link was renamed into place (wall clock, nanoseconds). The kernel's clock for files
+    /// runs up to a few milliseconds late, never early, so that what is measured from here is rather too long.
+    #[must_use]
+    pub fn moved_ns(&self, site: &str) -> Option<u64> {
+        let link = fs::symlink_metadata(self.live_link(site)).ok()?;
+        u64::try_from(link.ctime() * 1_000_000_000 + link.ctime_nsec()).ok()
+    }
+
+    /// A site's history as `bluegreen history NAME -o json` shows it: time in milliseconds, reason and message of each event.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn history(&self, name: &str) -> Result<Vec<Event>> {
+        let output = self.bluegreen(&["history", name, "-o", "json"])?;
+        let history: History = serde_json::from_slice(&output.stdout).context("what history printed is no JSON")?;
+        Ok(history.items)
+    }
+
     /// What it logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -176,9 +207,7 @@ impl Agent {
     #[must_use]
     pub fn cli(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .env("BLUEGREEN_SOCKET", self.run_dir().join("control.sock"));
+        command.args(arguments).env("BLUEGREEN_SOCKET", self.run_dir().join("control.sock"));
         command.stdin(Stdio::null());
         command
     }
@@ -207,8 +236,7 @@ impl Agent {
     pub fn apply_and_wait(&self, manifest: &Manifest) -> Result<()> {
         let file = self.written(manifest)?;
         let done = self.bluegreen(&["apply", "-f", &file, "--wait", "--timeout", "60s"]);
-        done.map(drop)
-            .with_context(|| format!("the agent's log ends:\n{}", tail(&self.log(), 30)))
+        done.map(drop).with_context(|| format!("the agent's log ends:\n{}", tail(&self.log(), 30)))
     }
 
     fn written(&self, manifest: &Manifest) -> Result<String> {
@@ -242,9 +270,7 @@ impl Agent {
             self.site(name).ok().filter(|site| wanted(site))
         });
         waited.with_context(|| {
-            let now = self
-                .site(name)
-                .map_or_else(|error| format!("{error:#}"), |site| format!("{:#}", site["status"]));
+            let now = self.site(name).map_or_else(|error| format!("{error:#}"), |site| format!("{:#}", site["status"]));
             format!("it is instead: {now}\nthe agent's log ends:\n{}", tail(&self.log(), 30))
         })
     }
@@ -254,9 +280,7 @@ impl Agent {
     /// # Errors
     /// As [`wait_for`](Agent::wait_for).
     pub fn wait_for_phase(&self, name: &str, phase: &str) -> Result<Value> {
-        self.wait_for(name, &format!("is {phase}"), |site| {
-            site.pointer("/status/phase") == Some(&phase.into())
-        })
+        self.wait_for(name, &format!("is {phase}"), |site| site.pointer("/status/phase") == Some(&phase.into()))
     }
 
     /// The processes of its apps: those that work below its folder.
@@ -265,9 +289,7 @@ impl Agent {
         let Ok(processes) = fs::read_dir("/proc") else {
             return Vec::new();
         };
-        let pids = processes
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let ours =
             |pid: &u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(self.folder()));
         pids.filter(ours).collect()

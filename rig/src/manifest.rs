@@ -38,20 +38,14 @@ impl Manifest {
                 "strategy": { "bake": "0s", "standby": "0s", "drainWithin": "10s", "readyWithin": "20s" },
             }
         });
-        Manifest {
-            name: name.to_owned(),
-            value,
-        }
+        Manifest { name: name.to_owned(), value }
     }
 
     /// A site of files alone.
     #[must_use]
     pub fn files(name: &str, listen: SocketAddr) -> Manifest {
         let manifest = Manifest::app(name, listen, "nobody", &[], &[]);
-        let manifest = manifest
-            .unset("/spec/target/host/user")
-            .unset("/spec/target/host/ports")
-            .unset("/spec/health");
+        let manifest = manifest.unset("/spec/target/host/user").unset("/spec/target/host/ports").unset("/spec/health");
         manifest
             .set("/spec/target/host/runtime", json!({ "static": {} }))
             .set("/spec/target/host/static", json!([{ "path": "/", "root": "public" }]))
@@ -88,10 +82,7 @@ impl Manifest {
     /// With this path answered by the web server.
     #[must_use]
     pub fn with_static(self, path: &str, root: &str, keep: u8) -> Manifest {
-        self.set(
-            "/spec/target/host/static",
-            json!([{ "path": path, "root": root, "keep": keep }]),
-        )
+        self.set("/spec/target/host/static", json!([{ "path": path, "root": root, "keep": keep }]))
     }
 
     /// With this field of `spec.strategy`.
@@ -161,10 +152,7 @@ pub fn release(parent: &Path, version: &str, behaviour: &str) -> Result<PathBuf>
     fs::set_permissions(folder.join("app"), fs::Permissions::from_mode(0o755))?;
     fs::write(folder.join("VERSION"), format!("{version}\n"))?;
     fs::write(folder.join("rig.env"), behaviour)?;
-    fs::write(
-        assets.join(asset_name(version)),
-        format!("document.title = \"shop {version}\";\n"),
-    )?;
+    fs::write(assets.join(asset_name(version)), format!("document.title = \"shop {version}\";\n"))?;
     fs::write(folder.join("public/index.html"), format!("<h1>{version}</h1>\n"))?;
     Ok(folder)
 }
@@ -183,13 +171,7 @@ mod tests {
 
     #[test]
     fn any_field_can_be_set_and_taken_away() {
-        let manifest = Manifest::app(
-            "shop",
-            "127.0.0.1:80".parse().expect("it is one"),
-            "somebody",
-            &[1],
-            &[2],
-        );
+        let manifest = Manifest::app("shop", "127.0.0.1:80".parse().expect("it is one"), "somebody", &[1], &[2]);
         let manifest = manifest.env("A", "b").strategy("bake", "1s").unset("/spec/health/path");
         let yaml = manifest.yaml().expect("it is plain data");
         let back: Value = serde_saphyr::from_str(&yaml).expect("it is YAML");

@@ -35,19 +35,10 @@ impl User {
         let made = !is_there()?;
         if made {
             let mut command = Command::new("useradd");
-            command.args([
-                "--no-create-home",
-                "--home-dir",
-                "/nonexistent",
-                "--shell",
-                "/usr/sbin/nologin",
-            ]);
+            command.args(["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]);
             process::run(command.args(["--comment", "apps in tests of bluegreen", NAME]))?;
         }
-        Ok(User {
-            name: NAME.to_owned(),
-            made,
-        })
+        Ok(User { name: NAME.to_owned(), made })
     }
 
     /// What it is called.
