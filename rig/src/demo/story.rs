@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// # Errors
 /// When something doesn't come up, or doesn't happen in time.
 pub fn run() -> Result<Report> {
-    let user = User::ordinary()?;
+    let user = User::temporary("bluegreen-demo")?;
     let report = play(&user);
     let removed = user.remove();
     let report = report?;
@@ -110,7 +110,8 @@ impl Play<'_> {
         let begun = Instant::now();
         begin(self.agent)?;
         let outcome = loop {
-            let site = self.agent.site(SITE)?;
+            // A site that was applied a moment ago may not be known yet.
+            let site = self.agent.site(SITE).unwrap_or_default();
             let phase = site.pointer("/status/phase").and_then(Value::as_str).unwrap_or("…").to_owned();
             self.screen.show(&phase, self.load.as_ref());
             if let Some(outcome) = over(&site, self.load.as_ref()) {
