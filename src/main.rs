@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
+use bluegreen::platform::host::release::{SUBCOMMAND, unpack_main};
 use bluegreen::platform::host::supervise::direct::launch;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    // Before anything makes a thread: see `launch`.
-    if arguments.next().as_deref() == Some(launch::WORD) {
-        return launch::main(arguments);
+    // Before anything makes a thread: these two give up rights that belong to a thread. Neither is for people, so the command line knows
+    // nothing of them.
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        Some(word) if word == SUBCOMMAND => unpack_main(arguments),
+        Some(word) if word == launch::WORD => launch::main(std::env::args().skip(2)),
+        _ => bluegreen::cli::main(),
     }
-    bluegreen::cli::main()
 }

@@ -4,3 +4,5 @@
 mod app;
 #[path = "supervise/direct.rs"]
 mod direct;
+#[path = "supervise/probe.rs"]
+mod probe;

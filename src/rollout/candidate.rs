@@ -16,9 +16,7 @@ impl Turn<'_> {
     pub(super) fn candidate(&mut self) -> Decision {
         let stable = self.ledger.stable;
         let idle = stable.map_or(Colour::Blue, |stable| stable.colour.other());
-        let wanted = self
-            .target()
-            .filter(|&target| stable.is_none_or(|stable| stable.revision != target));
+        let wanted = self.target().filter(|&target| stable.is_none_or(|stable| stable.revision != target));
         let Some(revision) = wanted else { return self.rest(idle) };
         let next = Held { colour: idle, revision };
         let attempt = self.ledger.attempt(revision);

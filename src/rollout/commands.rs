@@ -30,10 +30,7 @@ impl Turn<'_> {
     /// A rollback holds as long as the specification stays what it was, and what it goes to isn't rejected.
     fn let_rollback_die(&mut self) {
         let Some(rollback) = self.ledger.rollback else { return };
-        let changed = self
-            .plan
-            .wanted
-            .is_some_and(|wanted| Some(wanted) != rollback.while_wanted);
+        let changed = self.plan.wanted.is_some_and(|wanted| Some(wanted) != rollback.while_wanted);
         let there = !self.rules.hold(Rule::RollbackHolds)
             && self.ledger.stable.is_some_and(|stable| stable.revision == rollback.to);
         if changed || there || self.ledger.rejects(rollback.to) {
@@ -72,10 +69,7 @@ impl Turn<'_> {
             Verb::Rollback(to) => {
                 let can = live == Some(revision) && to != revision && self.ledger.trusts(to);
                 if can {
-                    self.ledger.rollback = Some(Rollback {
-                        to,
-                        while_wanted: self.plan.wanted,
-                    });
+                    self.ledger.rollback = Some(Rollback { to, while_wanted: self.plan.wanted });
                     if self.rules.hold(Rule::RollbackHolds) {
                         self.reject(revision, Reason::RolledBack);
                     }

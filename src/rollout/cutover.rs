@@ -2,6 +2,7 @@
 
 use super::decide::{Decision, News};
 use super::goal::Why;
+use super::guard::serves_well;
 use super::ledger::{Held, Reason};
 use super::revision::Attempt;
 use super::rules::Rule;
@@ -16,7 +17,8 @@ impl Turn<'_> {
         let moved = matches!(self.phase(), Some(Phase::Draining | Phase::Baking));
         let unwanted = self.ledger.rejects(intent.revision) || self.wants_stable_back();
         let elsewhere = self.world.route.named() != Some(intent.colour);
-        if elsewhere && (!moved || unwanted) {
+        let lost = !self.ready(intent) && serves_well(&self.ledger, self.world);
+        if elsewhere && (!moved || unwanted || lost) {
             return self.before_the_move(intent, unwanted);
         }
         Some(self.after_the_move(intent, unwanted))
@@ -31,7 +33,7 @@ impl Turn<'_> {
         back && self.target() == Some(stable.revision) && self.rules.hold(Rule::RevertFast)
     }
 
-    /// The route has not moved yet, or is back: a candidate that is unwanted, replaced, or not ready any more is no longer intended.
+    /// The route has not moved yet, or is back on a good colour: a candidate that is unwanted, replaced, or not ready any more is no longer intended.
     fn before_the_move(&mut self, intent: Held, unwanted: bool) -> Option<Decision> {
         let attempt = self.ledger.attempt(intent.revision);
         let unready = !self.ready(intent) && self.rules.hold(Rule::BackToStart);
@@ -111,11 +113,7 @@ impl Turn<'_> {
         }
         self.checking(intent.colour, attempt, Stage::Bake);
         let drains = self.ledger.stable.is_some_and(|stable| self.drains(stable.colour));
-        let phase = if baking || !drains {
-            Phase::Baking
-        } else {
-            Phase::Draining
-        };
+        let phase = if baking || !drains { Phase::Baking } else { Phase::Draining };
         self.to(phase, about, None)
     }
 

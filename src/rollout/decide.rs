@@ -16,6 +16,8 @@ use super::world::Observed;
 /// What was decided. The driver records the ledger, then the status, and then converges the world towards the goal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
+    /// False: nothing can be told, and the memories stay as they are. What stands in `status` is for people alone.
+    pub record: bool,
     /// To be recorded first; equal to what was read if nothing changed.
     pub ledger: Ledger,
     /// To be recorded second.
@@ -72,7 +74,7 @@ pub fn decide_under(rules: Rules, plan: &Plan, memory: &Memory, observed: &Obser
     }
     if !turn.recall() {
         return turn
-            .stall("the ledger and the status are lost and no route names a running colour: nothing is touched");
+            .stall("the ledger and the status are both lost, and no route names a colour that serves: nothing is touched until one does");
     }
     turn.take_commands();
     if let Some(decision) = turn.cutover() {
@@ -96,14 +98,10 @@ fn blind(memory: &Memory, now: Now, what: &str) -> Decision {
         ledger: ledger.clone(),
     });
     Decision {
-        goal: Goal {
-            fence: ledger.version,
-            step: None,
-            prepare: None,
-            check: None,
-        },
+        goal: Goal { fence: ledger.version, step: None, prepare: None, check: None },
         ledger,
         status,
+        record: false,
         wake: None,
         news: Vec::new(),
         stalled: Some(what.to_owned()),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::colour::Colour;
 use super::revision::{Attempt, Revision};
+use super::time::Time;
 use super::world::Stage;
 
 /// What the world shall be. A platform makes it so, idempotently, and looks again at the moment of each call (see `guard`).
@@ -44,8 +45,8 @@ pub enum Step {
     Stop {
         /// Which.
         colour: Colour,
-        /// The drain limit has passed: requests still in flight no longer hold it up.
-        late: bool,
+        /// The drain that no longer holds it up because its limit has passed, named by its beginning. A later one does.
+        late: Option<Time>,
     },
     /// Traffic shall go to the colour.
     Route {

@@ -51,17 +51,11 @@ pub fn guard_under(rules: Rules, goal: &Goal, ledger: &Ledger, world: &World) ->
             if world.route.named() == Some(colour) {
                 return Err(Refusal::RouteNamesIt);
             }
-            let draining = world.slot(colour).is_some_and(|occupant| occupant.draining.is_some());
-            if draining && !late {
-                Err(Refusal::StillDraining)
-            } else {
-                Ok(())
-            }
+            let draining = world.slot(colour).and_then(|occupant| occupant.draining);
+            if draining.is_some() && draining != late { Err(Refusal::StillDraining) } else { Ok(()) }
         }
         Step::Route { colour, revision, why } => {
-            let intended = ledger
-                .intent
-                .is_some_and(|held| held.colour == colour && held.revision == revision);
+            let intended = ledger.intent.is_some_and(|held| held.colour == colour && held.revision == revision);
             if why == Why::Cutover && !intended {
                 return Err(Refusal::NotIntended);
             }

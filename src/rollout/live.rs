@@ -24,25 +24,19 @@ impl Turn<'_> {
         }
         let Held { colour, revision } = stable;
         if self.world.slot(colour).is_none() {
-            let own = if self.rules.hold(Rule::RepairOwnRevision) {
-                revision
-            } else {
-                self.plan.wanted?
-            };
+            let own = if self.rules.hold(Rule::RepairOwnRevision) { revision } else { self.plan.wanted? };
             return Some(self.stay(Some(Step::Start { colour, revision: own })));
         }
         if self.world.route.named() == Some(colour) {
             return None;
         }
         if !self.ready(stable) && serves_well(&self.ledger, self.world) && self.rules.hold(Rule::PutBackCare) {
+            // Somebody moved traffic to a good colour while ours limps: it stays there, and ours has to get ready again.
+            self.ledger.stable = self.standby(stable).or(Some(stable));
             return None;
         }
         self.news.push(News::PutBack(stable));
-        let step = Step::Route {
-            colour,
-            revision,
-            why: Why::PutBack,
-        };
+        let step = Step::Route { colour, revision, why: Why::PutBack };
         Some(self.stay(Some(step)))
     }
 

@@ -84,29 +84,28 @@ impl<'a> Turn<'a> {
             self.ledger = status.ledger.clone();
             return true;
         }
-        let routed = self.world.route.named();
-        if let Some((colour, occupant)) = routed.and_then(|c| Some((c, self.world.slot(c)?))) {
-            let held = Held {
-                colour,
-                revision: occupant.revision,
-            };
-            self.ledger.stable = Some(held);
-            self.ledger.cleared.insert(held.revision);
-            self.ledger.taken = self
-                .plan
-                .commands
-                .iter()
-                .map(|c| (c.verb.kind(), c.id.clone()))
-                .collect();
-            self.news.push(News::Adopted(held));
-            if let Some(wanted) = self.plan.wanted.filter(|&r| r != held.revision)
-                && self.rules.hold(Rule::Hold)
-            {
-                self.reject(wanted, Reason::HeldAfterLoss);
-            }
-            return true;
+        // Nobody knows any more what these were about.
+        self.ledger.taken = self.plan.commands.iter().map(|c| (c.verb.kind(), c.id.clone())).collect();
+        let Some(colour) = self.world.route.named() else {
+            return self.world.blue.is_none() && self.world.green.is_none();
+        };
+        let serves = |occupant: &&Occupant| !matches!(occupant.health, Health::Down(_));
+        let Some(occupant) = self.world.slot(colour).filter(serves) else {
+            return false;
+        };
+        self.adopt(Held { colour, revision: occupant.revision });
+        true
+    }
+
+    /// What routes and serves is stable. A wanted revision that differs is held: nobody knows any more what was rejected.
+    fn adopt(&mut self, held: Held) {
+        self.ledger.stable = Some(held);
+        self.ledger.cleared.insert(held.revision);
+        self.news.push(News::Adopted(held));
+        let differs = self.plan.wanted.filter(|&wanted| wanted != held.revision);
+        if let Some(wanted) = differs.filter(|_| self.rules.hold(Rule::Hold)) {
+            self.reject(wanted, Reason::HeldAfterLoss);
         }
-        self.world.blue.is_none() && self.world.green.is_none()
     }
 
     // ── what is asked of the given ──
@@ -161,9 +160,7 @@ impl<'a> Turn<'a> {
     }
 
     fn runs(&self, held: Held) -> Option<&Occupant> {
-        self.world
-            .slot(held.colour)
-            .filter(|occupant| occupant.revision == held.revision)
+        self.world.slot(held.colour).filter(|occupant| occupant.revision == held.revision)
     }
 
     /// Requests may be in flight on this colour, and the limit has not passed.
@@ -174,14 +171,8 @@ impl<'a> Turn<'a> {
 
     /// The revision to go for: what was rolled back to, or what the specification says, or what is stable.
     pub(super) fn target(&self) -> Option<Revision> {
-        if let Some(rollback) = self
-            .ledger
-            .rollback
-            .filter(|rollback| !self.ledger.rejects(rollback.to))
-            && self
-                .plan
-                .wanted
-                .is_none_or(|wanted| Some(wanted) == rollback.while_wanted)
+        if let Some(rollback) = self.ledger.rollback.filter(|rollback| !self.ledger.rejects(rollback.to))
+            && self.plan.wanted.is_none_or(|wanted| Some(wanted) == rollback.while_wanted)
         {
             return Some(rollback.to);
         }
@@ -192,11 +183,7 @@ impl<'a> Turn<'a> {
     /// The verdict on this attempt at this stage.
     pub(super) fn verdict(&self, about: Attempt, stage: Stage) -> Option<&Verdict> {
         let about_it = |verdict: &&Verdict| verdict.about == about || !self.rules.hold(Rule::VerdictNames);
-        self.world
-            .verdict
-            .as_ref()
-            .filter(|verdict| verdict.stage == stage)
-            .filter(about_it)
+        self.world.verdict.as_ref().filter(|verdict| verdict.stage == stage).filter(about_it)
     }
 
     /// Somebody paused the site, and did not ask for a rollback besides.
@@ -208,9 +195,7 @@ impl<'a> Turn<'a> {
 
     pub(super) fn reject(&mut self, revision: Revision, reason: Reason) {
         if !self.ledger.rejects(revision) {
-            self.ledger
-                .rejected
-                .insert(revision, Rejection { reason, at: self.now });
+            self.ledger.rejected.insert(revision, Rejection { reason, at: self.now });
             self.news.push(News::Rejected(revision, reason));
         }
     }
@@ -218,7 +203,7 @@ impl<'a> Turn<'a> {
     /// Gives the running phase this much more time.
     pub(super) fn put_off(&mut self, span: Duration) {
         if let Some((_, _, since)) = &mut self.was {
-            *since = *since + span;
+            *since = (*since + span).min(self.now);
         }
     }
 
@@ -247,10 +232,7 @@ impl<'a> Turn<'a> {
         if self.drains(colour) && self.rules.hold(Rule::SlotDrain) {
             return self.to(phase, about, None);
         }
-        let late = self
-            .world
-            .slot(colour)
-            .is_some_and(|occupant| occupant.draining.is_some());
+        let late = self.world.slot(colour).and_then(|occupant| occupant.draining);
         self.to(phase, about, Some(Step::Stop { colour, late }))
     }
 
@@ -263,7 +245,7 @@ impl<'a> Turn<'a> {
     /// Nothing can be told: the memories stay as they are.
     pub(super) fn stall(&mut self, why: &str) -> Decision {
         self.stalling(why);
-        self.to(Phase::Stalled, None, None)
+        Decision { record: false, ..self.to(Phase::Stalled, None, None) }
     }
 
     /// The site goes away: the route first, then what drains, then the colours.
@@ -271,7 +253,7 @@ impl<'a> Turn<'a> {
         self.recall();
         let routed = self.world.route.named();
         if let Some(colour) = routed.filter(|_| !self.rules.hold(Rule::DeleteOrder)) {
-            return self.to(Phase::Deleting, None, Some(Step::Stop { colour, late: true }));
+            return self.to(Phase::Deleting, None, Some(Step::Stop { colour, late: None }));
         }
         if routed.is_some() {
             return self.to(Phase::Deleting, None, Some(Step::Unroute));
@@ -298,31 +280,14 @@ impl<'a> Turn<'a> {
         let mut ledger = self.ledger.clone();
         if self.memory.ledger.as_ref() != Some(&ledger) {
             let copy = self.memory.status.as_ref().map(|status| &status.ledger);
-            let newest = self
-                .memory
-                .ledger
-                .as_ref()
-                .into_iter()
-                .chain(copy)
-                .map(|l| l.version)
-                .max();
+            let newest = self.memory.ledger.as_ref().into_iter().chain(copy).map(|l| l.version).max();
             ledger.version = newest.unwrap_or(0) + 1;
         }
         Decision {
+            record: true,
             wake: self.wake(phase, deadline),
-            status: Status {
-                phase,
-                about,
-                since,
-                deadline,
-                ledger: ledger.clone(),
-            },
-            goal: Goal {
-                fence: ledger.version,
-                step,
-                prepare: self.prepare,
-                check: self.check,
-            },
+            status: Status { phase, about, since, deadline, ledger: ledger.clone() },
+            goal: Goal { fence: ledger.version, step, prepare: self.prepare, check: self.check },
             ledger,
             news: std::mem::take(&mut self.news),
             stalled: self.stalled.take(),
@@ -373,13 +338,9 @@ impl<'a> Turn<'a> {
     /// When something will have changed by time alone.
     fn wake(&self, phase: Phase, deadline: Option<Time>) -> Option<Time> {
         let limits = &self.plan.limits;
-        let unmeasured = deadline
-            .filter(|_| phase == Phase::Baking)
-            .map(|end| end + limits.verify_within);
+        let unmeasured = deadline.filter(|_| phase == Phase::Baking).map(|end| end + limits.verify_within);
         let occupants = || [&self.world.blue, &self.world.green].into_iter().flatten();
-        let drained = occupants()
-            .filter_map(|o| o.draining)
-            .map(|since| since + limits.drain_within);
+        let drained = occupants().filter_map(|o| o.draining).map(|since| since + limits.drain_within);
         let given_up = occupants().filter_map(|o| match o.health {
             Health::Down(since) => Some(since + limits.failover_after),
             _ => None,

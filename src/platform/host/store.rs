@@ -186,8 +186,7 @@ pub fn sweep(folder: &Path) -> Result<(), StoreError> {
             source: error.into(),
         })?;
         let name = entry.file_name().to_bytes();
-        if name.starts_with(b".") && name.ends_with(TEMPORARY.as_bytes()) && entry.file_type() == FileType::RegularFile
-        {
+        if name.starts_with(b".") && name.ends_with(TEMPORARY.as_bytes()) && entry.file_type() == FileType::RegularFile {
             remove(&folder.join(OsStr::from_bytes(name)))?;
         }
     }
@@ -269,11 +268,7 @@ fn split(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::other("it is not the path of a file"));
     };
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let folder = rustix::fs::openat(
         CWD,
         folder,
@@ -306,11 +301,7 @@ mod tests {
         write(&path, &value(2), 0o604).unwrap();
         assert_eq!(read::<Value>(&path, LIMIT).unwrap(), Some(value(2)));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o604);
-        assert_eq!(
-            std::fs::read_dir(dir.path()).unwrap().count(),
-            1,
-            "nothing is left beside it"
-        );
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(read::<Value>(&path, LIMIT).unwrap(), None);
@@ -364,10 +355,7 @@ mod tests {
         write(&dir.path().join("ledger.json"), &value(1), 0o600).unwrap();
         std::fs::write(dir.path().join(".ledger.json.77-0.new"), "{").unwrap();
         sweep(dir.path()).unwrap();
-        let left: Vec<_> = std::fs::read_dir(dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["ledger.json"]);
     }
 

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_program_with_a_parenthesis_in_its_name_is_read_like_any_other() {
-        let line = "42 (a) R (b) S 7 8 9 0 -1 1 2 3 4 5 6 7 8 9 10 20 0 1 0 777 1 2";
+        let line = "42 (a) R (b) S 7 8 9 0 -1 1 2 3 4 5 6 7 8 9 10 20 1 0 777 1 2";
         let stat = Stat::parse(line).expect("a line of the kernel's");
         assert_eq!(
             (stat.name.as_str(), stat.parent, stat.session, stat.started),

@@ -3,6 +3,8 @@
 //! A cutover needs nobody in here: it is one rename of the link `live` (see `route`). A web server is asked only when the *shape* of a
 //! site changes, and to say which colour it is seen to answer from.
 
+pub mod nginx;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,11 +39,30 @@ pub struct Shape {
     pub dir: SiteDir,
     /// Who writes the server block.
     pub mode: Mode,
-    /// The instances of blue; empty for a site of files alone, or while the slot is empty.
-    pub blue: Vec<SocketAddr>,
-    /// The instances of green.
-    pub green: Vec<SocketAddr>,
-    /// What the web server answers itself.
+    /// What blue answers with.
+    pub blue: Side,
+    /// What green answers with.
+    pub green: Side,
+}
+
+impl Shape {
+    /// What this colour answers with.
+    #[must_use]
+    pub fn side(&self, colour: Colour) -> &Side {
+        match colour {
+            Colour::Blue => &self.blue,
+            Colour::Green => &self.green,
+        }
+    }
+}
+
+/// What one colour answers with. It belongs to the slot's own release, so that a revision may move its files without touching what the other
+/// colour serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    /// Its instances; empty for a site of files alone, or while the slot is empty.
+    pub instances: Vec<SocketAddr>,
+    /// What the web server answers itself from the slot's release.
     pub statics: Vec<StaticPath>,
 }
 
@@ -66,6 +87,8 @@ pub struct StaticPath {
     pub path: UrlPath,
     /// The folder of the release that holds them.
     pub root: RelPath,
-    /// Whether files that only earlier revisions had are answered from `kept` (hashed assets).
+    /// Whether files that only the other colour or earlier revisions have are answered too (hashed assets). Those of earlier revisions lie in
+    /// `kept/INDEX/`, merged, newest first to be written; INDEX is the position of this path in the list that it stands in. Their time of
+    /// change must be kept: a browser is told by it whether its copy is still good.
     pub keep: bool,
 }

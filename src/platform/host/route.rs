@@ -1,0 +1,386 @@
+//! The link that decides which colour is live, and the markers behind it. Shared by all web servers; called by the host platform.
+//!
+//! A cutover is one rename(2) of `live`. The link is only ever *read*, as text: it names a colour when it says exactly what we write and the
+//! markers behind it are in order, and nothing otherwise, whatever somebody planted there. All of it is root's; nothing is opened through
+//! a link.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, Stat};
+
+use super::layout::SiteDir;
+use crate::rollout::{Colour, Revision, Time};
+
+/// In both slots: tells "green" from "nothing can be read".
+const SLOT: &str = "slot";
+/// The link that a cutover moves.
+const LIVE: &str = "live";
+/// The link of a slot to the release that it holds.
+const RELEASE: &str = "release";
+
+/// Creates the slot folders and their markers where they are missing, readable by the web server. Puts back what was changed; never
+/// touches `live`.
+///
+/// # Errors
+/// When a folder or marker can't be made, or something that is neither stands in its place.
+pub fn prepare(dir: &SiteDir) -> io::Result<()> {
+    std::fs::create_dir_all(dir.root().parent().unwrap_or(Path::new("/")))?;
+    let sites = open_dir(CWD, dir.root().parent().unwrap_or(Path::new("/")))?;
+    let name = dir.root().file_name().unwrap_or_default();
+    let root = ensure_dir(&sites, Path::new(name))?;
+    let slots = ensure_dir(&root, Path::new("slots"))?;
+    for colour in Colour::BOTH {
+        let slot = ensure_dir(&slots, Path::new(colour.name()))?;
+        remove(&slot, marker(colour.other()))?;
+        ensure_marker(&slot, SLOT)?;
+        ensure_marker(&slot, marker(colour))?;
+        rustix::fs::fsync(&slot)?;
+    }
+    rustix::fs::fsync(&slots)?;
+    rustix::fs::fsync(&root)?;
+    Ok(())
+}
+
+/// The colour that `live` names. `None`: there is no link, or it says anything else, or the markers behind it are not in order (so that a
+/// web server would answer 503, or from the wrong colour).
+///
+/// # Errors
+/// When it can't be looked at; a missing folder is no error.
+pub fn live(dir: &SiteDir) -> io::Result<Option<Colour>> {
+    let Some(root) = found(open_dir(CWD, dir.root()))? else {
+        return Ok(None);
+    };
+    let Some(text) = read_link(&root, LIVE)? else {
+        return Ok(None);
+    };
+    let Some(colour) = Colour::BOTH
+        .into_iter()
+        .find(|c| text.to_bytes() == target(*c).as_bytes())
+    else {
+        return Ok(None);
+    };
+    let Some(slot) = open_slot(&root, colour)? else {
+        return Ok(None);
+    };
+    let in_order = is_file(&slot, SLOT)? && is_file(&slot, "blue")? == (colour == Colour::Blue);
+    Ok(in_order.then_some(colour))
+}
+
+/// Sends traffic to a colour: writes the link beside `live`, renames it over `live`, and returns when that is on disk. Does nothing when the link
+/// says so already, so that [`moved`] keeps telling when traffic really moved.
+///
+/// # Errors
+/// When it can't be written. Then the old link stands.
+pub fn point(dir: &SiteDir, colour: Colour) -> io::Result<()> {
+    let root = open_dir(CWD, dir.root())?;
+    place_link(&root, LIVE, target(colour))
+}
+
+/// Sends traffic nowhere: every request is answered 503.
+///
+/// # Errors
+/// When the link can't be removed.
+pub fn unroute(dir: &SiteDir) -> io::Result<()> {
+    let Some(root) = found(open_dir(CWD, dir.root()))? else {
+        return Ok(());
+    };
+    remove(&root, LIVE)?;
+    rustix::fs::fsync(&root)?;
+    Ok(())
+}
+
+/// When `live` was last moved, by the wall clock: read off the link itself, so it survives the agent's death and a reboot.
+/// `None`: there is no link.
+///
+/// # Errors
+/// When it can't be looked at.
+pub fn moved(dir: &SiteDir) -> io::Result<Option<Time>> {
+    let Some(root) = found(open_dir(CWD, dir.root()))? else {
+        return Ok(None);
+    };
+    let Some(stat) = stat(&root, LIVE)? else {
+        return Ok(None);
+    };
+    // The link is made a moment before it is renamed. A rename changes ctime on every file system that matters; where it doesn't,
+    // mtime is early by that moment at most.
+    let written = millis(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0));
+    let renamed = millis(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0));
+    Ok(Some(Time(written.max(renamed))))
+}
+
+/// Makes a slot hold a release, or none.
+///
+/// # Errors
+/// When it can't be written. Then the old link stands.
+pub fn hold(dir: &SiteDir, colour: Colour, revision: Option<Revision>) -> io::Result<()> {
+    let root = open_dir(CWD, dir.root())?;
+    let slot = open_slot(&root, colour)?.ok_or(rustix::io::Errno::NOENT)?;
+    match revision {
+        Some(revision) => place_link(&slot, RELEASE, &format!("../../releases/{revision}")),
+        None => {
+            remove(&slot, RELEASE)?;
+            rustix::fs::fsync(&slot)?;
+            Ok(())
+        }
+    }
+}
+
+/// The revision that a slot holds. `None`: none, or the link says anything else than what [`hold`] writes.
+///
+/// # Errors
+/// When it can't be looked at.
+pub fn held(dir: &SiteDir, colour: Colour) -> io::Result<Option<Revision>> {
+    let Some(root) = found(open_dir(CWD, dir.root()))? else {
+        return Ok(None);
+    };
+    let Some(slot) = open_slot(&root, colour)? else {
+        return Ok(None);
+    };
+    let text = read_link(&slot, RELEASE)?;
+    let revision = text.as_deref().and_then(|text| text.to_str().ok());
+    Ok(revision
+        .and_then(|text| text.strip_prefix("../../releases/"))
+        .and_then(|text| text.parse().ok()))
+}
+
+fn target(colour: Colour) -> &'static str {
+    match colour {
+        Colour::Blue => "slots/blue",
+        Colour::Green => "slots/green",
+    }
+}
+
+fn marker(colour: Colour) -> &'static str {
+    colour.name()
+}
+
+fn millis(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+}
+
+/// Puts a link in place of whatever stands under `name`, atomically, and returns when it is on disk.
+fn place_link(dir: &OwnedFd, name: &str, target: &str) -> io::Result<()> {
+    if read_link(dir, name)?.is_some_and(|now| now.to_bytes() == target.as_bytes()) {
+        return Ok(());
+    }
+    let beside = format!(".{name}.new");
+    // Left behind by an agent that was killed between the two calls.
+    remove(dir, &beside)?;
+    rustix::fs::symlinkat(target, dir, &beside)?;
+    if let Err(error) = rustix::fs::renameat(dir, &beside, dir, name) {
+        remove(dir, &beside)?;
+        return Err(error.into());
+    }
+    rustix::fs::fsync(dir)?;
+    Ok(())
+}
+
+fn open_dir(at: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(at, path, flags, Mode::empty())?)
+}
+
+fn open_slot(root: &OwnedFd, colour: Colour) -> io::Result<Option<OwnedFd>> {
+    let Some(slots) = found(open_dir(root, Path::new("slots")))? else {
+        return Ok(None);
+    };
+    found(open_dir(&slots, Path::new(colour.name())))
+}
+
+/// Missing, a link, or no folder: nothing that we made.
+fn found(opened: io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    match opened {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The mode is set apart from the creation, so that the umask has no say: the web server's workers must get through.
+fn ensure_dir(at: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
+    let mode = Mode::from_raw_mode(0o755);
+    match rustix::fs::mkdirat(at, name, mode) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let dir = open_dir(at, name)?;
+    rustix::fs::fchmod(&dir, mode)?;
+    Ok(dir)
+}
+
+fn ensure_marker(dir: &OwnedFd, name: &str) -> io::Result<()> {
+    if is_file(dir, name)? {
+        return Ok(());
+    }
+    remove(dir, name)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+    Ok(())
+}
+
+fn is_file(dir: &OwnedFd, name: &str) -> io::Result<bool> {
+    Ok(stat(dir, name)?.is_some_and(|stat| file_type(&stat) == FileType::RegularFile))
+}
+
+fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode as RawMode)
+}
+
+fn stat(dir: &OwnedFd, name: &str) -> io::Result<Option<Stat>> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `None`: missing, or no link.
+fn read_link(dir: &OwnedFd, name: &str) -> io::Result<Option<Box<CStr>>> {
+    match rustix::fs::readlinkat(dir, name, Vec::new()) {
+        Ok(text) => Ok(Some(text.into_boxed_c_str())),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::INVAL) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove(dir: &OwnedFd, name: &str) -> io::Result<()> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn site() -> (tempfile::TempDir, SiteDir) {
+        let state = tempfile::tempdir().unwrap();
+        let dir = SiteDir::new(state.path(), &"shop".parse().unwrap());
+        prepare(&dir).unwrap();
+        (state, dir)
+    }
+
+    #[test]
+    fn a_new_site_routes_nowhere_and_a_moved_link_names_its_colour() {
+        let (_state, dir) = site();
+        assert_eq!(live(&dir).unwrap(), None);
+        assert_eq!(moved(&dir).unwrap(), None);
+        for colour in [Colour::Blue, Colour::Green, Colour::Blue] {
+            point(&dir, colour).unwrap();
+            assert_eq!(live(&dir).unwrap(), Some(colour));
+        }
+        unroute(&dir).unwrap();
+        unroute(&dir).unwrap();
+        assert_eq!(live(&dir).unwrap(), None);
+    }
+
+    #[test]
+    fn pointing_where_it_points_already_does_not_count_as_a_move() {
+        let (_state, dir) = site();
+        point(&dir, Colour::Green).unwrap();
+        let inode = |dir: &SiteDir| std::os::unix::fs::MetadataExt::ino(&dir.live().symlink_metadata().unwrap());
+        let (first, at) = (inode(&dir), moved(&dir).unwrap());
+        point(&dir, Colour::Green).unwrap();
+        assert_eq!((inode(&dir), moved(&dir).unwrap()), (first, at));
+        point(&dir, Colour::Blue).unwrap();
+        assert_ne!(inode(&dir), first);
+        assert!(moved(&dir).unwrap() >= at);
+    }
+
+    #[test]
+    fn a_link_that_says_anything_else_names_no_colour() {
+        let (state, dir) = site();
+        let elsewhere = state.path().join("elsewhere");
+        std::fs::create_dir_all(&elsewhere).unwrap();
+        std::fs::write(elsewhere.join("slot"), "").unwrap();
+        std::fs::write(elsewhere.join("blue"), "").unwrap();
+        for planted in [
+            elsewhere.to_str().unwrap(),
+            dir.slot(Colour::Blue).to_str().unwrap(),
+            "slots/blue/",
+            "./slots/blue",
+            "slots/red",
+            "slots",
+            "../../elsewhere",
+        ] {
+            unroute(&dir).unwrap();
+            symlink(planted, dir.live()).unwrap();
+            assert_eq!(live(&dir).unwrap(), None, "{planted}");
+        }
+        unroute(&dir).unwrap();
+        std::fs::write(dir.live(), "slots/blue").unwrap();
+        assert_eq!(live(&dir).unwrap(), None, "a file");
+        point(&dir, Colour::Blue).unwrap();
+        assert_eq!(live(&dir).unwrap(), Some(Colour::Blue), "put back over the file");
+    }
+
+    #[test]
+    fn a_slot_whose_markers_are_not_in_order_is_not_live_until_it_is_prepared_again() {
+        let (state, dir) = site();
+        point(&dir, Colour::Green).unwrap();
+        std::fs::write(dir.slot(Colour::Green).join("blue"), "").unwrap();
+        assert_eq!(live(&dir).unwrap(), None, "it would be answered from blue");
+        prepare(&dir).unwrap();
+        assert_eq!(live(&dir).unwrap(), Some(Colour::Green));
+
+        std::fs::remove_file(dir.slot(Colour::Green).join("slot")).unwrap();
+        assert_eq!(live(&dir).unwrap(), None, "it would be answered 503");
+        symlink("/etc/passwd", dir.slot(Colour::Green).join("slot")).unwrap();
+        assert_eq!(live(&dir).unwrap(), None, "a marker that is a link is none");
+        prepare(&dir).unwrap();
+        assert_eq!(live(&dir).unwrap(), Some(Colour::Green));
+
+        std::fs::rename(dir.slot(Colour::Green), state.path().join("moved")).unwrap();
+        symlink(state.path().join("moved"), dir.slot(Colour::Green)).unwrap();
+        assert_eq!(live(&dir).unwrap(), None, "a slot that is a link is none");
+        assert!(prepare(&dir).is_err(), "and nothing is written through it");
+    }
+
+    #[test]
+    fn a_link_left_behind_by_a_killed_agent_is_in_nobody_s_way() {
+        let (_state, dir) = site();
+        symlink("slots/blue", dir.root().join(".live.new")).unwrap();
+        point(&dir, Colour::Green).unwrap();
+        assert_eq!(live(&dir).unwrap(), Some(Colour::Green));
+        assert!(dir.root().join(".live.new").symlink_metadata().is_err());
+    }
+
+    #[test]
+    fn a_slot_holds_the_revision_that_its_link_says_and_nothing_planted() {
+        let (_state, dir) = site();
+        let revision = Revision::new(7);
+        assert_eq!(held(&dir, Colour::Blue).unwrap(), None);
+        hold(&dir, Colour::Blue, Some(revision)).unwrap();
+        assert_eq!(held(&dir, Colour::Blue).unwrap(), Some(revision));
+        assert_eq!(held(&dir, Colour::Green).unwrap(), None);
+        hold(&dir, Colour::Blue, None).unwrap();
+        assert_eq!(held(&dir, Colour::Blue).unwrap(), None);
+        symlink("/srv/evil", dir.slot_release(Colour::Blue)).unwrap();
+        assert_eq!(held(&dir, Colour::Blue).unwrap(), None);
+    }
+
+    #[test]
+    fn the_web_server_gets_through_the_folders_whatever_the_umask() {
+        let (_state, dir) = site();
+        for path in [dir.root().to_owned(), dir.root().join("slots"), dir.slot(Colour::Green)] {
+            assert_eq!(
+                path.metadata().unwrap().permissions().mode() & 0o777,
+                0o755,
+                "{}",
+                path.display()
+            );
+        }
+    }
+}
