@@ -13,11 +13,7 @@ fn assert_generated(path: &str, now: &str) {
         std::fs::write(&path, now).expect("the repository can be written to");
     }
     let then = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        then == now,
-        "{} is out of date: run `UPDATE=1 cargo test --test api`",
-        path.display()
-    );
+    assert!(then == now, "{} is out of date: run `UPDATE=1 cargo test --test api`", path.display());
 }
 
 #[test]
@@ -82,12 +78,7 @@ fn said(old: &str, new: &str) -> Vec<String> {
         Ok(_) => Vec::new(),
         Err(problems) => (problems.all().iter())
             .map(|problem| {
-                format!(
-                    "line {}: {}: {}",
-                    problem.at.map_or(0, |place| place.line),
-                    problem.path,
-                    problem.message
-                )
+                format!("line {}: {}: {}", problem.at.map_or(0, |place| place.line), problem.path, problem.message)
             })
             .collect(),
     }
@@ -113,26 +104,14 @@ fn what_is_not_said_has_a_sane_default() {
 #[test]
 fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
     let cases = [
-        (
-            "v1alpha1",
-            "v1",
-            "line 1: apiVersion: \"bluegreen.dev/v1\" is not bluegreen.dev/v1alpha1",
-        ),
-        (
-            "kind: BlueGreenSite",
-            "kind: Deployment",
-            "line 2: kind: \"Deployment\" is not BlueGreenSite",
-        ),
+        ("v1alpha1", "v1", "line 1: apiVersion: \"bluegreen.dev/v1\" is not bluegreen.dev/v1alpha1"),
+        ("kind: BlueGreenSite", "kind: Deployment", "line 2: kind: \"Deployment\" is not BlueGreenSite"),
         (
             "name: shop",
             "name: Shop",
             "line 4: metadata.name: \"Shop\" is not a site's name: lower-case letters, digits and '-', a letter or digit at both ends, at most 49 characters",
         ),
-        (
-            "  name: shop",
-            "  nam: shop",
-            "line 4: metadata.nam: there is no such field; did you mean name?",
-        ),
+        ("  name: shop", "  nam: shop", "line 4: metadata.nam: there is no such field; did you mean name?"),
         (
             "hostnames: [shop.example.com]",
             "hostnames: []",
@@ -231,7 +210,7 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
         (
             "RUST_LOG: info",
             "PORT: '1'",
-            "line 18: spec.target.host.env.PORT: is set by the agent, to the port of each instance: leave it out",
+            "line 18: spec.target.host.env.PORT: is set by the agent, for each instance as it needs it: leave it out",
         ),
         (
             "RUST_LOG: info",
@@ -244,9 +223,9 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
             "line 18: spec.target.host.env.A: holds the control character '\\n': put what needs it into a file, and name that in configFiles",
         ),
         (
-            "path: uploads",
-            "path: shop.toml",
-            "line 17: spec.target.host.sharedDirs[0].path: \"shop.toml\" and \"shop.toml\" lie in one another: they need places of their own in the release",
+            "[{path: uploads,",
+            "[{path: uploads/a, source: /srv/a}, {path: uploads,",
+            "line 17: spec.target.host.sharedDirs[1].path: \"uploads\" and \"uploads/a\" lie in one another: they need places of their own in the release",
         ),
         (
             "bake: 1m30s",
@@ -353,10 +332,7 @@ fn the_shape_of_the_whole_is_judged_too() {
         ("a: [", "this is not YAML"),
         ("{}", "apiVersion: is missing: write bluegreen.dev/v1alpha1"),
         ("spec: {target: {}}", "spec.target: needs the field host"),
-        (
-            "spec: {target: {host: {runtime: {}}}}",
-            "spec.target.host.runtime: needs exactly one of command, static",
-        ),
+        ("spec: {target: {host: {runtime: {}}}}", "spec.target.host.runtime: needs exactly one of command, static"),
         (
             "spec: {target: {host: {runtime: {static: }}}}",
             "spec.target.host.runtime.static: says nothing: write 'static: {}'",
@@ -387,19 +363,18 @@ fn a_site_that_was_read_from_an_agent_can_be_applied_again() {
 
 #[test]
 fn a_restart_makes_another_incarnation() {
-    let annotated = |token: &str| {
-        parse::manifest(&SHOP.replace(
-            "  name: shop\n",
-            &format!("  name: shop\n  annotations:\n    bluegreen.dev/restart: {token}\n"),
-        ))
-    };
+    let annotated =
+        |token: &str| {
+            parse::manifest(&SHOP.replace(
+                "  name: shop\n",
+                &format!("  name: shop\n  annotations:\n    bluegreen.dev/restart: {token}\n"),
+            ))
+        };
     let (_, site) = annotated("a-1").expect("a token");
     assert_ne!(site.host.run, shop().host.run);
     let problems = annotated("\"a b\"").expect_err("not a token");
     assert!(
-        problems
-            .to_string()
-            .contains("metadata.annotations[bluegreen.dev/restart]: \"a b\" is not a token"),
+        problems.to_string().contains("metadata.annotations[bluegreen.dev/restart]: \"a b\" is not a token"),
         "{problems}"
     );
 }
@@ -414,10 +389,8 @@ fn a_site_that_came_first_keeps_its_hostname_and_its_ports() {
     )
     .expect("alone it is a site")
     .1;
-    let said: Vec<String> = conflicts(&[shop(), other.clone()])
-        .iter()
-        .map(|(name, problem)| format!("{name}: {problem}"))
-        .collect();
+    let said: Vec<String> =
+        conflicts(&[shop(), other.clone()]).iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
     assert_eq!(
         said,
         [
@@ -440,23 +413,11 @@ fn strings(site: &Site) -> Vec<String> {
     let run = &site.host.run;
     let mut all = vec![site.name.to_string(), run.user.to_string(), run.health.path.to_string()];
     if let Front::Own { hostnames, .. } = &site.host.front {
-        all.extend(
-            hostnames
-                .iter()
-                .map(|name| name.as_str().trim_start_matches("*.").to_owned()),
-        );
+        all.extend(hostnames.iter().map(|name| name.as_str().trim_start_matches("*.").to_owned()));
     }
-    all.extend(
-        run.statics
-            .iter()
-            .flat_map(|entry| [entry.path.to_string(), entry.root.to_string()]),
-    );
+    all.extend(run.statics.iter().flat_map(|entry| [entry.path.to_string(), entry.root.to_string()]));
     all.extend(run.config_files.iter().map(ToString::to_string));
-    all.extend(
-        run.shared_dirs
-            .iter()
-            .flat_map(|dir| [dir.path.to_string(), dir.source.to_string()]),
-    );
+    all.extend(run.shared_dirs.iter().flat_map(|dir| [dir.path.to_string(), dir.source.to_string()]));
     all.extend(run.env.keys().map(ToString::to_string));
     all.push(format!("{:?}", site.host.release).replace(|letter: char| "\"(){}: ".contains(letter), ""));
     all
@@ -464,11 +425,7 @@ fn strings(site: &Site) -> Vec<String> {
 
 /// Words near to what is right, with something in them that might be syntax somewhere.
 fn nasty() -> impl Strategy<Value = String> {
-    prop_oneof![
-        "\\PC{0,12}",
-        "[/a-z.*;{}$\"'\\\\ \n#-]{1,12}",
-        "/?[a-z]{1,5}[;{}\n\"'$ ]?[a-z./]{0,5}",
-    ]
+    prop_oneof!["\\PC{0,12}", "[/a-z.*;{}$\"'\\\\ \n#-]{1,12}", "/?[a-z]{1,5}[;{}\n\"'$ ]?[a-z./]{0,5}",]
 }
 
 /// Where a text of the manifest can be replaced by another.

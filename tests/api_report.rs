@@ -54,10 +54,7 @@ impl Story {
             world: World {
                 blue: Some(ready(old())),
                 green: None,
-                route: Route::To {
-                    colour: Colour::Blue,
-                    seen: true,
-                },
+                route: Route::To { colour: Colour::Blue, seen: true },
                 artifacts: BTreeMap::new(),
                 verdict: None,
             },
@@ -71,15 +68,9 @@ impl Story {
     }
 
     fn decide(&mut self) -> Decision {
-        let now = Now {
-            time: Time(self.now),
-            resumed: false,
-        };
+        let now = Now { time: Time(self.now), resumed: false };
         let decision = decide(&self.plan, &self.memory, &Observed::World(self.world.clone()), now);
-        self.memory = Memory {
-            ledger: Some(decision.ledger.clone()),
-            status: Some(decision.status.clone()),
-        };
+        self.memory = Memory { ledger: Some(decision.ledger.clone()), status: Some(decision.status.clone()) };
         decision
     }
 
@@ -126,12 +117,7 @@ impl Story {
 }
 
 fn ready(revision: Revision) -> Occupant {
-    Occupant {
-        revision,
-        health: Health::Ready,
-        draining: None,
-        detail: "2 of 2 instances ready".to_owned(),
-    }
+    Occupant { revision, health: Health::Ready, draining: None, detail: "2 of 2 instances ready".to_owned() }
 }
 
 /// The conditions, a line each, and what kstatus makes of them.
@@ -139,15 +125,8 @@ fn lines(status: &SiteStatus) -> Vec<String> {
     assert_eq!(status.observed_generation, Some(2));
     let of = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
     let yes = |kind: &str| of(kind).is_some_and(|condition| condition.status == "True");
-    assert!(
-        !(yes("Reconciling") && yes("Stalled")),
-        "kstatus wants one of the two at most"
-    );
-    assert_eq!(
-        yes("Ready"),
-        !yes("Reconciling") && !yes("Stalled"),
-        "not ready has a reason"
-    );
+    assert!(!(yes("Reconciling") && yes("Stalled")), "kstatus wants one of the two at most");
+    assert_eq!(yes("Ready"), !yes("Reconciling") && !yes("Stalled"), "not ready has a reason");
     for condition in &status.conditions {
         assert_eq!(condition.observed_generation, Some(2));
         assert!(!condition.reason.is_empty());
@@ -156,10 +135,7 @@ fn lines(status: &SiteStatus) -> Vec<String> {
         .conditions
         .iter()
         .map(|condition| {
-            format!(
-                "{}={} {}: {}",
-                condition.type_, condition.status, condition.reason, condition.message
-            )
+            format!("{}={} {}: {}", condition.type_, condition.status, condition.reason, condition.message)
         })
         .collect()
 }
@@ -176,11 +152,7 @@ fn a_site_whose_wanted_revision_is_live_is_ready() {
     assert_eq!((live.colour, live.revision), (Colour::Blue, Some(old())));
     let since = live.since.clone();
     story.now += 90_000;
-    assert_eq!(
-        story.turn().live.as_ref().expect("still").since,
-        since,
-        "it is live since then"
-    );
+    assert_eq!(story.turn().live.as_ref().expect("still").since, since, "it is live since then");
 }
 
 #[test]
@@ -206,17 +178,11 @@ fn each_phase_says_what_it_waits_for() {
         "Reconciling=True Starting: feedbeef00 starts on green: instance 0: connection refused, by 2026-11-22T18:35:00Z at the latest"
     );
     let candidate = status.candidate.as_ref().expect("it is on its way");
-    assert_eq!(
-        (candidate.colour, candidate.revision, candidate.attempt),
-        (Colour::Green, new(), 1)
-    );
+    assert_eq!((candidate.colour, candidate.revision, candidate.attempt), (Colour::Green, new(), 1));
     story.world.green = Some(ready(new()));
     story.until(Phase::Verifying);
     story.world.verdict = Some(Verdict {
-        about: Attempt {
-            revision: new(),
-            number: 1,
-        },
+        about: Attempt { revision: new(), number: 1 },
         stage: Stage::Verify,
         passed: true,
         detail: String::new(),
@@ -230,10 +196,7 @@ fn each_phase_says_what_it_waits_for() {
     story.command(Verb::Resume, new());
     story.command(Verb::Approve, new());
     story.until(Phase::CuttingOver);
-    story.world.route = Route::To {
-        colour: Colour::Green,
-        seen: true,
-    };
+    story.world.route = Route::To { colour: Colour::Green, seen: true };
     let status = story.until(Phase::Baking);
     assert_eq!(
         lines(status),
@@ -243,10 +206,7 @@ fn each_phase_says_what_it_waits_for() {
             "Available=True AllInstancesReady: every instance of green is ready",
         ]
     );
-    assert_eq!(
-        status.standby.as_ref().map(|standby| standby.colour),
-        Some(Colour::Blue)
-    );
+    assert_eq!(status.standby.as_ref().map(|standby| standby.colour), Some(Colour::Blue));
 }
 
 #[test]
@@ -278,11 +238,7 @@ fn a_rejected_revision_keeps_the_words_of_what_was_wrong_with_it_and_says_what_t
     let first = since(status);
     story.now += 60_000;
     let later = story.turn();
-    assert_eq!(
-        lines(later)[0],
-        format!("Ready=False ReadyDeadlineExceeded: {message}"),
-        "it is still said later"
-    );
+    assert_eq!(lines(later)[0], format!("Ready=False ReadyDeadlineExceeded: {message}"), "it is still said later");
     assert_eq!(since(later), first, "a condition that stays as it was keeps its time");
     story.command(Verb::Retry, new());
     let status = story.turn();
@@ -294,11 +250,7 @@ fn a_rejected_revision_keeps_the_words_of_what_was_wrong_with_it_and_says_what_t
 fn what_nobody_can_go_on_with_is_stalled_and_what_passes_is_not() {
     let mut story = Story::upgrade();
     let decision = story.decide();
-    let fault = |class| Fault {
-        class,
-        reason: "PortInUse",
-        message: "port 8082 is held by pid 7".to_owned(),
-    };
+    let fault = |class| Fault { class, reason: "PortInUse", message: "port 8082 is held by pid 7".to_owned() };
     assert_eq!(
         lines(story.tell(&decision, Some(&fault(Class::User))))[1],
         "Stalled=True PortInUse: port 8082 is held by pid 7"
@@ -315,10 +267,7 @@ fn what_nobody_can_go_on_with_is_stalled_and_what_passes_is_not() {
 fn what_can_not_be_seen_is_unknown_and_what_was_live_is_still_said() {
     let mut story = Story::upgrade();
     let observed = Observed::Unknown("nginx does not answer".to_owned());
-    let now = Now {
-        time: Time(story.now),
-        resumed: false,
-    };
+    let now = Now { time: Time(story.now), resumed: false };
     let decision = decide(&story.plan, &story.memory, &observed, now);
     let status = report::status(&Seen {
         name: "shop",
@@ -351,14 +300,8 @@ fn a_manifest_that_can_not_be_used_leaves_what_runs_as_it_was() {
     let problems = bluegreen::api::parse::manifest("{}").expect_err("nothing is in it");
     let status = report::invalid(&problems, 2, story.told.as_ref(), Time(story.now));
     let said = lines(&status);
-    assert!(
-        said[0].starts_with("Ready=False InvalidSpec: apiVersion: is missing"),
-        "{said:?}"
-    );
-    assert!(
-        said[0].contains("blue goes on as it was. Correct the manifest"),
-        "{said:?}"
-    );
+    assert!(said[0].starts_with("Ready=False InvalidSpec: apiVersion: is missing"), "{said:?}");
+    assert!(said[0].contains("blue goes on as it was. Correct the manifest"), "{said:?}");
     assert_eq!(said[2], SERVES);
     assert_eq!(status.rollout, story.told.as_ref().expect("told before").rollout);
 }
@@ -366,16 +309,10 @@ fn a_manifest_that_can_not_be_used_leaves_what_runs_as_it_was() {
 #[test]
 fn the_status_is_plain_data_that_reads_back_the_same() {
     let mut story = Story::upgrade();
-    story
-        .world
-        .artifacts
-        .insert(new(), Artifact::Unusable("no bin/shop in it".to_owned()));
+    story.world.artifacts.insert(new(), Artifact::Unusable("no bin/shop in it".to_owned()));
     for _ in 0..3 {
         let status = story.turn().clone();
         let text = serde_json::to_string(&status).expect("plain data");
-        assert_eq!(
-            serde_json::from_str::<SiteStatus>(&text).expect("it was just written"),
-            status
-        );
+        assert_eq!(serde_json::from_str::<SiteStatus>(&text).expect("it was just written"), status);
     }
 }

@@ -22,10 +22,9 @@ pub fn from_annotations(all: &BTreeMap<String, String>) -> (Vec<Command>, Vec<Pr
         };
         match parse(kind, text) {
             Ok(command) => commands.push(command),
-            Err(error) => problems.push(Problem::new(
-                format!("metadata.annotations[{}]", annotation(kind)),
-                error.to_string(),
-            )),
+            Err(error) => {
+                problems.push(Problem::new(format!("metadata.annotations[{}]", annotation(kind)), error.to_string()))
+            }
         }
     }
     (commands, problems)
@@ -50,11 +49,7 @@ pub fn annotation(kind: VerbKind) -> &'static str {
 /// It has another form; the message shows the right one.
 pub fn parse(kind: VerbKind, text: &str) -> Result<Command, Invalid> {
     let wrong = || {
-        let form = if kind == VerbKind::Rollback {
-            "REVISION/ATTEMPT to REVISION"
-        } else {
-            "REVISION/ATTEMPT"
-        };
+        let form = if kind == VerbKind::Rollback { "REVISION/ATTEMPT to REVISION" } else { "REVISION/ATTEMPT" };
         Invalid(format!(
             "{text:?} is no command: {form} is, optionally with @ID behind it, where a revision is 32 hexadecimal digits and an attempt counts \
              from 1 (bluegreen describe shows both)"
@@ -93,51 +88,27 @@ pub fn format(command: &Command) -> (&'static str, String) {
         Verb::Rollback(to) => format!("{} to {to}", command.about),
         _ => command.about.to_string(),
     };
-    let value = if command.id == words {
-        words
-    } else {
-        format!("{words}@{}", command.id)
-    };
+    let value = if command.id == words { words } else { format!("{words}@{}", command.id) };
     (annotation(command.verb.kind()), value)
 }
 
-const KINDS: [VerbKind; 6] = [
-    VerbKind::Abort,
-    VerbKind::Pause,
-    VerbKind::Resume,
-    VerbKind::Rollback,
-    VerbKind::Retry,
-    VerbKind::Approve,
-];
+const KINDS: [VerbKind; 6] =
+    [VerbKind::Abort, VerbKind::Pause, VerbKind::Resume, VerbKind::Rollback, VerbKind::Retry, VerbKind::Approve];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn attempt(number: u32) -> Attempt {
-        Attempt {
-            revision: Revision::new(0xabc),
-            number,
-        }
+        Attempt { revision: Revision::new(0xabc), number }
     }
 
     #[test]
     fn every_command_reads_back_as_it_was_written() {
         let to = Revision::new(7);
-        for verb in [
-            Verb::Abort,
-            Verb::Pause,
-            Verb::Resume,
-            Verb::Retry,
-            Verb::Approve,
-            Verb::Rollback(to),
-        ] {
+        for verb in [Verb::Abort, Verb::Pause, Verb::Resume, Verb::Retry, Verb::Approve, Verb::Rollback(to)] {
             for id in ["a-1", "2026-11-22T18:00:00Z"] {
-                let command = Command {
-                    verb,
-                    about: attempt(2),
-                    id: id.to_owned(),
-                };
+                let command = Command { verb, about: attempt(2), id: id.to_owned() };
                 let (_, value) = format(&command);
                 assert_eq!(parse(verb.kind(), &value), Ok(command), "{value}");
             }
@@ -167,17 +138,11 @@ mod tests {
         assert_eq!(commands, []);
         assert_eq!(problems.len(), 5, "{problems:#?}");
         assert!(
-            problems
-                .iter()
-                .any(|problem| problem.path == "metadata.annotations[bluegreen.dev/rollback]"
-                    && problem.message.contains("REVISION/ATTEMPT to REVISION is")),
+            problems.iter().any(|problem| problem.path == "metadata.annotations[bluegreen.dev/rollback]"
+                && problem.message.contains("REVISION/ATTEMPT to REVISION is")),
             "{problems:#?}"
         );
         all.insert(annotations::APPROVE.to_owned(), format!("{revision}/1"));
-        assert_eq!(
-            from_annotations(&all).0.len(),
-            1,
-            "a wrong one does not hide a right one"
-        );
+        assert_eq!(from_annotations(&all).0.len(), 1, "a wrong one does not hide a right one");
     }
 }

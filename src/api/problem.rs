@@ -29,11 +29,7 @@ impl Problem {
     /// A problem of the field at `path`.
     #[must_use]
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Problem {
-        Problem {
-            path: path.into(),
-            message: message.into(),
-            at: None,
-        }
+        Problem { path: path.into(), message: message.into(), at: None }
     }
 }
 
@@ -69,9 +65,7 @@ impl Problems {
         all.sort_by_key(|problem| problem.at);
         let mut kept: Vec<Problem> = Vec::with_capacity(all.len());
         for problem in all {
-            let twice = kept
-                .iter()
-                .any(|other| other.path == problem.path && other.message == problem.message);
+            let twice = kept.iter().any(|other| other.path == problem.path && other.message == problem.message);
             if !twice {
                 kept.push(problem);
             }

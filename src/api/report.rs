@@ -82,26 +82,10 @@ pub fn unusable(
         Said::new(conditions::READY, "False", reason, message.clone()),
         Said::new(conditions::STALLED, "True", reason, message),
     ];
-    all.push(
-        match report
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == conditions::AVAILABLE)
-        {
-            Some(known) => Said::new(
-                conditions::AVAILABLE,
-                &known.status,
-                &known.reason,
-                known.message.clone(),
-            ),
-            None => Said::new(
-                conditions::AVAILABLE,
-                "False",
-                reasons::NEVER_LIVE,
-                "nothing was ever live".to_owned(),
-            ),
-        },
-    );
+    all.push(match report.conditions.iter().find(|condition| condition.type_ == conditions::AVAILABLE) {
+        Some(known) => Said::new(conditions::AVAILABLE, &known.status, &known.reason, known.message.clone()),
+        None => Said::new(conditions::AVAILABLE, "False", reasons::NEVER_LIVE, "nothing was ever live".to_owned()),
+    });
     report.observed_generation = Some(generation);
     report.conditions = stamp(all, before, generation, now);
     report
@@ -115,20 +99,13 @@ fn live(seen: &Seen<'_>) -> Option<Live> {
     let colour = world.route.named()?;
     let revision = world.slot(colour).map(|occupant| occupant.revision).or_else(|| {
         let ledger = &seen.decision.ledger;
-        let held = [ledger.intent, ledger.stable]
-            .into_iter()
-            .flatten()
-            .find(|held| held.colour == colour);
+        let held = [ledger.intent, ledger.stable].into_iter().flatten().find(|held| held.colour == colour);
         held.map(|held| held.revision)
     });
     let since = before
         .filter(|before| before.colour == colour && before.revision == revision)
         .and_then(|before| before.since.clone());
-    Some(Live {
-        colour,
-        revision,
-        since: since.or_else(|| moment(seen.now)),
-    })
+    Some(Live { colour, revision, since: since.or_else(|| moment(seen.now)) })
 }
 
 fn candidate(seen: &Seen<'_>) -> Option<Candidate> {
@@ -185,24 +162,14 @@ fn rejected(seen: &Seen<'_>) -> Option<Rejected> {
     let before = seen.before.and_then(|before| before.rejected.as_ref());
     let revision = seen.plan.wanted.or_else(|| before.map(|before| before.revision))?;
     let rejection = seen.decision.ledger.rejected.get(&revision)?;
-    let news = seen
-        .decision
-        .news
-        .iter()
-        .any(|news| matches!(news, News::Rejected(rejected, _) if *rejected == revision));
+    let news =
+        seen.decision.news.iter().any(|news| matches!(news, News::Rejected(rejected, _) if *rejected == revision));
     let known = before.filter(|before| before.revision == revision && before.reason == rejection.reason && !news);
     let message = match known {
         Some(known) => known.message.clone(),
-        None => world(seen)
-            .map(|world| evidence(world, revision, rejection.reason))
-            .unwrap_or_default(),
+        None => world(seen).map(|world| evidence(world, revision, rejection.reason)).unwrap_or_default(),
     };
-    Some(Rejected {
-        revision,
-        reason: rejection.reason,
-        message,
-        at: moment(rejection.at)?,
-    })
+    Some(Rejected { revision, reason: rejection.reason, message, at: moment(rejection.at)? })
 }
 
 /// What the world says about why this revision was rejected.
@@ -231,10 +198,7 @@ fn evidence(world: &World, revision: Revision, reason: Reason) -> String {
 
 fn occupant_detail(world: &World, revision: Revision) -> String {
     let slots = Colour::BOTH.map(|colour| world.slot(colour));
-    let occupant = slots
-        .into_iter()
-        .flatten()
-        .find(|occupant| occupant.revision == revision);
+    let occupant = slots.into_iter().flatten().find(|occupant| occupant.revision == revision);
     occupant.map(|occupant| occupant.detail.clone()).unwrap_or_default()
 }
 
@@ -248,12 +212,7 @@ struct Said {
 
 impl Said {
     fn new(kind: &'static str, status: &str, reason: &str, message: String) -> Said {
-        Said {
-            kind,
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message,
-        }
+        Said { kind, status: status.to_owned(), reason: reason.to_owned(), message }
     }
 }
 
@@ -265,10 +224,7 @@ struct Judgement {
 
 impl Judgement {
     fn ready(message: String) -> Judgement {
-        Judgement {
-            ready: Said::new(conditions::READY, "True", reasons::LIVE, message),
-            progress: None,
-        }
+        Judgement { ready: Said::new(conditions::READY, "True", reasons::LIVE, message), progress: None }
     }
 
     fn reconciling(reason: &str, message: String) -> Judgement {
@@ -296,21 +252,13 @@ fn judge(seen: &Seen<'_>, report: &SiteStatus) -> Judgement {
         return match fault.class {
             Class::User | Class::Forbidden => Judgement::stalled(fault.reason, fault.message.clone()),
             Class::Transient | Class::Conflict => {
-                let message = format!(
-                    "{} is under way; trying again: {}",
-                    phase_name(status.phase),
-                    fault.message
-                );
+                let message = format!("{} is under way; trying again: {}", phase_name(status.phase), fault.message);
                 Judgement::reconciling(fault.reason, message)
             }
         };
     }
     if let Some(why) = &seen.decision.stalled {
-        let reason = if status.phase == Phase::Stalled {
-            reasons::AMBIGUOUS
-        } else {
-            reasons::ROUTE_UNSEEN
-        };
+        let reason = if status.phase == Phase::Stalled { reasons::AMBIGUOUS } else { reasons::ROUTE_UNSEEN };
         return Judgement::stalled(reason, why.clone());
     }
     let paused = seen.decision.ledger.paused.is_some();
@@ -328,10 +276,7 @@ fn judge(seen: &Seen<'_>, report: &SiteStatus) -> Judgement {
 }
 
 fn before_the_cutover(phase: Phase) -> bool {
-    matches!(
-        phase,
-        Phase::Preparing | Phase::Starting | Phase::Verifying | Phase::AwaitingApproval
-    )
+    matches!(phase, Phase::Preparing | Phase::Starting | Phase::Verifying | Phase::AwaitingApproval)
 }
 
 /// Nothing is under way: is that because all is done, or because something can't be?
@@ -369,10 +314,7 @@ fn at_rest(seen: &Seen<'_>, report: &SiteStatus, paused: bool) -> Judgement {
         Some(live) => Judgement::ready(format!("{} serves {}", live.colour, wanted.short())),
         None if paused => Judgement::reconciling(
             reasons::PAUSED,
-            format!(
-                "paused: {} waits to be rolled out; {serves}; go on with: bluegreen resume {name}",
-                wanted.short()
-            ),
+            format!("paused: {} waits to be rolled out; {serves}; go on with: bluegreen resume {name}", wanted.short()),
         ),
         None => Judgement::reconciling(
             phase_name(Phase::Preparing),
@@ -384,22 +326,13 @@ fn at_rest(seen: &Seen<'_>, report: &SiteStatus, paused: bool) -> Judgement {
 /// What a phase waits for, in words.
 fn awaited(seen: &Seen<'_>, phase: Phase) -> String {
     let status = &seen.decision.status;
-    let revision = status
-        .about
-        .map_or_else(|| "the release".to_owned(), |about| about.revision.short());
+    let revision = status.about.map_or_else(|| "the release".to_owned(), |about| about.revision.short());
     let colour = status.about.map_or(Colour::Blue, |about| place(seen, about));
-    let by = match status
-        .deadline
-        .and_then(|deadline| Timestamp::from_millisecond(deadline.0).ok())
-    {
+    let by = match status.deadline.and_then(|deadline| Timestamp::from_millisecond(deadline.0).ok()) {
         Some(deadline) => format!("{deadline:.0}"),
         None => String::new(),
     };
-    let limit = if by.is_empty() {
-        String::new()
-    } else {
-        format!(", by {by} at the latest")
-    };
+    let limit = if by.is_empty() { String::new() } else { format!(", by {by} at the latest") };
     let detail = status
         .about
         .and_then(|about| world(seen).map(|world| occupant_detail(world, about.revision)))
@@ -411,34 +344,22 @@ fn awaited(seen: &Seen<'_>, phase: Phase) -> String {
         Phase::Starting => format!("{revision} starts on {colour}{detail}{limit}"),
         Phase::Verifying => format!("{revision} is checked on {colour}, where no traffic reaches it yet{limit}"),
         Phase::AwaitingApproval => {
-            let until = if by.is_empty() {
-                String::new()
-            } else {
-                format!(" until {by}")
-            };
+            let until = if by.is_empty() { String::new() } else { format!(" until {by}") };
             format!(
                 "{revision} is ready on {colour} and waits for approval{until}: bluegreen approve {name}, or bluegreen abort {name}",
                 name = seen.name
             )
         }
         Phase::CuttingOver => format!("traffic moves to {revision} on {colour}{limit}"),
-        Phase::Draining => format!(
-            "{colour} serves {revision}; {} finishes the requests that it has{limit}",
-            colour.other()
-        ),
+        Phase::Draining => {
+            format!("{colour} serves {revision}; {} finishes the requests that it has{limit}", colour.other())
+        }
         Phase::Baking => {
-            let until = if by.is_empty() {
-                String::new()
-            } else {
-                format!(" until {by}")
-            };
+            let until = if by.is_empty() { String::new() } else { format!(" until {by}") };
             format!("{colour} serves {revision} and is watched{until}")
         }
         Phase::Retiring => format!("{revision} is not needed any more and is stopped"),
-        Phase::RollingBack => match status
-            .about
-            .and_then(|about| seen.decision.ledger.rejected.get(&about.revision))
-        {
+        Phase::RollingBack => match status.about.and_then(|about| seen.decision.ledger.rejected.get(&about.revision)) {
             Some(rejection) => format!("{revision} {} and is taken back", reason_words(rejection.reason)),
             None => format!("{revision} is stopped"),
         },
@@ -451,50 +372,29 @@ fn awaited(seen: &Seen<'_>, phase: Phase) -> String {
 fn available(seen: &Seen<'_>, report: &SiteStatus) -> Said {
     let kind = conditions::AVAILABLE;
     let Observed::World(world) = seen.observed else {
-        return Said::new(
-            kind,
-            "Unknown",
-            reasons::UNKNOWN,
-            "the site can't be looked at".to_owned(),
-        );
+        return Said::new(kind, "Unknown", reasons::UNKNOWN, "the site can't be looked at".to_owned());
     };
     let Some(colour) = report.live.as_ref().map(|live| live.colour) else {
         return Said::new(kind, "False", reasons::NEVER_LIVE, "nothing is live".to_owned());
     };
     let detail = |text: &str| {
-        let detail = world
-            .slot(colour)
-            .map(|occupant| occupant.detail.as_str())
-            .unwrap_or_default();
-        if detail.is_empty() {
-            text.to_owned()
-        } else {
-            format!("{text}: {detail}")
-        }
+        let detail = world.slot(colour).map(|occupant| occupant.detail.as_str()).unwrap_or_default();
+        if detail.is_empty() { text.to_owned() } else { format!("{text}: {detail}") }
     };
     if matches!(world.route, Route::To { seen: false, .. }) {
         let text = format!("the front door is not seen to answer from {colour}");
         return Said::new(kind, "Unknown", reasons::ROUTE_UNSEEN, text);
     }
     match world.slot(colour).map(|occupant| occupant.health) {
-        Some(Health::Ready) => Said::new(
-            kind,
-            "True",
-            reasons::ALL_READY,
-            format!("every instance of {colour} is ready"),
-        ),
-        Some(Health::Degraded) => Said::new(
-            kind,
-            "True",
-            reasons::DEGRADED,
-            detail(&format!("some instances of {colour} are not ready")),
-        ),
-        Some(Health::Down(_)) => Said::new(
-            kind,
-            "False",
-            reasons::DOWN,
-            detail(&format!("no instance of {colour} is ready")),
-        ),
+        Some(Health::Ready) => {
+            Said::new(kind, "True", reasons::ALL_READY, format!("every instance of {colour} is ready"))
+        }
+        Some(Health::Degraded) => {
+            Said::new(kind, "True", reasons::DEGRADED, detail(&format!("some instances of {colour} are not ready")))
+        }
+        Some(Health::Down(_)) => {
+            Said::new(kind, "False", reasons::DOWN, detail(&format!("no instance of {colour} is ready")))
+        }
         None => Said::new(kind, "False", reasons::DOWN, format!("nothing runs on {colour}")),
     }
 }
@@ -560,9 +460,7 @@ fn stamp(all: Vec<Said>, before: Option<&SiteStatus>, generation: i64, now: Time
                 .find(|condition| condition.type_ == said.kind && condition.status == said.status)
                 .map(|condition| condition.last_transition_time.clone());
             Condition {
-                last_transition_time: since
-                    .or_else(|| moment(now))
-                    .unwrap_or(StampedTime(Timestamp::UNIX_EPOCH)),
+                last_transition_time: since.or_else(|| moment(now)).unwrap_or(StampedTime(Timestamp::UNIX_EPOCH)),
                 message: said.message,
                 observed_generation: Some(generation),
                 reason: said.reason,

@@ -28,12 +28,9 @@ impl Found {
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
         let below = |path: &str, top: &str| {
-            path.strip_prefix(top)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        self.mended
-            .iter()
-            .any(|mended| below(path, mended) || below(mended, path))
+        self.mended.iter().any(|mended| below(path, mended) || below(mended, path))
     }
 
     fn wrong(&mut self, path: &str, message: String) {
@@ -107,15 +104,7 @@ fn visit(schema: &Value, value: &mut Value, path: &str, found: &mut Found) {
         _ => false,
     };
     if !fits {
-        found.wrong(
-            path,
-            format!(
-                "{}, and {} is wanted{}",
-                describe(value),
-                noun(schema),
-                hint(wanted, value)
-            ),
-        );
+        found.wrong(path, format!("{}, and {} is wanted{}", describe(value), noun(schema), hint(wanted, value)));
         *value = sample(schema);
         return;
     }
@@ -155,14 +144,8 @@ fn object(schema: &Value, map: &mut Map<String, Value>, path: &str, found: &mut 
         for (key, value) in map.iter_mut() {
             visit(&schema["additionalProperties"], value, &join(path, key), found);
         }
-        if schema["maxProperties"]
-            .as_u64()
-            .is_some_and(|most| map.len() as u64 > most)
-        {
-            found.wrong(
-                path,
-                format!("{} entries; at most {} are taken", map.len(), schema["maxProperties"]),
-            );
+        if schema["maxProperties"].as_u64().is_some_and(|most| map.len() as u64 > most) {
+            found.wrong(path, format!("{} entries; at most {} are taken", map.len(), schema["maxProperties"]));
         }
         return;
     }
@@ -180,10 +163,7 @@ fn object(schema: &Value, map: &mut Map<String, Value>, path: &str, found: &mut 
             none if none.is_empty() => format!("; {known}"),
             meant => meant,
         };
-        found.problems.push(Problem::new(
-            join(path, &key),
-            format!("there is no such field{advice}"),
-        ));
+        found.problems.push(Problem::new(join(path, &key), format!("there is no such field{advice}")));
         // Whatever it was meant to be is missing now, and that is not a second mistake.
         if let Some(meant) = closest(&key, &names).filter(|meant| !map.contains_key(*meant)) {
             found.mended.push(join(path, meant));
@@ -220,18 +200,12 @@ fn one_of(schema: &Value, map: &mut Map<String, Value>, path: &str, found: &mut 
     let Some(alternatives) = schema["oneOf"].as_array() else {
         return;
     };
-    let names: Vec<&str> = alternatives
-        .iter()
-        .filter_map(|one| one["required"][0].as_str())
-        .collect();
+    let names: Vec<&str> = alternatives.iter().filter_map(|one| one["required"][0].as_str()).collect();
     let given: Vec<&str> = names.iter().copied().filter(|name| map.contains_key(*name)).collect();
     match given[..] {
         [one] => {
             if map.get(one).is_some_and(Value::is_null) {
-                found.wrong(
-                    &join(path, one),
-                    format!("says nothing: write '{one}: {{}}' if there is nothing to say"),
-                );
+                found.wrong(&join(path, one), format!("says nothing: write '{one}: {{}}' if there is nothing to say"));
                 map.insert(one.to_owned(), sample(&schema["properties"][one]));
             }
         }
@@ -242,10 +216,7 @@ fn one_of(schema: &Value, map: &mut Map<String, Value>, path: &str, found: &mut 
             map.insert((*first).to_owned(), sample(&schema["properties"][*first]));
         }
         [first, ..] => {
-            found.wrong(
-                path,
-                format!("has {}; it needs {}", given.join(" and "), one_of_words(&names)),
-            );
+            found.wrong(path, format!("has {}; it needs {}", given.join(" and "), one_of_words(&names)));
             map.retain(|key, _| key == first || !names.contains(&key.as_str()));
         }
     }
@@ -264,10 +235,7 @@ fn list(schema: &Value, items: &mut [Value], path: &str, found: &mut Found) {
         found.wrong(path, format!("is empty; it needs at least {}", schema["minItems"]));
     }
     if schema["maxItems"].as_u64().is_some_and(|most| length > most) {
-        found.wrong(
-            path,
-            format!("has {length} entries; at most {} are taken", schema["maxItems"]),
-        );
+        found.wrong(path, format!("has {length} entries; at most {} are taken", schema["maxItems"]));
     }
     for (index, item) in items.iter_mut().enumerate() {
         visit(&schema["items"], item, &format!("{path}[{index}]"), found);
@@ -305,10 +273,7 @@ fn missing(schema: &Value) -> String {
     if let Some([only]) = schema["enum"].as_array().map(Vec::as_slice) {
         return format!("write {}", only.as_str().unwrap_or_default());
     }
-    match schema["description"]
-        .as_str()
-        .and_then(|text| text.split(['.', '\n']).next())
-    {
+    match schema["description"].as_str().and_then(|text| text.split(['.', '\n']).next()) {
         Some(text) if !text.is_empty() => lower_first(text),
         _ => format!("{} is wanted", noun(schema)),
     }
@@ -316,26 +281,16 @@ fn missing(schema: &Value) -> String {
 
 fn lower_first(text: &str) -> String {
     let mut letters = text.chars();
-    letters
-        .next()
-        .map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 fn noun(schema: &Value) -> String {
     match schema["type"].as_str() {
         Some("object") => {
-            let mut names: Vec<&str> = schema["properties"]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(key, _)| key.as_str())
-                .collect();
+            let mut names: Vec<&str> =
+                schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
             names.truncate(4);
-            if names.is_empty() {
-                "a map".to_owned()
-            } else {
-                format!("a map ({}: …)", names.join(": …, "))
-            }
+            if names.is_empty() { "a map".to_owned() } else { format!("a map ({}: …)", names.join(": …, ")) }
         }
         Some("array") => "a list".to_owned(),
         Some("integer") => match (schema["minimum"].as_f64(), schema["maximum"].as_f64()) {
@@ -345,10 +300,7 @@ fn noun(schema: &Value) -> String {
         },
         Some("boolean") => "true or false".to_owned(),
         Some("string") => match schema["enum"].as_array() {
-            Some(words) => format!(
-                "one of {}",
-                words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-            ),
+            Some(words) => format!("one of {}", words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")),
             None => "a text".to_owned(),
         },
         _ => "something else".to_owned(),

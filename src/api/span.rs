@@ -84,20 +84,7 @@ mod tests {
 
     #[test]
     fn nothing_else_is_a_span() {
-        for text in [
-            "",
-            "1",
-            "h",
-            "1.5h",
-            "-5m",
-            "5 m",
-            "123456s",
-            "1d",
-            "1us",
-            "1h1m1s1ms1h",
-            "10S",
-            "1mm",
-        ] {
+        for text in ["", "1", "h", "1.5h", "-5m", "5 m", "123456s", "1d", "1us", "1h1m1s1ms1h", "10S", "1mm"] {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }

@@ -42,10 +42,7 @@ impl Document {
 /// It isn't YAML, holds several documents, or is larger or deeper than any site is.
 pub fn read(text: &str) -> Result<Document, Problem> {
     if text.len() > LIMIT {
-        return Err(Problem::new(
-            "",
-            format!("the manifest is {} bytes long; at most {LIMIT} are read", text.len()),
-        ));
+        return Err(Problem::new("", format!("the manifest is {} bytes long; at most {LIMIT} are read", text.len())));
     }
     let budget = serde_saphyr::budget! {
         max_depth: 64,
@@ -62,10 +59,7 @@ pub fn read(text: &str) -> Result<Document, Problem> {
     };
     let tree: Spanned<Tree> =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| wrong(&error, text))?;
-    let mut document = Document {
-        value: Value::Null,
-        places: BTreeMap::new(),
-    };
+    let mut document = Document { value: Value::Null, places: BTreeMap::new() };
     document.value = flatten(tree.value, String::new(), &mut document.places);
     Ok(document)
 }
@@ -78,15 +72,11 @@ fn wrong(error: &Error, text: &str) -> Problem {
     let (message, at) = match error {
         Error::MultipleDocuments { location, .. } => (several(), place(location)),
         Error::Budget { location, .. } if documents(text) > 1 => (several(), place(location)),
-        Error::Budget { .. } => (
-            format!("the manifest is larger or deeper than any site is: {error}"),
-            None,
-        ),
+        Error::Budget { .. } => (format!("the manifest is larger or deeper than any site is: {error}"), None),
         Error::DuplicateMappingKey { location, key, .. } => (
             format!(
                 "{} stands here twice; keep one",
-                key.as_deref()
-                    .map_or_else(|| "a key".to_owned(), |key| format!("{key:?}"))
+                key.as_deref().map_or_else(|| "a key".to_owned(), |key| format!("{key:?}"))
             ),
             place(location),
         ),
@@ -98,11 +88,7 @@ fn wrong(error: &Error, text: &str) -> Problem {
             (format!("this is not YAML: {text}"), at)
         }
     };
-    Problem {
-        path: String::new(),
-        message,
-        at,
-    }
+    Problem { path: String::new(), message, at }
 }
 
 fn several() -> String {
@@ -114,10 +100,7 @@ fn documents(text: &str) -> usize {
 }
 
 fn place(location: &Location) -> Option<Place> {
-    (location.line() > 0).then(|| Place {
-        line: location.line(),
-        column: location.column(),
-    })
+    (location.line() > 0).then(|| Place { line: location.line(), column: location.column() })
 }
 
 /// A value whose parts know where they stood.
@@ -162,11 +145,7 @@ fn flatten(tree: Tree, path: String, places: &mut BTreeMap<String, Place>) -> Va
 /// The path of a field.
 #[must_use]
 pub fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 impl<'de> Deserialize<'de> for Tree {
@@ -229,10 +208,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
         let mut entries: Vec<(Spanned<String>, Spanned<Tree>)> = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
             if entries.iter().any(|(other, _)| other.value == key.value) {
-                return Err(A::Error::custom(format!(
-                    "the key {:?} stands twice in one map",
-                    key.value
-                )));
+                return Err(A::Error::custom(format!("the key {:?} stands twice in one map", key.value)));
             }
             entries.push((key, map.next_value()?));
         }
@@ -251,11 +227,7 @@ mod tests {
         let line = |path: &str| document.place(path).map(|place| (place.line, place.column));
         assert_eq!(line("a.b"), Some((2, 3)));
         assert_eq!(line("a.b[1].y"), Some((4, 7)));
-        assert_eq!(
-            line("a.b[1].missing"),
-            line("a.b[1]"),
-            "what isn't there is said of what is around it"
-        );
+        assert_eq!(line("a.b[1].missing"), line("a.b[1]"), "what isn't there is said of what is around it");
     }
 
     #[test]
@@ -273,10 +245,7 @@ mod tests {
         let several = read("a: 1\n---\nb: 2\n").expect_err("two documents");
         assert!(several.message.contains("a file of its own"), "{several}");
         let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for (this, last) in ["b", "c", "d", "e", "f", "g", "h"]
-            .iter()
-            .zip(["a", "b", "c", "d", "e", "f", "g"])
-        {
+        for (this, last) in ["b", "c", "d", "e", "f", "g", "h"].iter().zip(["a", "b", "c", "d", "e", "f", "g"]) {
             bomb += &format!("{this}: &{this} [{}]\n", vec![format!("*{last}"); 10].join(", "));
         }
         let bomb = read(&bomb).expect_err("ten to the eighth");

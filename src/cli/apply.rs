@@ -70,10 +70,7 @@ pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
     }
     let mut applied = Vec::new();
     for (file, text) in &manifests {
-        let one = client
-            .apply(text, args.dry_run)
-            .await
-            .with_context(|| format!("{} was not applied", shown(file)))?;
+        let one = client.apply(text, args.dry_run).await.with_context(|| format!("{} was not applied", shown(file)))?;
         for warning in &one.warnings {
             complain(&format!("Warning: {warning}"));
         }
@@ -110,11 +107,7 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
 
 /// A file's name, for messages.
 pub(crate) fn shown(file: &Path) -> String {
-    if file == Path::new("-") {
-        "the standard input".to_owned()
-    } else {
-        file.display().to_string()
-    }
+    if file == Path::new("-") { "the standard input".to_owned() } else { file.display().to_string() }
 }
 
 /// Where a wait stands.
@@ -130,30 +123,19 @@ enum Standing {
 }
 
 fn standing(site: &Site, generation: i64) -> Standing {
-    if site
-        .status
-        .observed_generation
-        .is_none_or(|observed| observed < generation)
-    {
+    if site.status.observed_generation.is_none_or(|observed| observed < generation) {
         return Standing::Underway;
     }
     if site.is(conditions::READY) {
         return Standing::Done;
     }
-    let Some(stalled) = site
-        .condition(conditions::STALLED)
-        .filter(|stalled| stalled.status == "True")
-    else {
+    let Some(stalled) = site.condition(conditions::STALLED).filter(|stalled| stalled.status == "True") else {
         return Standing::Underway;
     };
     let said = format!("{}: {}", stalled.reason, stalled.message);
     let verdict =
         site.status.rejected.is_some() || [reasons::INVALID, reasons::CONFLICT].contains(&stalled.reason.as_str());
-    if verdict {
-        Standing::Failed(said)
-    } else {
-        Standing::Stuck(said)
-    }
+    if verdict { Standing::Failed(said) } else { Standing::Stuck(said) }
 }
 
 async fn wait(client: &Client, applied: &Applied, limit: Duration, deadline: Option<Instant>) -> anyhow::Result<()> {
@@ -170,11 +152,7 @@ async fn wait(client: &Client, applied: &Applied, limit: Duration, deadline: Opt
     match timeout_at(deadline.unwrap_or(far), watcher.follow(client)).await {
         Ok(done) => done,
         Err(_) => {
-            let last = watcher
-                .last
-                .as_ref()
-                .map(|site| format!(": {}", plain(site)))
-                .unwrap_or_default();
+            let last = watcher.last.as_ref().map(|site| format!(": {}", plain(site))).unwrap_or_default();
             anyhow::bail!(
                 "{} is not live after {}{last}; the rollout goes on without this wait: bluegreen get {} -w",
                 applied.name,
@@ -240,11 +218,7 @@ impl Watcher<'_> {
         let standing = standing(site, self.generation);
         match Terminal::now() {
             Some(terminal) => {
-                let style = Style {
-                    columns: terminal.columns,
-                    rows: terminal.rows,
-                    colours: terminal.colours,
-                };
+                let style = Style { columns: terminal.columns, rows: terminal.rows, colours: terminal.colours };
                 self.canvas.draw(&tree(site, self.begun, Timestamp::now(), style))?;
             }
             None => {

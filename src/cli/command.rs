@@ -81,24 +81,14 @@ async fn look(client: &Client, name: &str) -> anyhow::Result<Site> {
 /// The warm one if there is one; otherwise the one that was live last before this one.
 async fn last_way_back(client: &Client, site: &Site) -> anyhow::Result<Revision> {
     let ways = site.ways_back();
-    if let Some(standby) = site
-        .status
-        .standby
-        .as_ref()
-        .filter(|standby| ways.contains(&standby.revision))
-    {
+    if let Some(standby) = site.status.standby.as_ref().filter(|standby| ways.contains(&standby.revision)) {
         return Ok(standby.revision);
     }
     if let [only] = ways.as_slice() {
         return Ok(*only);
     }
     let history = client.history(&site.name).await?;
-    let last = history
-        .items
-        .iter()
-        .rev()
-        .filter_map(|event| event.revision)
-        .find(|revision| ways.contains(revision));
+    let last = history.items.iter().rev().filter_map(|event| event.revision).find(|revision| ways.contains(revision));
     last.ok_or_else(|| {
         anyhow::anyhow!(
             "{} has nowhere to go back to: no other revision was live and passed its watch; apply a manifest with an earlier release instead",
@@ -109,12 +99,7 @@ async fn last_way_back(client: &Client, site: &Site) -> anyhow::Result<Revision>
 
 async fn give(client: &Client, site: &Site, order: Order, only: Option<&str>) -> anyhow::Result<()> {
     let Some(about) = site.attempts.of(&order) else {
-        anyhow::bail!(
-            "there is nothing to {} at {}: {}",
-            order.name(),
-            site.name,
-            site.message()
-        );
+        anyhow::bail!("there is nothing to {} at {}: {}", order.name(), site.name, site.message());
     };
     if let Some(prefix) = only {
         let meant = by_prefix(prefix, &site.revisions())?;

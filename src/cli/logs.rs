@@ -57,11 +57,7 @@ pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
     // Whose lines they are is only a question when there are several.
     let prefixed = first.items.len() > 1;
     let label = |colour: Colour, instance: u16| {
-        if prefixed {
-            format!("[{colour}.{instance}] ")
-        } else {
-            String::new()
-        }
+        if prefixed { format!("[{colour}.{instance}] ") } else { String::new() }
     };
     let mut text = String::new();
     for log in &first.items {
@@ -82,10 +78,7 @@ pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
         let now = client.logs(name, &query).await?;
         let mut text = String::new();
         for log in &now.items {
-            let known = before
-                .items
-                .iter()
-                .find(|old| old.colour == log.colour && old.instance == log.instance);
+            let known = before.items.iter().find(|old| old.colour == log.colour && old.instance == log.instance);
             for line in fresh(known.map_or(&[], |known| &known.lines), &log.lines) {
                 text += &format!("{}{line}\n", label(log.colour, log.instance));
             }
@@ -99,10 +92,7 @@ pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
 /// second.
 fn fresh<'a>(before: &[String], now: &'a [String]) -> &'a [String] {
     let most = before.len().min(now.len());
-    let overlap = (0..=most)
-        .rev()
-        .find(|length| before[before.len() - length..] == now[..*length])
-        .unwrap_or(0);
+    let overlap = (0..=most).rev().find(|length| before[before.len() - length..] == now[..*length]).unwrap_or(0);
     &now[overlap..]
 }
 
@@ -124,11 +114,7 @@ mod tests {
             ("a a a", "a a a a", "a"),
             ("a b", "c d", "c d"),
         ] {
-            assert_eq!(
-                fresh(&lines(before), &lines(now)),
-                lines(expected),
-                "{before:?} then {now:?}"
-            );
+            assert_eq!(fresh(&lines(before), &lines(now)), lines(expected), "{before:?} then {now:?}");
         }
     }
 }

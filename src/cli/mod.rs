@@ -148,13 +148,9 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
 
 /// A site's name as a person gives it: bare, or as `get -o name` prints it.
 pub(crate) fn bare(name: &str) -> &str {
-    for kind in [
-        "bluegreensite.bluegreen.dev/",
-        "bluegreensites.bluegreen.dev/",
-        "bluegreensite/",
-        "bluegreensites/",
-        "bgs/",
-    ] {
+    for kind in
+        ["bluegreensite.bluegreen.dev/", "bluegreensites.bluegreen.dev/", "bluegreensite/", "bluegreensites/", "bgs/"]
+    {
         if let Some(bare) = name.strip_prefix(kind) {
             return bare;
         }
@@ -182,9 +178,7 @@ pub(crate) async fn explain(client: &Client, name: &str, error: ClientError) -> 
     let advice = match names.as_slice() {
         [] => "there are no sites here: apply one with bluegreen apply -f FILE".to_owned(),
         names => {
-            let close = names
-                .iter()
-                .min_by_key(|known| strsim::damerau_levenshtein(known, name));
+            let close = names.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
             let close = close.filter(|known| strsim::damerau_levenshtein(known, name) <= 2);
             match close {
                 Some(close) => format!("did you mean {close}?"),

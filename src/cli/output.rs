@@ -54,9 +54,7 @@ impl Terminal {
         if !out.is_terminal() || dumb {
             return None;
         }
-        let size = tcgetwinsize(&out)
-            .ok()
-            .filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        let size = tcgetwinsize(&out).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
         Some(Terminal {
             columns: size.map_or(80, |size| usize::from(size.ws_col)),
             rows: size.map_or(24, |size| usize::from(size.ws_row)),

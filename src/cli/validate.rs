@@ -35,12 +35,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     for (index, (file, site)) in sites.iter().enumerate() {
         if let Some((first, _)) = sites[..index].iter().find(|(_, other)| other.name == site.name) {
             wrong += 1;
-            complain(&format!(
-                "{}: the site {} is in {} already",
-                shown(file),
-                site.name,
-                shown(first)
-            ));
+            complain(&format!("{}: the site {} is in {} already", shown(file), site.name, shown(first)));
         }
     }
     let parsed: Vec<Site> = sites.iter().map(|(_, site)| site.clone()).collect();
@@ -52,10 +47,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     match wrong {
         0 => {
-            let lines: String = sites
-                .iter()
-                .map(|(file, site)| format!("{}: site {} is sound\n", shown(file), site.name))
-                .collect();
+            let lines: String =
+                sites.iter().map(|(file, site)| format!("{}: site {} is sound\n", shown(file), site.name)).collect();
             Ok(print(&lines)?)
         }
         1 => Err(finish("1 problem")),
@@ -74,10 +67,7 @@ fn line(file: &Path, problem: &Problem) -> String {
         Some(at) => format!("{}:{}:{}", shown(file), at.line, at.column),
         None => shown(file),
     };
-    let bare = Problem {
-        at: None,
-        ..problem.clone()
-    };
+    let bare = Problem { at: None, ..problem.clone() };
     format!("{place}: {bare}")
 }
 
@@ -91,10 +81,7 @@ fn files(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         let mut inside = Vec::new();
         for entry in std::fs::read_dir(path)? {
             let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|ending| ending == "yaml" || ending == "yml")
-            {
+            if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
                 inside.push(path);
             }
         }

@@ -8,10 +8,6 @@ use crate::api::names;
 pub struct Args {}
 
 pub(super) fn run() -> anyhow::Result<()> {
-    print(&format!(
-        "bluegreen {} ({})",
-        env!("CARGO_PKG_VERSION"),
-        names::API_VERSION
-    ))?;
+    print(&format!("bluegreen {} ({})", env!("CARGO_PKG_VERSION"), names::API_VERSION))?;
     Ok(())
 }

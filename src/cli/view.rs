@@ -68,9 +68,7 @@ impl TryFrom<SiteView> for Site {
         Ok(Site {
             name: name(&view),
             generation: metadata["generation"].as_i64().unwrap_or_default(),
-            created: metadata["creationTimestamp"]
-                .as_str()
-                .and_then(|time| time.parse().ok()),
+            created: metadata["creationTimestamp"].as_str().and_then(|time| time.parse().ok()),
             spec,
             status,
             slots,
@@ -84,11 +82,7 @@ impl TryFrom<SiteView> for Site {
 #[must_use]
 pub fn tame(text: &str) -> String {
     let harmless = |letter: char| {
-        if letter.is_control() && letter != '\n' && letter != '\t' {
-            '\u{fffd}'
-        } else {
-            letter
-        }
+        if letter.is_control() && letter != '\n' && letter != '\t' { '\u{fffd}' } else { letter }
     };
     text.chars().map(harmless).collect()
 }
@@ -109,8 +103,7 @@ impl Site {
     /// What is awaited, or why it does not go on, in one line.
     #[must_use]
     pub fn message(&self) -> &str {
-        self.condition(conditions::READY)
-            .map_or("the agent has not looked at it yet", |ready| ready.message.as_str())
+        self.condition(conditions::READY).map_or("the agent has not looked at it yet", |ready| ready.message.as_str())
     }
 
     /// The slot of a colour.
@@ -152,9 +145,7 @@ impl Site {
         };
         let live = self.attempts.live.map(|attempt| attempt.revision);
         let cleared = rollout.ledger.cleared.iter().copied();
-        cleared
-            .filter(|revision| Some(*revision) != live && rollout.ledger.trusts(*revision))
-            .collect()
+        cleared.filter(|revision| Some(*revision) != live && rollout.ledger.trusts(*revision)).collect()
     }
 }
 
@@ -169,21 +160,13 @@ pub fn by_prefix(prefix: &str, known: &[Revision]) -> anyhow::Result<Revision> {
         .copied()
         .filter(|revision| !lower.is_empty() && revision.to_string().starts_with(&lower))
         .collect();
-    let list = |all: &[Revision]| {
-        all.iter()
-            .map(|revision| revision.short())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let list = |all: &[Revision]| all.iter().map(|revision| revision.short()).collect::<Vec<_>>().join(", ");
     match fitting.as_slice() {
         [one] => Ok(*one),
         [] if known.is_empty() => {
             anyhow::bail!("there is no revision {prefix:?}, nor any other that this can be done with")
         }
-        [] => anyhow::bail!(
-            "there is no revision {prefix:?} that this can be done with; there is {}",
-            list(known)
-        ),
+        [] => anyhow::bail!("there is no revision {prefix:?} that this can be done with; there is {}", list(known)),
         several => anyhow::bail!("{prefix:?} is the beginning of {}: write more of it", list(several)),
     }
 }

@@ -348,11 +348,7 @@ impl Failure {
     }
 
     fn new(code: u16, reason: &str, message: impl Into<String>) -> Failure {
-        Failure {
-            code,
-            reason: reason.to_owned(),
-            message: message.into(),
-        }
+        Failure { code, reason: reason.to_owned(), message: message.into() }
     }
 }
 
@@ -364,20 +360,11 @@ mod tests {
     fn a_command_is_one_flat_object() {
         let request = CommandRequest {
             order: Order::Rollback { to: Revision::new(7) },
-            about: Attempt {
-                revision: Revision::new(9),
-                number: 2,
-            },
+            about: Attempt { revision: Revision::new(9), number: 2 },
             id: "a-1".into(),
         };
         let text = serde_json::to_string(&request).expect("it is plain data");
-        assert!(
-            text.starts_with(r#"{"verb":"rollback","to":"00000000000000000000000000000007","about":"#),
-            "{text}"
-        );
-        assert_eq!(
-            serde_json::from_str::<CommandRequest>(&text).expect("it was just written"),
-            request
-        );
+        assert!(text.starts_with(r#"{"verb":"rollback","to":"00000000000000000000000000000007","about":"#), "{text}");
+        assert_eq!(serde_json::from_str::<CommandRequest>(&text).expect("it was just written"), request);
     }
 }

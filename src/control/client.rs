@@ -81,10 +81,7 @@ impl Client {
             None => "/v1/watch".to_owned(),
         };
         let response = self.send(Method::GET, &path, Bytes::new()).await?;
-        Ok(Watch {
-            body: response.into_body(),
-            rest: Vec::new(),
-        })
+        Ok(Watch { body: response.into_body(), rest: Vec::new() })
     }
 
     /// What happened to a site.
@@ -110,14 +107,12 @@ impl Client {
     /// Hands in one manifest, as YAML. With `dry_run` it is judged and nothing is kept.
     pub async fn apply(&self, manifest: &str, dry_run: bool) -> Result<Applied, ClientError> {
         let path = if dry_run { "/v1/sites?dryRun=true" } else { "/v1/sites" };
-        self.ask(Method::POST, path, Bytes::copy_from_slice(manifest.as_bytes()))
-            .await
+        self.ask(Method::POST, path, Bytes::copy_from_slice(manifest.as_bytes())).await
     }
 
     /// Makes a site go away.
     pub async fn delete(&self, name: &str) -> Result<Deleted, ClientError> {
-        self.ask(Method::DELETE, &format!("/v1/sites/{}", segment(name)?), Bytes::new())
-            .await
+        self.ask(Method::DELETE, &format!("/v1/sites/{}", segment(name)?), Bytes::new()).await
     }
 
     /// Gives a command.
@@ -150,10 +145,7 @@ impl Client {
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(Full::new(body))
             .map_err(|e| ClientError::Nonsense(e.to_string()))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|e| ClientError::Broken(e.to_string()))?;
+        let response = sender.send_request(request).await.map_err(|e| ClientError::Broken(e.to_string()))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -161,10 +153,7 @@ impl Client {
         let body = collect(response.into_body()).await?;
         match serde_json::from_slice::<Failure>(&body) {
             Ok(failure) => Err(ClientError::Refused(failure)),
-            Err(_) => Err(ClientError::Nonsense(format!(
-                "{status}: {}",
-                String::from_utf8_lossy(&body).trim()
-            ))),
+            Err(_) => Err(ClientError::Nonsense(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
         }
     }
 
@@ -186,10 +175,7 @@ impl Client {
             ),
             _ => error.to_string(),
         };
-        ClientError::NoAgent {
-            socket: self.socket.clone(),
-            why,
-        }
+        ClientError::NoAgent { socket: self.socket.clone(), why }
     }
 }
 
@@ -202,9 +188,7 @@ impl Watch {
                 if line.len() == 1 {
                     continue;
                 }
-                return serde_json::from_slice(&line)
-                    .map(Some)
-                    .map_err(|e| ClientError::Nonsense(e.to_string()));
+                return serde_json::from_slice(&line).map(Some).map_err(|e| ClientError::Nonsense(e.to_string()));
             }
             match self.body.frame().await {
                 None => return Ok(None),
@@ -220,20 +204,14 @@ impl Watch {
 }
 
 async fn collect(body: Incoming) -> Result<Bytes, ClientError> {
-    body.collect()
-        .await
-        .map(http_body_util::Collected::to_bytes)
-        .map_err(|e| ClientError::Broken(e.to_string()))
+    body.collect().await.map(http_body_util::Collected::to_bytes).map_err(|e| ClientError::Broken(e.to_string()))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Bytes, ClientError> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
-        .map_err(|e| ClientError::Nonsense(e.to_string()))
+    serde_json::to_vec(value).map(Bytes::from).map_err(|e| ClientError::Nonsense(e.to_string()))
 }
 
 /// A name goes into a path only if it is a site's: nothing needs to be escaped then.
 fn segment(name: &str) -> Result<crate::api::types::SiteName, ClientError> {
-    name.parse()
-        .map_err(|e: crate::api::types::Invalid| ClientError::Refused(Failure::invalid(e.to_string())))
+    name.parse().map_err(|e: crate::api::types::Invalid| ClientError::Refused(Failure::invalid(e.to_string())))
 }

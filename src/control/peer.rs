@@ -70,10 +70,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
                 in_group: group_id(GROUP)
                     .is_some_and(|gid| cred.gid() == gid || supplementary(cred.pid(), cred.uid(), gid)),
             },
-            Err(_) => Peer {
-                uid: None,
-                in_group: false,
-            },
+            Err(_) => Peer { uid: None, in_group: false },
         }
     }
 }
@@ -92,9 +89,7 @@ pub fn group_id(name: &str) -> Option<u32> {
 /// Whether a process has a group besides its first one. The pid may have been used again since it connected, so what is read counts only
 /// if that process is the same user's, who could then have asked through it.
 fn supplementary(pid: Option<i32>, uid: u32, gid: u32) -> bool {
-    let status = pid
-        .and_then(|pid| procfs::process::Process::new(pid).ok())
-        .and_then(|process| process.status().ok());
+    let status = pid.and_then(|pid| procfs::process::Process::new(pid).ok()).and_then(|process| process.status().ok());
     status.is_some_and(|s| s.ruid == uid && s.euid == uid && s.groups.iter().any(|g| u32::try_from(*g) == Ok(gid)))
 }
 
@@ -127,10 +122,7 @@ mod tests {
 
     #[test]
     fn a_caller_whom_the_kernel_does_not_name_may_nothing() {
-        let nobody = Peer {
-            uid: None,
-            in_group: true,
-        };
+        let nobody = Peer { uid: None, in_group: true };
         assert!(nobody.may(Need::Group, "get").is_err());
     }
 

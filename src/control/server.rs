@@ -87,19 +87,11 @@ pub enum SocketError {
 /// Makes the socket: mode 0660, root's and the group's, in a folder that only we can write. A socket that an earlier agent left is replaced in
 /// one step; that no other agent is still behind it is the lock's to know.
 pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
-    let io = |source| SocketError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| SocketError::Io { path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(folder).map_err(io)?;
     let meta = std::fs::symlink_metadata(folder).map_err(io)?;
-    let wrong = |why| {
-        Err(SocketError::Folder {
-            folder: folder.to_owned(),
-            why,
-        })
-    };
+    let wrong = |why| Err(SocketError::Folder { folder: folder.to_owned(), why });
     if !meta.is_dir() {
         return wrong("it is not a folder");
     }
@@ -263,11 +255,7 @@ async fn watch_sites<B: Backend>(
     backend.answered("watch", 200);
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(tell_changes(backend, only, sender));
-    (
-        [("content-type", "application/x-ndjson")],
-        Body::new(Lines { receiver }),
-    )
-        .into_response()
+    ([("content-type", "application/x-ndjson")], Body::new(Lines { receiver })).into_response()
 }
 
 /// Tells a watcher what changes until it goes away. Each look compares whole views, so a slow reader misses steps, never the end of them.
@@ -312,9 +300,7 @@ impl hyper::body::Body for Lines {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.receiver
-            .poll_recv(context)
-            .map(|line| line.map(|line| Ok(Frame::data(line))))
+        self.receiver.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
     }
 }
 
@@ -328,14 +314,11 @@ fn finish<T: serde::Serialize, B: Backend>(backend: &B, what: &'static str, answ
 }
 
 fn parse(name: &str) -> Result<SiteName, Failure> {
-    name.parse()
-        .map_err(|e: crate::api::types::Invalid| Failure::invalid(e.to_string()))
+    name.parse().map_err(|e: crate::api::types::Invalid| Failure::invalid(e.to_string()))
 }
 
 fn no_such(name: &SiteName) -> Failure {
-    Failure::not_found(format!(
-        "there is no site {name}; `bluegreen get` lists those that there are"
-    ))
+    Failure::not_found(format!("there is no site {name}; `bluegreen get` lists those that there are"))
 }
 
 impl IntoResponse for Failure {

@@ -23,17 +23,11 @@ impl Differ {
                 None => Some(ChangeKind::Added),
             };
             if let Some(kind) = kind {
-                changes.push(Change {
-                    kind,
-                    site: site.clone(),
-                });
+                changes.push(Change { kind, site: site.clone() });
             }
             self.told.insert(name, site);
         }
-        changes.extend(before.into_values().map(|site| Change {
-            kind: ChangeKind::Deleted,
-            site,
-        }));
+        changes.extend(before.into_values().map(|site| Change { kind: ChangeKind::Deleted, site }));
         changes
     }
 }

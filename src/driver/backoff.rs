@@ -46,9 +46,7 @@ impl Backoff {
 
 /// `first`, doubled for each time after the first one, at most [`LONGEST`].
 fn doubled(first: Duration, times: u32) -> Duration {
-    first
-        .saturating_mul(2_u32.saturating_pow(times.clamp(1, 16) - 1))
-        .min(LONGEST)
+    first.saturating_mul(2_u32.saturating_pow(times.clamp(1, 16) - 1)).min(LONGEST)
 }
 
 #[cfg(test)]

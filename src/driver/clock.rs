@@ -29,31 +29,17 @@ impl SystemClock {
     /// A clock that starts now.
     #[must_use]
     pub fn start() -> SystemClock {
-        SystemClock {
-            wall: wall(),
-            at: Instant::now(),
-            resumed: true,
-        }
+        SystemClock { wall: wall(), at: Instant::now(), resumed: true }
     }
 
     fn at(&mut self, wall: Time, now: Instant) -> Now {
         let expected = self.wall + now.saturating_duration_since(self.at);
         let off = wall.since(expected).max(expected.since(wall));
         if off <= STEP {
-            return Now {
-                time: expected,
-                resumed: self.resumed,
-            };
+            return Now { time: expected, resumed: self.resumed };
         }
-        *self = SystemClock {
-            wall,
-            at: now,
-            resumed: true,
-        };
-        Now {
-            time: wall,
-            resumed: true,
-        }
+        *self = SystemClock { wall, at: now, resumed: true };
+        Now { time: wall, resumed: true }
     }
 }
 
@@ -79,11 +65,7 @@ mod tests {
     use super::*;
 
     fn clock(at: Instant) -> SystemClock {
-        SystemClock {
-            wall: Time(1_000_000),
-            at,
-            resumed: true,
-        }
+        SystemClock { wall: Time(1_000_000), at, resumed: true }
     }
 
     #[test]
@@ -103,13 +85,7 @@ mod tests {
         clock.decided();
         let later = start + Duration::from_secs(10);
         let now = clock.at(Time(1_000_000 - 15_000), later);
-        assert_eq!(
-            now,
-            Now {
-                time: Time(1_010_000),
-                resumed: false
-            }
-        );
+        assert_eq!(now, Now { time: Time(1_010_000), resumed: false });
     }
 
     #[test]
@@ -119,13 +95,7 @@ mod tests {
             let mut clock = clock(start);
             clock.decided();
             let now = clock.at(stepped, start + Duration::from_secs(1));
-            assert_eq!(
-                now,
-                Now {
-                    time: stepped,
-                    resumed: true
-                }
-            );
+            assert_eq!(now, Now { time: stepped, resumed: true });
             clock.decided();
             let next = clock.at(stepped + Duration::from_secs(1), start + Duration::from_secs(2));
             assert!(!next.resumed);

@@ -77,13 +77,7 @@ const SAME_STEP_AT_MOST: Duration = Duration::from_secs(5);
 impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
     /// A driver of the site that `platform` shows and `store` remembers.
     pub fn new(platform: P, store: S, clock: C) -> Self {
-        Driver {
-            platform,
-            store,
-            clock,
-            backoff: Backoff::default(),
-            made: None,
-        }
+        Driver { platform, store, clock, backoff: Backoff::default(), made: None }
     }
 
     /// The world of the site.
@@ -112,13 +106,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
         // Only now has the first decision after a start had its effect.
         self.clock.decided();
         if decision.status.phase == Phase::Gone {
-            return Ok(Turn {
-                observed,
-                decision,
-                fault: None,
-                recorded,
-                wait: None,
-            });
+            return Ok(Turn { observed, decision, fault: None, recorded, wait: None });
         }
         let converged = self.platform.converge(plan, &decision.goal).await;
         let wake = decision.wake.map(|at| at.since(self.clock.now().time));
@@ -132,27 +120,17 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
                 (None, self.after_step(decision.goal.step))
             }
         };
-        Ok(Turn {
-            observed,
-            decision,
-            fault,
-            recorded,
-            wait: [wake, soon].into_iter().flatten().min(),
-        })
+        Ok(Turn { observed, decision, fault, recorded, wait: [wake, soon].into_iter().flatten().min() })
     }
 
     async fn record(&self, memory: &Memory, decision: &Decision) -> Result<bool, Fault> {
         let mut recorded = false;
         if memory.ledger.as_ref() != Some(&decision.ledger) {
-            self.store
-                .record_ledger(memory.ledger.as_ref(), &decision.ledger)
-                .await?;
+            self.store.record_ledger(memory.ledger.as_ref(), &decision.ledger).await?;
             recorded = true;
         }
         if memory.status.as_ref() != Some(&decision.status) {
-            self.store
-                .record_status(memory.status.as_ref(), &decision.status)
-                .await?;
+            self.store.record_status(memory.status.as_ref(), &decision.status).await?;
             recorded = true;
         }
         Ok(recorded)
@@ -175,9 +153,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
         self.made = Some((step, times));
         Some(match times {
             0 => Duration::ZERO,
-            n => SAME_STEP_AGAIN
-                .saturating_mul(2_u32.saturating_pow(n.min(16) - 1))
-                .min(SAME_STEP_AT_MOST),
+            n => SAME_STEP_AGAIN.saturating_mul(2_u32.saturating_pow(n.min(16) - 1)).min(SAME_STEP_AT_MOST),
         })
     }
 }

@@ -14,29 +14,16 @@ fn site(view: SiteView) -> Site {
 }
 
 fn drawn(view: SiteView, columns: usize) -> String {
-    let style = Style {
-        columns,
-        rows: 24,
-        colours: false,
-    };
+    let style = Style { columns, rows: 24, colours: false };
     let waited = "2026-11-22T18:30:48Z".parse().expect("a moment");
     tree(&site(view), waited, now(), style).join("\n")
 }
 
 #[test]
 fn the_table_of_sites() {
-    let views = [
-        resting("shop"),
-        starting("intranet"),
-        baking("docs"),
-        rejected("blog"),
-        fresh("new"),
-    ];
+    let views = [resting("shop"), starting("intranet"), baking("docs"), rejected("blog"), fresh("new")];
     for (name, wide) in [("table", false), ("table_wide", true)] {
-        let rows: Vec<Vec<String>> = views
-            .iter()
-            .map(|view| site_row(&site(view.clone()), now(), wide))
-            .collect();
+        let rows: Vec<Vec<String>> = views.iter().map(|view| site_row(&site(view.clone()), now(), wide)).collect();
         insta::assert_snapshot!(name, Rows::new(&site_columns(wide)).text(&rows, true));
     }
 }
@@ -54,18 +41,9 @@ fn a_row_that_comes_later_stands_under_the_header() {
 
 #[test]
 fn everything_about_a_site() {
-    insta::assert_snapshot!(
-        "describe_starting",
-        describe(&site(starting("shop")), &samples::history(), now())
-    );
-    insta::assert_snapshot!(
-        "describe_rejected",
-        describe(&site(rejected("shop")), &samples::history(), now())
-    );
-    insta::assert_snapshot!(
-        "describe_fresh",
-        describe(&site(fresh("shop")), &Default::default(), now())
-    );
+    insta::assert_snapshot!("describe_starting", describe(&site(starting("shop")), &samples::history(), now()));
+    insta::assert_snapshot!("describe_rejected", describe(&site(rejected("shop")), &samples::history(), now()));
+    insta::assert_snapshot!("describe_fresh", describe(&site(fresh("shop")), &Default::default(), now()));
 }
 
 #[test]
@@ -90,15 +68,8 @@ fn a_drawing_fits_into_any_terminal() {
             }
         }
     }
-    let low = Style {
-        columns: 80,
-        rows: 4,
-        colours: true,
-    };
-    assert!(
-        tree(&site(baking("shop")), now(), now(), low).len() < 4,
-        "a drawing that scrolls can't be drawn over"
-    );
+    let low = Style { columns: 80, rows: 4, colours: true };
+    assert!(tree(&site(baking("shop")), now(), now(), low).len() < 4, "a drawing that scrolls can't be drawn over");
 }
 
 #[test]
@@ -107,11 +78,7 @@ fn what_an_app_printed_does_not_command_the_terminal() {
     view.slots[1].instances[1].detail = "\x1b[2J\x07gone".to_owned();
     view.object["status"]["conditions"][0]["message"] = "\x1b]0;title\x07".into();
     let site = site(view);
-    let style = Style {
-        columns: 100,
-        rows: 24,
-        colours: false,
-    };
+    let style = Style { columns: 100, rows: 24, colours: false };
     let all = tree(&site, now(), now(), style).join("\n")
         + &describe(&site, &samples::history(), now())
         + &site_row(&site, now(), true).join(" ")
@@ -125,10 +92,7 @@ fn a_revision_is_known_by_its_beginning() {
     assert_eq!(by_prefix("01", &known).expect("only one begins so"), samples::old());
     assert_eq!(by_prefix("FEEDB", &known).expect("only one begins so"), samples::new());
     let said = |prefix: &str| by_prefix(prefix, &known).expect_err(prefix).to_string();
-    assert_eq!(
-        said("feed"),
-        "\"feed\" is the beginning of feedbeef00, feed000000: write more of it"
-    );
+    assert_eq!(said("feed"), "\"feed\" is the beginning of feedbeef00, feed000000: write more of it");
     assert_eq!(
         said("77"),
         "there is no revision \"77\" that this can be done with; there is 0123456789, feedbeef00, feed000000"

@@ -53,11 +53,7 @@ pub fn slot(colour: Colour, revision: Option<Revision>, ready: &[bool]) -> SlotV
                 pid: Some(4000 + u32::from(port(index))),
                 ready: *ready,
                 restarts: u32::from(!ready),
-                detail: if *ready {
-                    String::new()
-                } else {
-                    "GET /healthz: connection refused".to_owned()
-                },
+                detail: if *ready { String::new() } else { "GET /healthz: connection refused".to_owned() },
             })
             .collect(),
     }
@@ -102,33 +98,22 @@ pub fn resting(name: &str) -> SiteView {
             }),
         ),
         slots: vec![blue, slot(Colour::Green, None, &[])],
-        attempts: Attempts {
-            candidate: None,
-            wanted: Some(attempt(old())),
-            live: Some(attempt(old())),
-        },
+        attempts: Attempts { candidate: None, wanted: Some(attempt(old())), live: Some(attempt(old())) },
     }
 }
 
 /// A site whose candidate starts on green, one of two instances ready.
 pub fn starting(name: &str) -> SiteView {
     let mut view = resting(name);
-    let message = format!(
-        "{} starts on green: 1 of 2 instances ready, by 2026-11-22T18:34:30Z at the latest",
-        new().short()
-    );
+    let message =
+        format!("{} starts on green: 1 of 2 instances ready, by 2026-11-22T18:34:30Z at the latest", new().short());
     view.object["status"]["phase"] = json!("Starting");
     view.object["status"]["candidate"] =
         json!({"colour": "green", "revision": new(), "attempt": 2, "deadline": "2026-11-22T18:34:30Z"});
     view.object["status"]["conditions"] = json!([
         condition("Ready", "False", "Starting", &message),
         condition("Reconciling", "True", "Starting", &message),
-        condition(
-            "Available",
-            "True",
-            "AllInstancesReady",
-            "every instance of blue is ready"
-        ),
+        condition("Available", "True", "AllInstancesReady", "every instance of blue is ready"),
     ]);
     view.slots[1] = slot(Colour::Green, Some(new()), &[true, false]);
     view.attempts.candidate = Some(attempt(new()));
@@ -150,12 +135,7 @@ pub fn rejected(name: &str) -> SiteView {
     view.object["status"]["conditions"] = json!([
         condition("Ready", "False", "ReadyDeadlineExceeded", &message),
         condition("Stalled", "True", "ReadyDeadlineExceeded", &message),
-        condition(
-            "Available",
-            "True",
-            "AllInstancesReady",
-            "every instance of blue is ready"
-        ),
+        condition("Available", "True", "AllInstancesReady", "every instance of blue is ready"),
     ]);
     view.attempts.wanted = Some(attempt(new()));
     view
@@ -164,10 +144,7 @@ pub fn rejected(name: &str) -> SiteView {
 /// A site whose new revision is watched on green, blue kept warm.
 pub fn baking(name: &str) -> SiteView {
     let mut view = resting(name);
-    let message = format!(
-        "green serves {} and is watched until 2026-11-22T18:31:42Z",
-        new().short()
-    );
+    let message = format!("green serves {} and is watched until 2026-11-22T18:31:42Z", new().short());
     let status = &mut view.object["status"];
     status["phase"] = json!("Baking");
     status["live"] = json!({"colour": "green", "revision": new(), "since": "2026-11-22T18:30:42Z"});
@@ -177,21 +154,13 @@ pub fn baking(name: &str) -> SiteView {
     status["conditions"] = json!([
         condition("Ready", "False", "Baking", &message),
         condition("Reconciling", "True", "Baking", &message),
-        condition(
-            "Available",
-            "True",
-            "AllInstancesReady",
-            "every instance of green is ready"
-        ),
+        condition("Available", "True", "AllInstancesReady", "every instance of green is ready"),
     ]);
     view.slots[0].live = false;
     view.slots[1] = slot(Colour::Green, Some(new()), &[true, true]);
     view.slots[1].live = true;
-    view.attempts = Attempts {
-        candidate: Some(attempt(new())),
-        wanted: Some(attempt(new())),
-        live: Some(attempt(new())),
-    };
+    view.attempts =
+        Attempts { candidate: Some(attempt(new())), wanted: Some(attempt(new())), live: Some(attempt(new())) };
     view
 }
 

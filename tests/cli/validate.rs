@@ -8,21 +8,12 @@ use std::process::{Command, Output, Stdio};
 fn bluegreen() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bluegreen"));
     // Nothing here may reach an agent of the machine.
-    command
-        .env("BLUEGREEN_SOCKET", "/nonexistent/socket")
-        .env_remove("COLUMNS");
+    command.env("BLUEGREEN_SOCKET", "/nonexistent/socket").env_remove("COLUMNS");
     command
 }
 
 fn validate(files: &[&Path]) -> (i32, String, String) {
-    ended(
-        bluegreen()
-            .arg("validate")
-            .arg("-f")
-            .args(files)
-            .output()
-            .expect("the program runs"),
-    )
+    ended(bluegreen().arg("validate").arg("-f").args(files).output().expect("the program runs"))
 }
 
 fn ended(output: Output) -> (i32, String, String) {
@@ -48,18 +39,10 @@ fn every_problem_of_every_file_is_said_and_the_exit_code_is_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = folder.path().join("first.yaml");
     let second = folder.path().join("second.yaml");
-    fs::write(
-        &first,
-        GOOD.replace("user: shop", "user: root")
-            .replace("[8081, 8083]", "[8081, 8082]"),
-    )
-    .expect("written");
-    fs::write(
-        &second,
-        GOOD.replace("shop.example.com,", "'shop.example.com; }',")
-            .replace("bake:", "bakes:"),
-    )
-    .expect("written");
+    fs::write(&first, GOOD.replace("user: shop", "user: root").replace("[8081, 8083]", "[8081, 8082]"))
+        .expect("written");
+    fs::write(&second, GOOD.replace("shop.example.com,", "'shop.example.com; }',").replace("bake:", "bakes:"))
+        .expect("written");
     let (code, out, err) = validate(&[&first, &second]);
     assert_eq!((code, out.as_str()), (1, ""));
     let lines: Vec<&str> = err.lines().collect();
@@ -87,10 +70,7 @@ fn sites_that_get_into_each_others_way_are_told_apart() {
         err.contains("b.yaml: spec.target.host.hostnames[0]: the site shop answers to shop.example.com already"),
         "{err}"
     );
-    assert!(
-        err.contains("b.yaml: spec.target.host.ports.blue[0]: the site shop has port 8081 already"),
-        "{err}"
-    );
+    assert!(err.contains("b.yaml: spec.target.host.ports.blue[0]: the site shop has port 8081 already"), "{err}");
     assert!(err.ends_with("6 problems\n"), "{err}");
     fs::write(folder.path().join("b.yaml"), GOOD).expect("written");
     let (code, _, err) = validate(&[folder.path()]);
@@ -107,18 +87,10 @@ fn a_manifest_may_come_from_the_standard_input() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program runs");
-    child
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(b"a: [")
-        .expect("it reads");
+    child.stdin.take().expect("a pipe").write_all(b"a: [").expect("it reads");
     let (code, _, err) = ended(child.wait_with_output().expect("it ends"));
     assert_eq!(code, 1);
-    assert!(
-        err.starts_with("the standard input:1:") && err.contains("this is not YAML"),
-        "{err}"
-    );
+    assert!(err.starts_with("the standard input:1:") && err.contains("this is not YAML"), "{err}");
 }
 
 #[test]
@@ -163,11 +135,7 @@ fn without_an_agent_everything_else_says_how_to_start_one() {
         vec!["rollback", "shop"],
         vec!["delete", "shop"],
         vec!["logs", "shop"],
-        vec![
-            "apply",
-            "-f",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.yaml"),
-        ],
+        vec!["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.yaml")],
     ] {
         let (code, out, err) = ended(bluegreen().args(&words).output().expect("runs"));
         assert_eq!((code, out.as_str()), (1, ""), "{words:?}");

@@ -21,9 +21,7 @@ pub fn describe(site: &Site, history: &History, now: Timestamp) -> String {
     let status = &site.status;
     page.line("Name", &site.name);
     page.line("Phase", status.phase.map_or(NONE, phase_name));
-    let observed = status
-        .observed_generation
-        .map_or_else(|| "not yet".to_owned(), |observed| observed.to_string());
+    let observed = status.observed_generation.map_or_else(|| "not yet".to_owned(), |observed| observed.to_string());
     page.line("Generation", &format!("{} (observed: {observed})", site.generation));
     if let Some(created) = site.created {
         page.line("Created", &format!("{created:.0} ({} ago)", age(created, now)));
@@ -81,10 +79,7 @@ impl Page {
         match host.front {
             Front::Own => {
                 self.part("Hostnames", &host.hostnames.join(", "));
-                let listen = host
-                    .listen
-                    .as_ref()
-                    .map_or_else(|| "*:80".to_owned(), |all| all.join(", "));
+                let listen = host.listen.as_ref().map_or_else(|| "*:80".to_owned(), |all| all.join(", "));
                 self.part("Listen", &listen);
             }
             Front::Include => self.part("Front", "your own server block includes ours"),
@@ -99,10 +94,7 @@ impl Page {
                 0 => String::new(),
                 keep => format!(", and of {keep} earlier revisions"),
             };
-            self.part(
-                "Static",
-                &format!("{} from {} of the release{keep}", entry.path, entry.root),
-            );
+            self.part("Static", &format!("{} from {} of the release{keep}", entry.path, entry.root));
         }
         for file in &host.config_files {
             self.part("Config file", &file.path);
@@ -152,12 +144,7 @@ impl Page {
             Some(live) => {
                 self.head("Live");
                 self.part("Colour", live.colour.name());
-                self.part(
-                    "Revision",
-                    &live
-                        .revision
-                        .map_or_else(|| NONE.to_owned(), |revision| revision.to_string()),
-                );
+                self.part("Revision", &live.revision.map_or_else(|| NONE.to_owned(), |revision| revision.to_string()));
                 if let Some(since) = &live.since {
                     self.part("Since", &ago(since.0));
                 }
@@ -229,8 +216,7 @@ impl Page {
                     instance.pid.map_or_else(|| NONE.to_owned(), |pid| pid.to_string()),
                     if instance.ready { "yes" } else { "no" }.to_owned(),
                     instance.restarts.to_string(),
-                    slot.revision
-                        .map_or_else(|| NONE.to_owned(), |revision| revision.short()),
+                    slot.revision.map_or_else(|| NONE.to_owned(), |revision| revision.short()),
                     instance.detail.replace('\n', "; "),
                 ]);
             }
@@ -247,24 +233,14 @@ impl Page {
                 ]);
             }
         }
-        self.table(
-            "Instances",
-            &["Instance", "Port", "Pid", "Ready", "Restarts", "Revision", "Detail"],
-            &rows,
-        );
+        self.table("Instances", &["Instance", "Port", "Pid", "Ready", "Restarts", "Revision", "Detail"], &rows);
     }
 
     fn events(&mut self, history: &History, now: Timestamp) {
         let skipped = history.items.len().saturating_sub(EVENTS);
         let rows: Vec<Vec<String>> = history.items[skipped..]
             .iter()
-            .map(|event| {
-                vec![
-                    age(event.time, now),
-                    event.reason.clone(),
-                    event.message.replace('\n', "; "),
-                ]
-            })
+            .map(|event| vec![age(event.time, now), event.reason.clone(), event.message.replace('\n', "; ")])
             .collect();
         self.table("Events", &["Age", "Reason", "Message"], &rows);
         if skipped > 0 {

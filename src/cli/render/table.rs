@@ -21,10 +21,7 @@ impl Rows {
     /// A table with these columns.
     #[must_use]
     pub fn new(header: &[&'static str]) -> Rows {
-        Rows {
-            header: header.to_vec(),
-            widths: header.iter().map(|name| name.len()).collect(),
-        }
+        Rows { header: header.to_vec(), widths: header.iter().map(|name| name.len()).collect() }
     }
 
     /// The rows, with the header above them if it is wanted.
@@ -62,16 +59,7 @@ pub fn table(header: &[&'static str], rows: &[Vec<String>]) -> String {
 /// The columns of `get`.
 #[must_use]
 pub fn site_columns(wide: bool) -> Vec<&'static str> {
-    let mut columns = vec![
-        "NAME",
-        "READY",
-        "PHASE",
-        "LIVE",
-        "INSTANCES",
-        "REVISION",
-        "CANDIDATE",
-        "AGE",
-    ];
+    let mut columns = vec!["NAME", "READY", "PHASE", "LIVE", "INSTANCES", "REVISION", "CANDIDATE", "AGE"];
     if wide {
         columns.extend(["HOSTNAMES", "STANDBY", "MESSAGE"]);
     }
@@ -90,23 +78,18 @@ pub fn site_row(site: &Site, now: Timestamp, wide: bool) -> Vec<String> {
     });
     let mut row = vec![
         site.name.clone(),
-        site.condition(conditions::READY)
-            .map_or("Unknown", |ready| ready.status.as_str())
-            .to_owned(),
+        site.condition(conditions::READY).map_or("Unknown", |ready| ready.status.as_str()).to_owned(),
         status.phase.map_or_else(none, |phase| phase_name(phase).to_owned()),
         site.live().map_or_else(none, |colour| colour.to_string()),
         slot.map_or_else(none, instances),
-        slot.and_then(|slot: &SlotView| slot.revision)
-            .map_or_else(none, |revision| revision.short()),
+        slot.and_then(|slot: &SlotView| slot.revision).map_or_else(none, |revision| revision.short()),
         candidate.unwrap_or_else(none),
         site.created.map_or_else(none, |created| age(created, now)),
     ];
     if wide {
         let standby = status.standby.as_ref();
         row.push(site.spec.as_ref().map_or_else(none, hostnames));
-        row.push(standby.map_or_else(none, |standby| {
-            format!("{} {}", standby.colour, standby.revision.short())
-        }));
+        row.push(standby.map_or_else(none, |standby| format!("{} {}", standby.colour, standby.revision.short())));
         row.push(site.message().lines().next().unwrap_or_default().to_owned());
     }
     row
@@ -138,9 +121,7 @@ pub fn history(history: &History, now: Timestamp) -> String {
                 format!("{:.0}", event.time),
                 age(event.time, now),
                 event.reason.clone(),
-                event
-                    .revision
-                    .map_or_else(|| NONE.to_owned(), |revision| revision.short()),
+                event.revision.map_or_else(|| NONE.to_owned(), |revision| revision.short()),
                 event.message.replace('\n', "; "),
             ]
         })

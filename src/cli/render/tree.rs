@@ -40,34 +40,17 @@ pub fn tree(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Vec
         lines.push(steps);
     }
     for line in site.message().lines() {
-        lines.extend(
-            wrap(line, style.columns.saturating_sub(2))
-                .into_iter()
-                .map(|line| format!("  {line}")),
-        );
+        lines.extend(wrap(line, style.columns.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
     }
     let slots: Vec<&SlotView> = site.slots.iter().collect();
     for (number, slot) in slots.iter().enumerate() {
         let last = number + 1 == slots.len();
         let (branch, trunk) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        lines.push(fit(
-            &format!("{branch}{}", colour_line(site, slot, style)),
-            style.columns,
-        ));
+        lines.push(fit(&format!("{branch}{}", colour_line(site, slot, style)), style.columns));
         for (number, instance) in slot.instances.iter().enumerate() {
-            let twig = if number + 1 == slot.instances.len() {
-                "└─ "
-            } else {
-                "├─ "
-            };
-            let mark = if instance.ready {
-                paint("✔", "32", style)
-            } else {
-                paint("…", "33", style)
-            };
-            let pid = instance
-                .pid
-                .map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}"));
+            let twig = if number + 1 == slot.instances.len() { "└─ " } else { "├─ " };
+            let mark = if instance.ready { paint("✔", "32", style) } else { paint("…", "33", style) };
+            let pid = instance.pid.map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}"));
             let restarts = match instance.restarts {
                 0 => String::new(),
                 1 => ", started again once".to_owned(),
@@ -87,13 +70,8 @@ pub fn tree(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Vec
 }
 
 fn headline(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> String {
-    let stalled = site
-        .condition(conditions::STALLED)
-        .filter(|_| site.is(conditions::STALLED));
-    let phase = stalled.map_or_else(
-        || site.status.phase.map_or("new", phase_name),
-        |stalled| stalled.reason.as_str(),
-    );
+    let stalled = site.condition(conditions::STALLED).filter(|_| site.is(conditions::STALLED));
+    let phase = stalled.map_or_else(|| site.status.phase.map_or("new", phase_name), |stalled| stalled.reason.as_str());
     let mark = if site.is(conditions::STALLED) {
         paint("✘", "31", style)
     } else if site.is(conditions::READY) {
@@ -101,34 +79,21 @@ fn headline(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Str
     } else {
         paint("●", "33", style)
     };
-    let left = site
-        .status
-        .candidate
-        .as_ref()
-        .and_then(|candidate| candidate.deadline.as_ref());
+    let left = site.status.candidate.as_ref().and_then(|candidate| candidate.deadline.as_ref());
     let left = left.map_or_else(String::new, |deadline| {
         format!("  {} left", super::span(deadline.0.duration_since(now).as_secs()))
     });
     let name = paint(&site.name, "1", style);
     let elapsed = super::age(waited, now);
-    fit(
-        &format!("{mark} {name}  {phase}{left}  ({elapsed} so far)"),
-        style.columns,
-    )
+    fit(&format!("{mark} {name}  {phase}{left}  ({elapsed} so far)"), style.columns)
 }
 
 /// The steps of a rollout, the one that is under way marked. `None` when there is no rollout to show, or no room.
 fn steps(site: &Site, style: Style) -> Option<String> {
     let phase = site.status.phase?;
-    let at = STEPS
-        .iter()
-        .position(|step| *step == phase)
-        .filter(|_| phase != Phase::Idle)?;
+    let at = STEPS.iter().position(|step| *step == phase).filter(|_| phase != Phase::Idle)?;
     let manual = phase == Phase::AwaitingApproval
-        || site
-            .spec
-            .as_ref()
-            .is_some_and(|spec| spec.strategy.promotion == crate::api::spec::PromotionSpec::Manual);
+        || site.spec.as_ref().is_some_and(|spec| spec.strategy.promotion == crate::api::spec::PromotionSpec::Manual);
     let words: Vec<String> = STEPS
         .iter()
         .enumerate()
@@ -170,12 +135,7 @@ fn colour_line(site: &Site, slot: &SlotView, style: Style) -> String {
         "candidate"
     } else if slot.draining {
         "draining"
-    } else if site
-        .status
-        .standby
-        .as_ref()
-        .is_some_and(|standby| standby.colour == slot.colour)
-    {
+    } else if site.status.standby.as_ref().is_some_and(|standby| standby.colour == slot.colour) {
         "standby"
     } else {
         "idle"
@@ -190,13 +150,9 @@ fn colour_line(site: &Site, slot: &SlotView, style: Style) -> String {
     };
     if slot.instances.is_empty() {
         let detail = slot.detail.lines().next().unwrap_or_default();
-        return format!(
-            "{name}  {role}  {}  {}  {detail}",
-            revision.short(),
-            paint(word, code, style)
-        )
-        .trim_end()
-        .to_owned();
+        return format!("{name}  {role}  {}  {}  {detail}", revision.short(), paint(word, code, style))
+            .trim_end()
+            .to_owned();
     }
     // What is awaited stands beside each instance.
     let count = paint(&format!("{} ready", instances(slot)), code, style);
@@ -211,11 +167,7 @@ pub fn plain(site: &Site) -> String {
 }
 
 fn paint(text: &str, code: &str, style: Style) -> String {
-    if style.colours {
-        format!("\x1b[{code}m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    if style.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 /// Cuts a line to the terminal's width. Colours take no room.

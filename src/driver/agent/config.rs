@@ -41,9 +41,7 @@ pub struct MetricsConfig {
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        MetricsConfig {
-            listen: (Ipv4Addr::LOCALHOST, 9415).into(),
-        }
+        MetricsConfig { listen: (Ipv4Addr::LOCALHOST, 9415).into() }
     }
 }
 
@@ -138,16 +136,10 @@ impl AgentConfig {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound && file.is_none() => return Ok(AgentConfig::default()),
             Err(source) => {
-                return Err(ConfigError::Read {
-                    path: path.to_owned(),
-                    source,
-                });
+                return Err(ConfigError::Read { path: path.to_owned(), source });
             }
         };
-        AgentConfig::parse(&text).map_err(|why| ConfigError::Invalid {
-            path: path.to_owned(),
-            why,
-        })
+        AgentConfig::parse(&text).map_err(|why| ConfigError::Invalid { path: path.to_owned(), why })
     }
 
     fn parse(text: &str) -> Result<AgentConfig, String> {
@@ -160,11 +152,7 @@ impl AgentConfig {
                 config.metrics.listen
             ));
         }
-        let folders = [
-            ("sitesDir", &config.sites_dir),
-            ("stateDir", &config.state_dir),
-            ("runDir", &config.run_dir),
-        ];
+        let folders = [("sitesDir", &config.sites_dir), ("stateDir", &config.state_dir), ("runDir", &config.run_dir)];
         for (key, folder) in folders {
             if !folder.is_absolute() {
                 return Err(format!("{key}: {} is not an absolute path", folder.display()));
@@ -183,11 +171,7 @@ impl AgentConfig {
     #[must_use]
     pub fn supervisor(&self) -> SupervisorKind {
         let booted = Path::new("/run/systemd/system").is_dir();
-        self.supervisor.unwrap_or(if booted {
-            SupervisorKind::Systemd
-        } else {
-            SupervisorKind::Direct
-        })
+        self.supervisor.unwrap_or(if booted { SupervisorKind::Systemd } else { SupervisorKind::Direct })
     }
 }
 
@@ -198,11 +182,7 @@ mod tests {
     #[test]
     fn an_empty_file_means_the_defaults() {
         for text in ["", "# nothing\n", "{}"] {
-            assert_eq!(
-                AgentConfig::parse(text).expect("valid"),
-                AgentConfig::default(),
-                "{text:?}"
-            );
+            assert_eq!(AgentConfig::parse(text).expect("valid"), AgentConfig::default(), "{text:?}");
         }
     }
 

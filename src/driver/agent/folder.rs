@@ -60,25 +60,17 @@ pub enum Event {
 impl Folder {
     /// Opens the folder, if nobody but root (or the user that the agent runs as) can write in it.
     pub fn open(path: &Path) -> Result<Folder, FolderError> {
-        let fd = open(
-            path,
-            OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY,
-            Mode::empty(),
-        )
-        .map_err(|e| match e {
-            rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => FolderError::Untrusted {
-                path: path.to_owned(),
-                why: "it is a link, or no folder",
-            },
-            e => io_error(path, e.into()),
-        })?;
+        let fd = open(path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())
+            .map_err(|e| match e {
+                rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => {
+                    FolderError::Untrusted { path: path.to_owned(), why: "it is a link, or no folder" }
+                }
+                e => io_error(path, e.into()),
+            })?;
         let file = File::from(fd);
         let meta = file.metadata().map_err(|e| io_error(path, e))?;
         trusted(path, &meta)?;
-        Ok(Folder {
-            path: path.to_owned(),
-            fd: file.into(),
-        })
+        Ok(Folder { path: path.to_owned(), fd: file.into() })
     }
 
     /// Whether the path still leads to the folder that was opened.
@@ -108,31 +100,20 @@ impl Folder {
             Ok(fd) => fd,
             Err(rustix::io::Errno::NOENT) => return Ok(None),
             Err(rustix::io::Errno::LOOP) => {
-                return Err(FolderError::Untrusted {
-                    path,
-                    why: "it is a link",
-                });
+                return Err(FolderError::Untrusted { path, why: "it is a link" });
             }
             Err(e) => return Err(io_error(&path, e.into())),
         };
         let file = File::from(fd);
         let meta = file.metadata().map_err(|e| io_error(&path, e))?;
         if !meta.is_file() {
-            return Err(FolderError::Untrusted {
-                path,
-                why: "it is no regular file",
-            });
+            return Err(FolderError::Untrusted { path, why: "it is no regular file" });
         }
         trusted(&path, &meta)?;
         let mut text = String::new();
-        file.take(MANIFEST_LIMIT as u64 + 1)
-            .read_to_string(&mut text)
-            .map_err(|e| io_error(&path, e))?;
+        file.take(MANIFEST_LIMIT as u64 + 1).read_to_string(&mut text).map_err(|e| io_error(&path, e))?;
         if text.len() > MANIFEST_LIMIT {
-            return Err(io_error(
-                &path,
-                io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 256 KiB"),
-            ));
+            return Err(io_error(&path, io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 256 KiB")));
         }
         Ok(Some(text))
     }
@@ -173,9 +154,7 @@ impl Watch {
                 | WatchFlags::DONT_FOLLOW,
         )
         .map_err(|e| io(e.into()))?;
-        Ok(Watch {
-            inotify: AsyncFd::new(inotify).map_err(io)?,
-        })
+        Ok(Watch { inotify: AsyncFd::new(inotify).map_err(io)? })
     }
 
     /// Waits for something to happen. May be dropped while it waits.
@@ -218,11 +197,7 @@ fn drain(fd: impl AsFd) -> io::Result<Event> {
             Err(e) => return Err(e.into()),
         }
     }
-    Ok(if everything {
-        Event::Everything
-    } else {
-        Event::Files(files)
-    })
+    Ok(if everything { Event::Everything } else { Event::Files(files) })
 }
 
 fn file_name(name: &SiteName) -> String {
@@ -235,12 +210,7 @@ fn site_of(file: &OsStr) -> Option<SiteName> {
 }
 
 fn trusted(path: &Path, meta: &std::fs::Metadata) -> Result<(), FolderError> {
-    let wrong = |why| {
-        Err(FolderError::Untrusted {
-            path: path.to_owned(),
-            why,
-        })
-    };
+    let wrong = |why| Err(FolderError::Untrusted { path: path.to_owned(), why });
     if meta.uid() != 0 && meta.uid() != rustix::process::geteuid().as_raw() {
         return wrong("its owner is not root");
     }
@@ -251,10 +221,7 @@ fn trusted(path: &Path, meta: &std::fs::Metadata) -> Result<(), FolderError> {
 }
 
 fn io_error(path: &Path, source: io::Error) -> FolderError {
-    FolderError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    FolderError::Io { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -279,10 +246,7 @@ mod tests {
     }
 
     async fn next(watch: &mut Watch) -> Event {
-        tokio::time::timeout(Duration::from_secs(10), watch.next())
-            .await
-            .expect("an event")
-            .expect("inotify works")
+        tokio::time::timeout(Duration::from_secs(10), watch.next()).await.expect("an event").expect("inotify works")
     }
 
     fn files(names: &[&str]) -> Event {
@@ -365,10 +329,7 @@ mod tests {
         symlink(temp.path().join("elsewhere"), temp.path().join("link.yaml")).expect("made");
         assert!(matches!(folder.read(&site("link")), Err(FolderError::Untrusted { .. })));
         fs::create_dir(temp.path().join("folder.yaml")).expect("made");
-        assert!(matches!(
-            folder.read(&site("folder")),
-            Err(FolderError::Untrusted { .. })
-        ));
+        assert!(matches!(folder.read(&site("folder")), Err(FolderError::Untrusted { .. })));
         assert!(folder.read(&site("absent")).expect("readable").is_none());
     }
 

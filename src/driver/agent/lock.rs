@@ -43,10 +43,7 @@ impl Lock {
     /// Takes the lock of a state folder, which must be there.
     pub fn take(state: &Path) -> Result<Lock, LockError> {
         let path = state.join("agent.lock");
-        let io = |source| LockError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| LockError::Io { path: path.clone(), source };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -62,16 +59,12 @@ impl Lock {
                 let mut text = String::new();
                 // Whoever holds it may not have written its pid yet: the refusal stands without it.
                 let _ = file.take(32).read_to_string(&mut text);
-                return Err(LockError::Held {
-                    pid: text.trim().parse().ok(),
-                    path,
-                });
+                return Err(LockError::Held { pid: text.trim().parse().ok(), path });
             }
             Err(e) => return Err(io(e.into())),
         }
         file.set_len(0).map_err(io)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes())
-            .map_err(io)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(io)?;
         Ok(Lock { _file: file })
     }
 }

@@ -89,11 +89,7 @@ impl Default for Metrics {
         let sites = Gauge::default();
         registry.register("turns", "Decisions that were made", turns.clone());
         registry.register("records", "Turns that wrote a site's memory", records.clone());
-        registry.register(
-            "faults",
-            "Steps that were not made, by whose fault it was",
-            faults.clone(),
-        );
+        registry.register("faults", "Steps that were not made, by whose fault it was", faults.clone());
         registry.register("phase", "1 for the phase that a site is in", phase.clone());
         registry.register("phase_seconds", "How long phases lasted", phase_seconds.clone());
         registry.register("rollouts", "Rollouts that ended, by how", rollouts.clone());
@@ -125,11 +121,7 @@ impl Metrics {
 
     /// A step was not made.
     pub fn fault(&self, site: &SiteName, fault: &Fault) {
-        let labels = OfFault {
-            site: site.to_string(),
-            class: class_name(fault.class),
-            reason: fault.reason,
-        };
+        let labels = OfFault { site: site.to_string(), class: class_name(fault.class), reason: fault.reason };
         self.faults.get_or_create(&labels).inc();
     }
 
@@ -143,18 +135,13 @@ impl Metrics {
 
     /// A phase ended after so many seconds.
     pub fn phase_ended(&self, phase: Phase, seconds: f64) {
-        let labels = OfPhase {
-            phase: phase_name(phase),
-        };
+        let labels = OfPhase { phase: phase_name(phase) };
         self.phase_seconds.get_or_create(&labels).observe(seconds);
     }
 
     /// A rollout ended: `Settled`, `SettledDegraded`, `Rejected`, …
     pub fn rollout_ended(&self, site: &SiteName, outcome: &'static str) {
-        let labels = OfOutcome {
-            site: site.to_string(),
-            outcome,
-        };
+        let labels = OfOutcome { site: site.to_string(), outcome };
         self.rollouts.get_or_create(&labels).inc();
     }
 
@@ -192,10 +179,7 @@ fn of(site: &SiteName) -> OfSite {
 }
 
 fn in_phase(site: &SiteName, phase: Phase) -> InPhase {
-    InPhase {
-        site: site.to_string(),
-        phase: phase_name(phase),
-    }
+    InPhase { site: site.to_string(), phase: phase_name(phase) }
 }
 
 /// The name of a class, as a label.
@@ -216,24 +200,16 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Answers until the future is dropped.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/metrics", get(show))
-        .route("/healthz", get(healthz))
-        .with_state(metrics);
+    let router = Router::new().route("/metrics", get(show)).route("/healthz", get(healthz)).with_state(metrics);
     axum::serve(listener, router).await
 }
 
 async fn show(State(metrics): State<Arc<Metrics>>) -> Response {
     let mut text = String::new();
     match encode(&mut text, &metrics.registry) {
-        Ok(()) => (
-            [(
-                "content-type",
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            )],
-            text,
-        )
-            .into_response(),
+        Ok(()) => {
+            ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }
 }

@@ -88,20 +88,11 @@ impl Orders {
             Order::Pause => Verb::Pause,
             Order::Resume => Verb::Resume,
             Order::Restart => {
-                self.restart = Some(
-                    request
-                        .id
-                        .parse()
-                        .map_err(|e: crate::api::types::Invalid| e.to_string())?,
-                );
+                self.restart = Some(request.id.parse().map_err(|e: crate::api::types::Invalid| e.to_string())?);
                 return Ok(None);
             }
         };
-        let command = Command {
-            verb,
-            about: request.about,
-            id: request.id.clone(),
-        };
+        let command = Command { verb, about: request.about, id: request.id.clone() };
         self.current.insert(verb.kind(), command.clone());
         Ok(Some(command))
     }
@@ -127,11 +118,7 @@ fn parse(name: &str, text: &str) -> Option<Command> {
         (annotations::RESUME, None) => Verb::Resume,
         _ => return None,
     };
-    Some(Command {
-        verb,
-        about,
-        id: id.to_owned(),
-    })
+    Some(Command { verb, about, id: id.to_owned() })
 }
 
 #[cfg(test)]
@@ -140,10 +127,7 @@ mod tests {
     use crate::rollout::Revision;
 
     fn attempt(hash: u128) -> Attempt {
-        Attempt {
-            revision: Revision::new(hash),
-            number: 1,
-        }
+        Attempt { revision: Revision::new(hash), number: 1 }
     }
 
     fn annotations(all: &[(&str, String)]) -> BTreeMap<String, String> {
@@ -151,11 +135,7 @@ mod tests {
     }
 
     fn request(order: Order, id: &str) -> CommandRequest {
-        CommandRequest {
-            order,
-            about: attempt(1),
-            id: id.into(),
-        }
+        CommandRequest { order, about: attempt(1), id: id.into() }
     }
 
     #[test]
@@ -174,22 +154,14 @@ mod tests {
     fn a_rollback_names_where_to() {
         let mut orders = Orders::default();
         let text = format!("{} to {}", attempt(1), Revision::new(2));
-        assert!(
-            orders
-                .annotate(&annotations(&[(annotations::ROLLBACK, text)]))
-                .is_empty()
-        );
+        assert!(orders.annotate(&annotations(&[(annotations::ROLLBACK, text)])).is_empty());
         assert_eq!(orders.commands()[0].verb, Verb::Rollback(Revision::new(2)));
     }
 
     #[test]
     fn what_names_no_attempt_is_said_once_and_is_no_command() {
         let mut orders = Orders::default();
-        for text in [
-            "yes".to_owned(),
-            Revision::new(1).to_string(),
-            format!("{} to x", attempt(1)),
-        ] {
+        for text in ["yes".to_owned(), Revision::new(1).to_string(), format!("{} to x", attempt(1))] {
             let manifest = annotations(&[(annotations::APPROVE, text)]);
             assert_eq!(orders.annotate(&manifest).len(), 1);
             assert!(orders.annotate(&manifest).is_empty());

@@ -75,22 +75,13 @@ impl Store for FileStore {
         match (ledger, status) {
             (Err(damage @ StoreError::Damaged { .. }), Ok(Some(status))) => {
                 put_aside(&self.ledger(), &damage)?;
-                Ok(Memory {
-                    ledger: None,
-                    status: Some(status),
-                })
+                Ok(Memory { ledger: None, status: Some(status) })
             }
             (Ok(Some(ledger)), Err(damage @ StoreError::Damaged { .. })) => {
                 put_aside(&self.status(), &damage)?;
-                Ok(Memory {
-                    ledger: Some(ledger),
-                    status: None,
-                })
+                Ok(Memory { ledger: Some(ledger), status: None })
             }
-            (ledger, status) => Ok(Memory {
-                ledger: ledger?,
-                status: status?,
-            }),
+            (ledger, status) => Ok(Memory { ledger: ledger?, status: status? }),
         }
     }
 
@@ -119,10 +110,7 @@ fn swap<T: Serialize + DeserializeOwned + PartialEq>(path: &Path, before: Option
 fn write<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), Fault> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.is_dir() {
-        make_folder(folder).map_err(|source| StoreError::Write {
-            path: folder.to_owned(),
-            source,
-        })?;
+        make_folder(folder).map_err(|source| StoreError::Write { path: folder.to_owned(), source })?;
     }
     Ok(store::write(path, value, mode)?)
 }
@@ -149,13 +137,7 @@ fn put_aside(path: &Path, damage: &StoreError) -> Result<(), Fault> {
         kept = %aside.display(), error = %damage,
         "one of a site's two memories is damaged; it is put aside and made anew from the other one"
     );
-    std::fs::rename(path, &aside).map_err(|source| {
-        StoreError::Write {
-            path: path.to_owned(),
-            source,
-        }
-        .into()
-    })
+    std::fs::rename(path, &aside).map_err(|source| StoreError::Write { path: path.to_owned(), source }.into())
 }
 
 #[cfg(test)]
@@ -173,11 +155,7 @@ mod tests {
     }
 
     fn ledger(version: u64) -> Ledger {
-        Ledger {
-            version,
-            cleared: [Revision::new(7)].into(),
-            ..Ledger::default()
-        }
+        Ledger { version, cleared: [Revision::new(7)].into(), ..Ledger::default() }
     }
 
     #[tokio::test]
@@ -195,10 +173,7 @@ mod tests {
         let (_folder, store) = store();
         store.record_ledger(None, &ledger(2)).await.expect("records");
         for stale in [None, Some(ledger(1))] {
-            let fault = store
-                .record_ledger(stale.as_ref(), &ledger(3))
-                .await
-                .expect_err("refused");
+            let fault = store.record_ledger(stale.as_ref(), &ledger(3)).await.expect_err("refused");
             assert_eq!(fault.class, Class::Conflict);
         }
         assert_eq!(store.load().await.expect("loads").ledger, Some(ledger(2)));
@@ -207,13 +182,7 @@ mod tests {
     #[tokio::test]
     async fn a_memory_cut_in_half_is_put_aside_as_long_as_the_other_one_is_whole() {
         let (_folder, store) = store();
-        let status = Status {
-            phase: Phase::Idle,
-            about: None,
-            since: Time(1),
-            deadline: None,
-            ledger: ledger(1),
-        };
+        let status = Status { phase: Phase::Idle, about: None, since: Time(1), deadline: None, ledger: ledger(1) };
         store.record_ledger(None, &ledger(1)).await.expect("records");
         store.record_status(None, &status).await.expect("records");
         let cut = |path: &Path| {

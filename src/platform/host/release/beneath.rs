@@ -10,12 +10,15 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Never above the folder that it starts from, never through a link of any kind.
-const STRAIGHT: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS);
+const STRAIGHT: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Opens `path` below `folder`.
-pub(super) fn open<P: rustix::path::Arg + Copy>(folder: BorrowedFd<'_>, path: P, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn open<P: rustix::path::Arg + Copy>(
+    folder: BorrowedFd<'_>,
+    path: P,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     // EAGAIN: something was renamed on the way, and the kernel could not tell whether it climbed.
     for _ in 0..16 {
@@ -39,12 +42,7 @@ pub(super) fn file<P: rustix::path::Arg + Copy>(folder: BorrowedFd<'_>, path: P)
 
 /// Opens an absolute path, without a link in any of its components.
 pub(super) fn absolute(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let root = rustix::fs::openat(
-        CWD,
-        "/",
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     open(root.as_fd(), path.strip_prefix("/").unwrap_or(path), flags)
 }
 

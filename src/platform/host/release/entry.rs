@@ -104,11 +104,7 @@ impl EntryPath {
                 }
             }
         }
-        bound(
-            Measure::Depth,
-            u64::try_from(names.len()).unwrap_or(u64::MAX).saturating_sub(1),
-            limits.depth,
-        )?;
+        bound(Measure::Depth, u64::try_from(names.len()).unwrap_or(u64::MAX).saturating_sub(1), limits.depth)?;
         Ok((!names.is_empty()).then_some(EntryPath(names)))
     }
 
@@ -161,11 +157,7 @@ pub fn link(depth: usize, target: &[u8]) -> Result<(), Danger> {
 pub fn show(raw: &[u8]) -> String {
     const MOST: usize = 200;
     let text = String::from_utf8_lossy(raw);
-    let mut shown: String = text
-        .chars()
-        .take(MOST)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let mut shown: String = text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MOST).is_some() {
         shown.push('…');
     }

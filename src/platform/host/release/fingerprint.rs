@@ -93,24 +93,16 @@ pub fn read(source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result
     let path = source::path(source);
     let fingerprint = match source::open(source, reader, limits)? {
         Opened::Folder(folder) => {
-            let sum = tree::walk(folder.as_fd(), None, Some(reader), limits).map_err(|error| SourceError::Tree {
-                path: path.clone(),
-                source: error,
-            })?;
+            let sum = tree::walk(folder.as_fd(), None, Some(reader), limits)
+                .map_err(|error| SourceError::Tree { path: path.clone(), source: error })?;
             if sum.tally.entries == 0 {
                 return Err(SourceError::Empty { path });
             }
-            Fingerprint {
-                kind: Kind::Folder,
-                digest: hex::encode(sum.digest),
-                bytes: sum.tally.bytes,
-            }
+            Fingerprint { kind: Kind::Folder, digest: hex::encode(sum.digest), bytes: sum.tally.bytes }
         }
         Opened::Archive(kind, mut file, _) => {
-            let (digest, bytes) = drain(&mut file, &mut io::sink(), limits.bytes).map_err(|error| SourceError::Io {
-                path,
-                source: error,
-            })?;
+            let (digest, bytes) = drain(&mut file, &mut io::sink(), limits.bytes)
+                .map_err(|error| SourceError::Io { path, source: error })?;
             Fingerprint { kind, digest, bytes }
         }
     };
@@ -121,14 +113,13 @@ pub fn read(source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result
 /// Compares a fingerprint with the checksum that the site gives, if it gives one.
 pub(super) fn check(source: &ReleaseSource, fingerprint: &Fingerprint) -> Result<(), SourceError> {
     match source {
-        ReleaseSource::Archive {
-            file,
-            sha256: Some(wanted),
-        } if wanted.as_str() != fingerprint.digest => Err(SourceError::Checksum {
-            path: file.as_path().to_owned(),
-            wanted: wanted.clone(),
-            is: fingerprint.digest.clone(),
-        }),
+        ReleaseSource::Archive { file, sha256: Some(wanted) } if wanted.as_str() != fingerprint.digest => {
+            Err(SourceError::Checksum {
+                path: file.as_path().to_owned(),
+                wanted: wanted.clone(),
+                is: fingerprint.digest.clone(),
+            })
+        }
         _ => Ok(()),
     }
 }
@@ -175,12 +166,7 @@ impl Fingerprints {
     ///
     /// # Errors
     /// See [`read`].
-    pub fn read(
-        &self,
-        source: &ReleaseSource,
-        reader: &Account,
-        limits: &Limits,
-    ) -> Result<Fingerprint, SourceError> {
+    pub fn read(&self, source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result<Fingerprint, SourceError> {
         self.forget(source);
         let fingerprint = read(source, reader, limits)?;
         self.remember(source, &fingerprint);

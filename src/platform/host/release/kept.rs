@@ -69,11 +69,7 @@ impl KeptError {
 
 impl From<KeptError> for Fault {
     fn from(error: KeptError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -86,7 +82,12 @@ impl From<KeptError> for Fault {
 ///
 /// # Errors
 /// See [`KeptError`].
-pub fn keep_assets(dir: &SiteDir, slots: &[Revision], earlier: &[Revision], statics: &[Static]) -> Result<(), KeptError> {
+pub fn keep_assets(
+    dir: &SiteDir,
+    slots: &[Revision],
+    earlier: &[Revision],
+    statics: &[Static],
+) -> Result<(), KeptError> {
     let shelf = Shelf::open(dir)?;
     let kept = dir.kept();
     let done = shelf::make_folder(&kept).and_then(|()| {

@@ -75,11 +75,7 @@ impl ShelfError {
 
 impl From<ShelfError> for Fault {
     fn from(error: ShelfError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -110,10 +106,7 @@ pub fn list(dir: &SiteDir) -> Result<Vec<(Revision, Result<Record, StoreError>)>
 /// [`StoreError`]; a record that isn't there is as bad as a damaged one.
 pub fn record(dir: &SiteDir, revision: Revision) -> Result<Record, StoreError> {
     let path = dir.release_json(revision);
-    let damaged = |why: &str| StoreError::Damaged {
-        path: path.clone(),
-        why: why.to_owned(),
-    };
+    let damaged = |why: &str| StoreError::Damaged { path: path.clone(), why: why.to_owned() };
     let record: Record = store::read(&path, store::LIMIT)?.ok_or_else(|| damaged("it is missing"))?;
     if record.revision != revision {
         return Err(damaged("it is the record of another release"));
@@ -263,8 +256,5 @@ fn revision_of(name: &CStr) -> Option<Revision> {
 }
 
 fn failed(path: &Path, error: Errno) -> ShelfError {
-    ShelfError::Io {
-        path: path.to_owned(),
-        source: error.into(),
-    }
+    ShelfError::Io { path: path.to_owned(), source: error.into() }
 }

@@ -97,10 +97,7 @@ pub(super) fn walk(
         path: Vec::new(),
     };
     walk.folder(source, copy.map(|copy| copy.to), 0)?;
-    Ok(Sum {
-        digest: walk.hash.finalize().into(),
-        tally: walk.tally,
-    })
+    Ok(Sum { digest: walk.hash.finalize().into(), tally: walk.tally })
 }
 
 struct Walk<'a> {
@@ -116,10 +113,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn folder(&mut self, source: BorrowedFd<'_>, to: Option<BorrowedFd<'_>>, depth: usize) -> Result<(), TreeError> {
         let names = beneath::names(source, self.limits.entries).map_err(|error| match error {
-            Errno::TOOBIG => self.excess(Excess {
-                measure: Measure::Entries,
-                limit: self.limits.entries,
-            }),
+            Errno::TOOBIG => self.excess(Excess { measure: Measure::Entries, limit: self.limits.entries }),
             error => self.reading(error),
         })?;
         for name in names {
@@ -178,10 +172,7 @@ impl Walk<'_> {
             return Err(self.danger(Danger::SetId));
         }
         if before.st_nlink > 1 && self.reader.is_some_and(|reader| !may_read(&before, reader)) {
-            return Err(self.danger(Danger::Foreign {
-                owner: before.st_uid,
-                mode: before.st_mode & 0o7777,
-            }));
+            return Err(self.danger(Danger::Foreign { owner: before.st_uid, mode: before.st_mode & 0o7777 }));
         }
         let executable = before.st_mode & 0o111 != 0;
         let mut copy = match to {
@@ -197,9 +188,7 @@ impl Walk<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.io(error)),
             };
-            self.tally
-                .add(got, self.limits)
-                .map_err(|excess| self.excess(excess))?;
+            self.tally.add(got, self.limits).map_err(|excess| self.excess(excess))?;
             length += u64::try_from(got).unwrap_or(u64::MAX);
             content.update(&self.buffer[..got]);
             if let Some(copy) = &mut copy {
@@ -255,8 +244,7 @@ impl Walk<'_> {
     }
 
     fn hash_text(&mut self, text: &[u8]) {
-        self.hash
-            .update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        self.hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         self.hash.update(text);
     }
 
@@ -265,17 +253,11 @@ impl Walk<'_> {
     }
 
     fn danger(&self, danger: Danger) -> TreeError {
-        TreeError::Unsafe {
-            entry: self.here(),
-            danger,
-        }
+        TreeError::Unsafe { entry: self.here(), danger }
     }
 
     fn excess(&self, excess: Excess) -> TreeError {
-        TreeError::TooLarge {
-            entry: self.here(),
-            excess,
-        }
+        TreeError::TooLarge { entry: self.here(), excess }
     }
 
     fn changed(&self) -> TreeError {
@@ -285,7 +267,9 @@ impl Walk<'_> {
     /// An entry that was listed is not there any more, or is something else now: somebody is at work in the folder.
     fn reading(&self, error: Errno) -> TreeError {
         match error {
-            Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::INVAL | Errno::XDEV | Errno::STALE | Errno::NXIO => self.changed(),
+            Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::INVAL | Errno::XDEV | Errno::STALE | Errno::NXIO => {
+                self.changed()
+            }
             error => self.io(error.into()),
         }
     }
@@ -298,10 +282,7 @@ impl Walk<'_> {
     }
 
     fn io(&self, source: io::Error) -> TreeError {
-        TreeError::Io {
-            entry: self.here(),
-            source,
-        }
+        TreeError::Io { entry: self.here(), source }
     }
 }
 
@@ -319,26 +300,13 @@ pub(super) fn may_read(stat: &Stat, reader: &Account) -> bool {
 
 /// What changes when a file's content does.
 pub(super) fn stamp(stat: &Stat) -> (u64, i64, i64, u64, i64, u64) {
-    (
-        stat.st_ino,
-        stat.st_size,
-        stat.st_mtime,
-        stat.st_mtime_nsec,
-        stat.st_ctime,
-        stat.st_ctime_nsec,
-    )
+    (stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
 }
 
 /// The times of a file, to be given to its copy.
 pub(super) fn times(stat: &Stat) -> Timestamps {
-    let time = Timespec {
-        tv_sec: stat.st_mtime,
-        tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) };
+    Timestamps { last_access: time, last_modification: time }
 }
 
 fn special(kind: FileType) -> Special {

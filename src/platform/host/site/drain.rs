@@ -51,11 +51,7 @@ impl Draining {
                 tokio::time::sleep_until(drain.again(now).into()).await;
             }
         });
-        Draining {
-            since,
-            done,
-            task: task.abort_handle(),
-        }
+        Draining { since, done, task: task.abort_handle() }
     }
 
     pub(super) fn is_over(&self) -> bool {

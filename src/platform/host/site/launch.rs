@@ -48,11 +48,7 @@ pub(super) fn launches(
             env,
             dir: folder.clone(),
             user: run.user.clone(),
-            writable: run
-                .shared_dirs
-                .iter()
-                .map(|shared| shared.source.as_path().to_owned())
-                .collect(),
+            writable: run.shared_dirs.iter().map(|shared| shared.source.as_path().to_owned()).collect(),
             stop_within: run.stop_within,
         });
     }
@@ -64,14 +60,9 @@ fn arguments(argv: &[String], folder: &Path, port: u16) -> Result<Vec<String>, F
     let mut all: Vec<String> = argv.iter().map(|word| word.replace("$(PORT)", &port)).collect();
     let program = all.first_mut().ok_or_else(|| wrong("argv is empty"))?;
     if !program.starts_with('/') {
-        let inside: RelPath = program
-            .parse()
-            .map_err(|e: Invalid| wrong(&format!("the program {e}")))?;
+        let inside: RelPath = program.parse().map_err(|e: Invalid| wrong(&format!("the program {e}")))?;
         let path = inside.below(folder);
-        *program = path
-            .to_str()
-            .ok_or_else(|| wrong("the state folder's path is not text"))?
-            .to_owned();
+        *program = path.to_str().ok_or_else(|| wrong("the state folder's path is not text"))?.to_owned();
     }
     Ok(all)
 }
@@ -81,11 +72,7 @@ fn variable(name: &str) -> Result<EnvName, Fault> {
 }
 
 fn wrong(what: &str) -> Fault {
-    Fault {
-        class: Class::User,
-        reason: "CommandInvalid",
-        message: format!("spec.target.host.runtime.command: {what}"),
-    }
+    Fault { class: Class::User, reason: "CommandInvalid", message: format!("spec.target.host.runtime.command: {what}") }
 }
 
 #[cfg(test)]
@@ -94,22 +81,12 @@ mod tests {
 
     #[test]
     fn a_program_inside_the_release_becomes_absolute_and_the_port_is_filled_in() {
-        let argv = [
-            "bin/app".to_owned(),
-            "--listen=127.0.0.1:$(PORT)".to_owned(),
-            "$(PORT)".to_owned(),
-        ];
+        let argv = ["bin/app".to_owned(), "--listen=127.0.0.1:$(PORT)".to_owned(), "$(PORT)".to_owned()];
         assert_eq!(
             arguments(&argv, Path::new("/r"), 8081).expect("valid"),
             ["/r/bin/app", "--listen=127.0.0.1:8081", "8081"]
         );
-        assert_eq!(
-            arguments(&["/usr/bin/java".to_owned()], Path::new("/r"), 1).expect("valid"),
-            ["/usr/bin/java"]
-        );
-        assert!(
-            arguments(&["../sh".to_owned()], Path::new("/r"), 1).is_err(),
-            "it climbs out"
-        );
+        assert_eq!(arguments(&["/usr/bin/java".to_owned()], Path::new("/r"), 1).expect("valid"), ["/usr/bin/java"]);
+        assert!(arguments(&["../sh".to_owned()], Path::new("/r"), 1).is_err(), "it climbs out");
     }
 }

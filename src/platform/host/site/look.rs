@@ -45,19 +45,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let verdict = self.verdict(inner, &slots);
         let route = match named {
             None => Route::Nowhere,
-            Some(colour) => Route::To {
-                colour,
-                seen: self.seen(colour, moved, inner).await,
-            },
+            Some(colour) => Route::To { colour, seen: self.seen(colour, moved, inner).await },
         };
         *lock(&self.slots) = views;
-        Ok(World {
-            blue: slots.remove(&Colour::Blue),
-            green: slots.remove(&Colour::Green),
-            route,
-            artifacts,
-            verdict,
-        })
+        Ok(World { blue: slots.remove(&Colour::Blue), green: slots.remove(&Colour::Green), route, artifacts, verdict })
     }
 
     fn artifacts(&self, inner: &mut Inner) -> Result<BTreeMap<Revision, Artifact>, String> {
@@ -131,12 +122,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             detail: detail.clone(),
             instances: instances(&record, colour, &states, report.as_ref()),
         };
-        let occupant = Occupant {
-            revision,
-            health,
-            draining,
-            detail,
-        };
+        let occupant = Occupant { revision, health, draining, detail };
         Ok((Some(occupant), view))
     }
 
@@ -151,13 +137,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let begun = Instant::now();
         let patience = patience(&check);
         let probe = (!ports.is_empty()).then(|| {
-            let target = Target {
-                site: self.name.clone(),
-                colour,
-                ports,
-                host: self.host_name(),
-                check,
-            };
+            let target = Target { site: self.name.clone(), colour, ports, host: self.host_name(), check };
             self.host.prober.watch(target, Pace::Steady, self.wake.clone())
         });
         *watched = Some(Watched {
@@ -292,7 +272,8 @@ fn health(watched: &mut Watched, report: Option<&Report>, now: Time) -> Option<H
         return Some(Health::Ready);
     };
     if let Some((begun, until)) = watched.adopted {
-        let judged = |instance: &crate::platform::host::probe::Health| instance.ready || instance.failed_since(begun) > 0;
+        let judged =
+            |instance: &crate::platform::host::probe::Health| instance.ready || instance.failed_since(begun) > 0;
         if Instant::now() < until && !report.instances.iter().all(judged) {
             return None;
         }

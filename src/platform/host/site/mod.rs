@@ -205,11 +205,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     /// # Errors
     /// The supervisor's.
     pub async fn logs(&self, colour: Colour, index: u16, lines: usize) -> Result<Vec<String>, Fault> {
-        let id = InstanceId {
-            site: self.name.clone(),
-            colour,
-            index,
-        };
+        let id = InstanceId { site: self.name.clone(), colour, index };
         self.host.supervisor.logs(&id, lines).await
     }
 
@@ -288,9 +284,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Platform for HostSite<W, S
         if inner.check.map(|(check, _)| check) != goal.check {
             inner.check = goal.check.map(|check| (check, Instant::now()));
         }
-        let taken = goal
-            .prepare
-            .map_or(Ok(()), |revision| self.prepare(revision, &mut inner));
+        let taken = goal.prepare.map_or(Ok(()), |revision| self.prepare(revision, &mut inner));
         self.step(plan, goal, &mut inner).await?;
         if !plan.deleting {
             self.tend(goal, &mut inner).await?;
@@ -316,11 +310,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
 }
 
 fn cannot(what: &str, error: &std::io::Error) -> Fault {
-    Fault {
-        class: Class::Transient,
-        reason: "StateNotWritten",
-        message: format!("cannot {what}: {error}"),
-    }
+    Fault { class: Class::Transient, reason: "StateNotWritten", message: format!("cannot {what}: {error}") }
 }
 
 /// The ports of a colour's instances.

@@ -19,10 +19,7 @@ pub(super) fn shape(
     green: Option<&Run>,
 ) -> Option<Shape> {
     let mode = match front {
-        Front::Own { hostnames, listen } => Mode::Own {
-            hostnames: hostnames.clone(),
-            listen: listen.clone(),
-        },
+        Front::Own { hostnames, listen } => Mode::Own { hostnames: hostnames.clone(), listen: listen.clone() },
         Front::Include => Mode::Include,
     };
     Some(Shape {
@@ -43,11 +40,7 @@ fn side(run: &Run, colour: Colour) -> Side {
         statics: run
             .statics
             .iter()
-            .map(|one| StaticPath {
-                path: one.path.clone(),
-                root: one.root.clone(),
-                keep: one.keep > 0,
-            })
+            .map(|one| StaticPath { path: one.path.clone(), root: one.root.clone(), keep: one.keep > 0 })
             .collect(),
     }
 }

@@ -45,7 +45,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                 Ok(())
             }
             Step::Unroute => {
-                route::unroute(&self.dir).map_err(|e| cannot("remove the link that decides which colour is live", &e))?;
+                route::unroute(&self.dir)
+                    .map_err(|e| cannot("remove the link that decides which colour is live", &e))?;
                 self.host.web.remove(&self.name).await
             }
         }

@@ -66,11 +66,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let known = lock(&self.takes.0).get(&revision).cloned();
         match known {
             Some(Take::Running | Take::Failed(_)) => Ok(()),
-            Some(Take::Again(at, fault)) if Instant::now() < at => Err(Fault {
-                class: fault.class,
-                reason: fault.reason,
-                message: fault.message.clone(),
-            }),
+            Some(Take::Again(at, fault)) if Instant::now() < at => {
+                Err(Fault { class: fault.class, reason: fault.reason, message: fault.message.clone() })
+            }
             Some(Take::Again(..)) | None => {
                 self.begin(revision);
                 Ok(())

@@ -18,11 +18,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             _ => None,
         };
         for colour in Colour::BOTH {
-            let pace = if goal.step.is_some() || goal.check.is_some() {
-                Pace::Eager
-            } else {
-                Pace::Steady
-            };
+            let pace = if goal.step.is_some() || goal.check.is_some() { Pace::Eager } else { Pace::Steady };
             if let Some(probe) = inner.watched(colour).as_ref().and_then(|watched| watched.probe.as_ref()) {
                 probe.set_pace(pace);
             }
@@ -63,13 +59,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         }
         let wanted = self.wanted();
         let [blue, green] = &runs;
-        let Some(shape) = shape(
-            &self.name,
-            &self.dir,
-            &wanted.site.host.front,
-            blue.as_ref(),
-            green.as_ref(),
-        ) else {
+        let Some(shape) = shape(&self.name, &self.dir, &wanted.site.host.front, blue.as_ref(), green.as_ref()) else {
             return Ok(());
         };
         route::prepare(&self.dir).map_err(|e| super::cannot("make the slots", &e))?;
@@ -78,9 +68,5 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
 }
 
 fn unseen(what: String) -> Fault {
-    Fault {
-        class: Class::Transient,
-        reason: "WorldUnknown",
-        message: what,
-    }
+    Fault { class: Class::Transient, reason: "WorldUnknown", message: what }
 }
