@@ -71,7 +71,11 @@ pub fn tree(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Vec
 
 fn headline(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> String {
     let stalled = site.condition(conditions::STALLED).filter(|_| site.is(conditions::STALLED));
-    let phase = stalled.map_or_else(|| site.status.phase.map_or("new", phase_name), |stalled| stalled.reason.as_str());
+    let phase = match stalled {
+        Some(stalled) => stalled.reason.as_str(),
+        None if site.is(conditions::READY) => "live",
+        None => site.status.phase.map_or("new", phase_name),
+    };
     let mark = if site.is(conditions::STALLED) {
         paint("✘", "31", style)
     } else if site.is(conditions::READY) {
