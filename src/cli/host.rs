@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use crate::driver::agent::daemon;
+
 /// The agent of a plain machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -19,13 +21,13 @@ enum Sub {
 
 #[derive(Debug, clap::Args)]
 struct RunArgs {
-    /// The agent's configuration; what it leaves out has a default.
-    #[arg(long, value_name = "FILE", default_value = crate::driver::agent::config::DEFAULT_FILE)]
-    config: PathBuf,
+    /// The agent's configuration. Default: /etc/bluegreen/agent.yaml if it is there; what it leaves out has a default.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let Sub::Run(run) = args.subcommand;
-    let _ = run;
-    anyhow::bail!("the agent is not built in yet")
+    daemon::run(run.config.as_deref())?;
+    Ok(())
 }

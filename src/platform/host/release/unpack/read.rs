@@ -93,7 +93,9 @@ fn zip(file: File, place: &mut Place) -> Result<(), UnpackError> {
 
 fn zip_entry(entry: &mut zip::read::ZipFile<'_, impl Read>, name: &[u8], place: &mut Place) -> Result<(), UnpackError> {
     const KIND: u32 = 0o170_000;
-    let mode = entry.unix_mode().unwrap_or(0);
+    const SET_ID: u32 = 0o6000;
+    // The library takes the setuid and setgid bits away in silence. An archive that asks for them is refused instead.
+    let mode = entry.unix_mode().unwrap_or(0) | (entry.external_attributes() >> 16 & SET_ID);
     let folder = name.ends_with(b"/");
     match mode & KIND {
         0o040_000 => place.folder(name),
@@ -105,7 +107,7 @@ fn zip_entry(entry: &mut zip::read::ZipFile<'_, impl Read>, name: &[u8], place: 
             place.link(name, &target)
         }
         0 | 0o100_000 if folder => place.folder(name),
-        0 | 0o100_000 if mode & 0o6000 != 0 => Err(refused(name, Danger::SetId)),
+        0 | 0o100_000 if mode & SET_ID != 0 => Err(refused(name, Danger::SetId)),
         0 | 0o100_000 => {
             let described =
                 Described { executable: mode & 0o111 != 0, changed: entry.last_modified().and_then(seconds) };

@@ -1,0 +1,72 @@
+//! A user for apps to run as: an agent that is root refuses root and system users.
+
+use std::fs::{self, File};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::process;
+
+/// The user that is made where nobody else would do.
+const NAME: &str = "bluegreen-rig";
+
+/// A user that an agent of this process may run apps as.
+#[derive(Debug)]
+pub struct User {
+    name: String,
+    made: bool,
+}
+
+impl User {
+    /// As root: a user of our own, made if it isn't there. Otherwise ourselves, since nobody else can be run as.
+    ///
+    /// # Errors
+    /// When the user can't be made.
+    pub fn ordinary() -> Result<User> {
+        let uid = rustix::process::getuid();
+        if !uid.is_root() {
+            let name = name_of(uid.as_raw())?.context("this process's user has no name")?;
+            return Ok(User { name, made: false });
+        }
+        // Tests in other processes want it too, at the same moment.
+        let lock = File::create(std::env::temp_dir().join("bluegreen-rig-user.lock"))?;
+        flock(&lock, FlockOperation::LockExclusive).context("cannot take the lock of the list of users")?;
+        let made = !is_there()?;
+        if made {
+            let mut command = Command::new("useradd");
+            command.args(["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]);
+            process::run(command.args(["--comment", "apps in tests of bluegreen", NAME]))?;
+        }
+        Ok(User { name: NAME.to_owned(), made })
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Removes the user again, if this made it. Tests leave it, since others may be using it.
+    ///
+    /// # Errors
+    /// When it still runs something.
+    pub fn remove(self) -> Result<()> {
+        if self.made {
+            process::run(Command::new("userdel").arg(NAME))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_there() -> Result<bool> {
+    let users = fs::read_to_string("/etc/passwd").context("cannot read the list of users")?;
+    Ok(users.lines().any(|line| line.split(':').next() == Some(NAME)))
+}
+
+fn name_of(uid: u32) -> Result<Option<String>> {
+    let users = fs::read_to_string("/etc/passwd").context("cannot read the list of users")?;
+    let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let own = fields.find(|fields| fields.get(2).and_then(|text| text.parse().ok()) == Some(uid));
+    Ok(own.map(|fields| fields[0].to_owned()))
+}

@@ -1,0 +1,512 @@
+//! How changes come into force: rendered, tested whole, put in place, reloaded, seen; or taken back. One batch at a time, called by the queue in
+//! `mod`. Blocking.
+//!
+//! The changes of a batch go together, in one reload. Where that fails for a reason that one site gave, that site is left out and the others go
+//! on; where nobody can tell whose reason it was, each is tried alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::files::{self, FilesError, Name, Set};
+use super::reload::{Outcome, Reload};
+use super::syntax::{self, Dump};
+use super::theirs::{self, Serving};
+use super::trial::{Refusal, TrialError, trial};
+use super::{NginxSettings, door, fault, reason, render};
+use crate::api::types::SiteName;
+use crate::platform::host::web::{Mode, Shape};
+use crate::platform::{Class, Fault};
+
+/// What is to become of a site.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It has this shape.
+    Put(Shape),
+    /// It is served no more.
+    Remove(SiteName),
+}
+
+impl Change {
+    /// Which site.
+    #[must_use]
+    pub fn site(&self) -> &SiteName {
+        match self {
+            Change::Put(shape) => &shape.site,
+            Change::Remove(site) => site,
+        }
+    }
+}
+
+/// What applies batches, and remembers what the files don't say.
+pub struct Applier {
+    settings: NginxSettings,
+    /// Whether somebody includes the snippet of a site, where it was looked at.
+    included: BTreeMap<SiteName, bool>,
+}
+
+/// Why a group of changes is not in force, and who gave the reason.
+struct No {
+    whose: Whose,
+    fault: Fault,
+}
+
+enum Whose {
+    /// One site: without it the others can go on.
+    Site(SiteName),
+    /// One of the group, nobody knows which.
+    Somebody,
+    /// None of the group: it would be the same for each.
+    Everyone,
+}
+
+impl Applier {
+    /// For this nginx.
+    #[must_use]
+    pub fn new(settings: NginxSettings) -> Applier {
+        Applier { settings, included: BTreeMap::new() }
+    }
+
+    /// Brings changes into force. One result for each, in their order.
+    pub fn batch(&mut self, changes: &[Change], reloads: &AtomicU64) -> Vec<Result<(), Fault>> {
+        let mut results: BTreeMap<usize, Result<(), Fault>> = BTreeMap::new();
+        let mut groups: Vec<Vec<usize>> = vec![(0..changes.len()).collect()];
+        while let Some(group) = groups.pop() {
+            let members: Vec<&Change> = group.iter().filter_map(|at| changes.get(*at)).collect();
+            let of = |site: &SiteName| -> Vec<usize> {
+                let is = |at: &usize| changes.get(*at).is_some_and(|change| change.site() == site);
+                group.iter().copied().filter(is).collect()
+            };
+            match self.settle(&members, reloads) {
+                Ok(unreached) => {
+                    results.extend(group.iter().map(|at| (*at, Ok(()))));
+                    for (site, fault) in unreached {
+                        results.extend(of(&site).into_iter().map(|at| (at, Err(copy(&fault)))));
+                    }
+                }
+                Err(No { whose: Whose::Site(site), fault }) if !of(&site).is_empty() => {
+                    let out = of(&site);
+                    let rest: Vec<usize> = group.iter().copied().filter(|at| !out.contains(at)).collect();
+                    results.extend(out.into_iter().map(|at| (at, Err(copy(&fault)))));
+                    if !rest.is_empty() {
+                        groups.push(rest);
+                    }
+                }
+                Err(No { whose: Whose::Site(_) | Whose::Somebody, .. }) if group.len() > 1 => {
+                    groups.extend(group.iter().rev().map(|at| vec![*at]));
+                }
+                Err(No { fault, .. }) => results.extend(group.iter().map(|at| (*at, Err(copy(&fault))))),
+            }
+        }
+        results.into_values().collect()
+    }
+
+    /// Brings all of these changes into force, or none. Returns the sites that nobody can reach although they are.
+    fn settle(&mut self, changes: &[&Change], reloads: &AtomicU64) -> Result<Vec<(SiteName, Fault)>, No> {
+        let folders = &self.settings.folders;
+        folders.prepare().map_err(unwritten)?;
+        let live = folders.read().map_err(unwritten)?;
+        let drafted = self.draft(&live, changes)?;
+        if drafted == live && self.answers(&live) && self.all_are_included(changes) {
+            return Ok(Vec::new());
+        }
+
+        let base = trial(&self.settings.command(), &[]);
+        let mut wanted = self.complete(drafted.clone(), base.as_ref().ok(), changes)?;
+        let mut dump = self.test(&wanted, &base)?;
+        if base.is_err() {
+            // What is in place is refused and what we want isn't: only now it is known what else is served.
+            wanted = self.complete(drafted, Some(&dump), changes)?;
+            dump = self.test(&wanted, &base)?;
+        }
+        if !dump.reads(&Name::Common.path(folders)) {
+            return Err(everyone(fault(
+                Class::User,
+                reason::FOLDER_NOT_INCLUDED,
+                format!(
+                    "nginx does not read {}; add `include {}/*.conf;` to the http block of its configuration",
+                    Name::Common.path(folders).display(),
+                    folders.sites.display()
+                ),
+            )));
+        }
+        let serving = Serving::of(&dump);
+        self.look_for_conflicts(&serving, &live, &wanted, changes)?;
+
+        let missed = |change: &&&Change| self.included.get(change.site()) == Some(&false);
+        let included_now = changes.iter().filter(missed).any(|change| self.includes(&dump, change));
+        if wanted != live || !self.answers(&wanted) || included_now {
+            self.put_in_place(&live, &wanted, &serving, changes, reloads)?;
+        }
+        Ok(self.unreached(&dump, changes))
+    }
+
+    /// Our files with the changes made, but for the common one.
+    fn draft(&self, live: &Set, changes: &[&Change]) -> Result<Set, No> {
+        let mut drafted = live.clone();
+        for change in changes {
+            let site = change.site();
+            let rendered = match change {
+                Change::Put(shape) => {
+                    Some(render::site(shape, self.settings.door).map_err(|error| unrendered(site, &error))?)
+                }
+                Change::Remove(_) => None,
+            };
+            let (file, snippet) = match rendered {
+                Some(rendered) => (Some(rendered.site), rendered.snippet),
+                None => (None, None),
+            };
+            match file {
+                Some(text) => drafted.insert(Name::Site(site.clone()), text.into_bytes()),
+                None => drafted.remove(&Name::Site(site.clone())),
+            };
+            // One that is not wanted any more may still be included: it is emptied now, and goes when it isn't.
+            let name = Name::Snippet(site.clone());
+            if let Some(text) = snippet {
+                drafted.insert(name, text.into_bytes());
+            } else if live.contains_key(&name) {
+                drafted.insert(name, stub(site)?);
+            }
+        }
+        Ok(drafted)
+    }
+
+    /// Adds the common file, and drops the emptied snippets that nobody includes.
+    fn complete(&self, mut wanted: Set, dump: Option<&Dump>, changes: &[&Change]) -> Result<Set, No> {
+        let folders = &self.settings.folders;
+        let snippets: Vec<SiteName> = wanted
+            .keys()
+            .filter(|name| matches!(name, Name::Snippet(_)))
+            .filter_map(|name| name.site().cloned())
+            .collect();
+        for site in snippets {
+            let name = Name::Snippet(site.clone());
+            let included = dump.is_none_or(|dump| dump.reads(&name.path(folders)));
+            if !included && wanted.get(&name) == Some(&stub(&site)?) {
+                wanted.remove(&name);
+            }
+        }
+        let serving = dump.map(Serving::of).unwrap_or_default();
+        let theirs = |server: &theirs::Server| Name::of(&server.file, folders).is_none();
+        let mut common = render::Common::default();
+        let others = serving.addresses(theirs);
+        for (name, text) in &wanted {
+            let Name::Site(site) = name else { continue };
+            let (names, listen) = self.served_by(name, text);
+            common.catch.extend(listen.difference(&others));
+            let needed = render::hash_bucket(names.iter().map(String::as_str));
+            let set = serving.hash_bucket.as_ref().filter(|(_, file, _)| Name::of(file, folders).is_none());
+            match set {
+                Some((size, file, line)) if *size < needed && changes.iter().any(|c| c.site() == site) => {
+                    return Err(No {
+                        whose: Whose::Site(site.clone()),
+                        fault: fault(
+                            Class::User,
+                            reason::CONFIGURATION_REFUSED,
+                            format!(
+                                "the host names of {site} need server_names_hash_bucket_size {needed}, and {}:{line} sets it to {size}; raise it there",
+                                file.display()
+                            ),
+                        ),
+                    });
+                }
+                // nginx's own default, and the least that any machine has.
+                None if needed > 64 => common.hash_bucket = common.hash_bucket.max(Some(needed)),
+                _ => {}
+            }
+        }
+        let draft = self.common(&common, "")?;
+        let others = wanted.iter().filter(|(name, _)| **name != Name::Common);
+        let parts = others.map(|(name, text)| (name, text.as_slice()));
+        let generation = files::generation(parts.chain([(&Name::Common, draft.as_bytes())]));
+        let text = self.common(&common, &generation)?.into_bytes();
+        wanted.insert(Name::Common, text);
+        Ok(wanted)
+    }
+
+    fn common(&self, common: &render::Common, generation: &str) -> Result<String, No> {
+        render::common(common, self.settings.door, generation)
+            .map_err(|error| everyone(fault(Class::User, reason::CONFIGURATION_REFUSED, error.to_string())))
+    }
+
+    /// The names and addresses in a file of ours, the door's left out.
+    fn served_by(&self, name: &Name, text: &[u8]) -> (Vec<String>, BTreeSet<SocketAddr>) {
+        let (mut names, mut listen) = (Vec::new(), BTreeSet::new());
+        for directive in syntax::parse(&name.path(&self.settings.folders), &String::from_utf8_lossy(text)) {
+            if directive.name() == "server" {
+                let server = theirs::server(&directive);
+                if !server.listen.contains(&self.settings.door) {
+                    names.extend(server.names);
+                    listen.extend(server.listen);
+                }
+            }
+        }
+        (names, listen)
+    }
+
+    /// Has nginx test the whole of what would be in force.
+    fn test(&self, wanted: &Set, base: &Result<Dump, TrialError>) -> Result<Dump, No> {
+        let over = self.settings.folders.lay_out(&self.settings.work, wanted).map_err(unwritten)?;
+        let refusal = match trial(&self.settings.command(), &over) {
+            Ok(dump) => return Ok(dump),
+            Err(TrialError::Refused(refusal)) => refusal,
+            Err(error) => return Err(everyone(unasked(&error))),
+        };
+        let theirs = match base {
+            Err(TrialError::Refused(now)) => self.owner(now).is_none().then_some(now),
+            _ => None,
+        };
+        Err(match (theirs, self.owner(&refusal)) {
+            (Some(now), _) => everyone(fault(
+                Class::User,
+                reason::CONFIGURATION_BROKEN,
+                format!(
+                    "nginx refuses its own configuration, and bluegreen has no part in it: {now}; mend that (`nginx -t` shows it), and this goes on \
+                     by itself; nothing was changed"
+                ),
+            )),
+            (None, Some(Name::Site(site) | Name::Snippet(site))) => No {
+                fault: fault(
+                    Class::User,
+                    reason::CONFIGURATION_REFUSED,
+                    format!("nginx refuses the configuration of {site}: {refusal}; nothing was changed"),
+                ),
+                whose: Whose::Site(site),
+            },
+            (None, _) => No {
+                whose: Whose::Somebody,
+                fault: fault(
+                    Class::User,
+                    reason::CONFIGURATION_REFUSED,
+                    format!("nginx refuses its configuration with this site in it: {refusal}; nothing was changed"),
+                ),
+            },
+        })
+    }
+
+    fn owner(&self, refusal: &Refusal) -> Option<Name> {
+        let (file, _) = refusal.place.as_ref()?;
+        Name::of(file, &self.settings.folders)
+    }
+
+    fn look_for_conflicts(&self, serving: &Serving, live: &Set, wanted: &Set, changes: &[&Change]) -> Result<(), No> {
+        // The last one first: of two that want the same, the one that asked first gets it.
+        for change in changes.iter().rev() {
+            let Change::Put(Shape { site, mode: Mode::Own { hostnames, listen }, .. }) = change else {
+                continue;
+            };
+            let own = Name::Site(site.clone());
+            if live.get(&own) == wanted.get(&own) {
+                continue;
+            }
+            let counts = |server: &theirs::Server| {
+                let name = Name::of(&server.file, &self.settings.folders);
+                name.as_ref() != Some(&own) && name != Some(Name::Common)
+            };
+            if let Some(conflict) = serving.conflict(hostnames, listen, counts) {
+                let place = format!("{}:{}", conflict.file.display(), conflict.line);
+                let other = match Name::of(&conflict.file, &self.settings.folders) {
+                    Some(Name::Site(other)) => format!("the site {other} ({place}) is in the way"),
+                    _ => format!("the server block at {place} is in the way"),
+                };
+                return Err(No {
+                    whose: Whose::Site(site.clone()),
+                    fault: fault(
+                        Class::User,
+                        reason::HOSTNAME_TAKEN,
+                        format!(
+                            "{other}: {}; remove it there or here, or keep that block and use `front: include`; nothing was changed",
+                            conflict.what
+                        ),
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn put_in_place(
+        &self,
+        live: &Set,
+        wanted: &Set,
+        serving: &Serving,
+        changes: &[&Change],
+        reloads: &AtomicU64,
+    ) -> Result<(), No> {
+        let folders = &self.settings.folders;
+        if let Err(error) = folders.replace(live, wanted) {
+            // Best effort: the next batch compares with what is there, whatever that is.
+            let _ = folders.replace(wanted, live);
+            return Err(unwritten(error));
+        }
+        let reload = Reload {
+            pid_file: &self.settings.pid,
+            door: self.settings.door,
+            logs: &serving.error_logs,
+            within: self.settings.reload_within,
+        };
+        let outcome = reload.run(&generation_of(wanted));
+        if outcome != Outcome::Down {
+            reloads.fetch_add(1, Ordering::Relaxed);
+        }
+        let (whose, class, why) = match outcome {
+            Outcome::Seen => return Ok(()),
+            // The files are right: nginx comes up with them.
+            Outcome::Down => return Err(everyone(down(&self.settings))),
+            Outcome::Refused(refusal) => {
+                let whose = self.who_is_refused(&refusal, wanted, live, changes);
+                (whose, Class::User, refusal.to_string())
+            }
+            Outcome::Nothing => (
+                Whose::Everyone,
+                Class::Transient,
+                format!(
+                    "not every worker had it within {} s, and no error log says why; is the master stopped, or very busy?",
+                    self.settings.reload_within.as_secs_f32()
+                ),
+            ),
+        };
+        let undone = folders.replace(wanted, live);
+        if matches!(whose, Whose::Everyone) {
+            // It may still come: then it comes with the old files.
+            reloads.fetch_add(1, Ordering::Relaxed);
+            let again = Reload { within: self.settings.reload_within.min(Duration::from_secs(2)), ..reload };
+            let _ = again.run(&generation_of(live));
+        }
+        let undone = match undone {
+            Ok(()) => "what was in force before is in place again".to_owned(),
+            Err(error) => format!("and what was in force before could not be put back: {error}"),
+        };
+        Err(No {
+            whose,
+            fault: fault(
+                class,
+                reason::RELOAD_FAILED,
+                format!("nginx was told to reload and did not: {why}; {undone}"),
+            ),
+        })
+    }
+
+    /// Whose listener it is that nginx could not open, or whose file it names.
+    fn who_is_refused(&self, refusal: &Refusal, wanted: &Set, live: &Set, changes: &[&Change]) -> Whose {
+        if let Some(site) = self.owner(refusal).and_then(|name| name.site().cloned()) {
+            return Whose::Site(site);
+        }
+        let address = refusal
+            .text
+            .strip_prefix("bind() to ")
+            .and_then(|rest| rest.split(' ').next())
+            .and_then(|address| address.parse::<SocketAddr>().ok());
+        let wants = |change: &&&Change| {
+            let name = Name::Site(change.site().clone());
+            let listens = |set: &Set| {
+                let text = set.get(&name)?;
+                Some(self.served_by(&name, text).1.contains(&address?))
+            };
+            listens(wanted) == Some(true) && listens(live) != Some(true)
+        };
+        match changes.iter().find(wants) {
+            Some(change) => Whose::Site(change.site().clone()),
+            None => Whose::Somebody,
+        }
+    }
+
+    /// Whether the door answers from this set.
+    fn answers(&self, set: &Set) -> bool {
+        door::ask(self.settings.door, "").is_ok_and(|answer| answer.generation == generation_of(set))
+    }
+
+    fn all_are_included(&self, changes: &[&Change]) -> bool {
+        changes.iter().all(|change| !in_include_mode(change) || self.included.get(change.site()) == Some(&true))
+    }
+
+    fn includes(&self, dump: &Dump, change: &Change) -> bool {
+        dump.reads(&Name::Snippet(change.site().clone()).path(&self.settings.folders))
+    }
+
+    fn unreached(&mut self, dump: &Dump, changes: &[&Change]) -> Vec<(SiteName, Fault)> {
+        let mut unreached = Vec::new();
+        for change in changes {
+            let site = change.site();
+            if !in_include_mode(change) {
+                self.included.remove(site);
+                continue;
+            }
+            let included = self.includes(dump, change);
+            self.included.insert(site.clone(), included);
+            if included {
+                continue;
+            }
+            let snippet = Name::Snippet(site.clone()).path(&self.settings.folders);
+            let message = format!(
+                "no server block includes {0}; add `include {0};` to the one that is to serve {site}",
+                snippet.display()
+            );
+            unreached.push((site.clone(), fault(Class::User, reason::SNIPPET_NOT_INCLUDED, message)));
+        }
+        unreached
+    }
+}
+
+fn in_include_mode(change: &Change) -> bool {
+    matches!(change, Change::Put(Shape { mode: Mode::Include, .. }))
+}
+
+/// What the common file of a set says; empty where there is none.
+#[must_use]
+pub fn generation_of(set: &Set) -> String {
+    let text = set.get(&Name::Common).map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
+    let after = text.split_once("$bluegreen_generation {").map_or("", |(_, rest)| rest);
+    after.split('"').nth(1).unwrap_or_default().to_owned()
+}
+
+/// nginx does not run.
+pub fn down(settings: &NginxSettings) -> Fault {
+    fault(
+        Class::Transient,
+        reason::DOWN,
+        format!(
+            "nginx is not running ({} names no master); start it: its configuration is in place",
+            settings.pid.display()
+        ),
+    )
+}
+
+fn stub(site: &SiteName) -> Result<Vec<u8>, No> {
+    render::stub(site).map(String::into_bytes).map_err(|error| unrendered(site, &error))
+}
+
+fn unrendered(site: &SiteName, error: &minijinja::Error) -> No {
+    No {
+        whose: Whose::Site(site.clone()),
+        fault: fault(
+            Class::User,
+            reason::CONFIGURATION_REFUSED,
+            format!("the configuration of {site} can't be written: {error}"),
+        ),
+    }
+}
+
+fn unwritten(error: FilesError) -> No {
+    let class = match error {
+        FilesError::NotOurs(_) => Class::User,
+        FilesError::Io(..) => Class::Transient,
+    };
+    everyone(fault(class, reason::FILES, error.to_string()))
+}
+
+fn unasked(error: &TrialError) -> Fault {
+    match error {
+        TrialError::NoProgram(_) => fault(Class::User, reason::MISSING, error.to_string()),
+        _ => fault(Class::Transient, reason::UNTESTED, error.to_string()),
+    }
+}
+
+fn everyone(fault: Fault) -> No {
+    No { whose: Whose::Everyone, fault }
+}
+
+fn copy(of: &Fault) -> Fault {
+    fault(of.class, of.reason, of.message.clone())
+}

@@ -1,0 +1,306 @@
+//! From a shape to the text of configuration files: pure, from typed values only. Called by `apply`; the golden files of the tests show the result.
+//!
+//! The rules behind the templates are the design's: one stat decides and everything in a request uses what it said; a request that was sent is
+//! never repeated; a static path answers nothing that lies outside the release.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, context};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::api::types::{Hostname, SiteName};
+use crate::platform::host::web::{Mode, Shape, Side, StaticPath};
+use crate::rollout::Colour;
+
+/// How long nginx keeps an idle connection to an instance. It must stay below the app's own time-out, or requests meet connections that the app
+/// has just closed.
+pub const POOL_SECONDS: u64 = 2;
+
+/// The files of one site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// For the folder that the `http` block includes.
+    pub site: String,
+    /// For the user's server block to include; only in that mode.
+    pub snippet: Option<String>,
+}
+
+/// Renders the files of one site.
+///
+/// # Errors
+/// When a value holds what could be read as syntax: only the path of the state folder can, all else was parsed.
+pub fn site(shape: &Shape, door: SocketAddr) -> Result<Rendered, Error> {
+    let context = Value::from(Serde(site_context(shape, door)));
+    let site = render("site.conf", context.clone())?;
+    let snippet = match shape.mode {
+        Mode::Own { .. } => None,
+        Mode::Include => Some(render("snippet.conf", context)?),
+    };
+    Ok(Rendered { site, snippet })
+}
+
+/// What takes a snippet's place when its site is gone and a server block still includes it: without it nginx would refuse everything.
+///
+/// # Errors
+/// Never with a site's name, which was parsed.
+pub fn stub(site: &SiteName) -> Result<String, Error> {
+    render("stub.conf", context! { site => site.as_str() })
+}
+
+/// What the file that is common to all sites depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Common {
+    /// Addresses on which only our sites listen: a host name that is none of theirs is answered 404 there.
+    pub catch: BTreeSet<SocketAddr>,
+    /// Set when a host name needs more than what is in force.
+    pub hash_bucket: Option<usize>,
+}
+
+/// Renders the common file. `generation` is what the door says while this configuration is in force.
+///
+/// # Errors
+/// Never with a generation of plain letters and digits.
+pub fn common(common: &Common, door: SocketAddr, generation: &str) -> Result<String, Error> {
+    let catch: Vec<String> = common.catch.iter().map(ToString::to_string).collect();
+    render("common.conf", context! { generation, door => door.to_string(), hash_bucket => common.hash_bucket, catch })
+}
+
+/// The name by which the door knows a site: short, so that it never makes nginx ask for bigger hash buckets.
+#[must_use]
+pub fn door_name(site: &SiteName) -> String {
+    let digest = Sha256::digest(site.as_str());
+    format!("s{}", hex::encode(digest.get(..8).unwrap_or_default()))
+}
+
+/// What nginx's `server_names_hash_bucket_size` must at least be for these names.
+#[must_use]
+pub fn hash_bucket<'a>(names: impl IntoIterator<Item = &'a str>) -> usize {
+    // ngx_hash.c: a pointer, then the length in two bytes and the name, aligned; one pointer ends the bucket; whole cache lines.
+    names
+        .into_iter()
+        .map(|name| 8 + (name.len() + 2).next_multiple_of(8) + 8)
+        .max()
+        .unwrap_or(0)
+        .next_multiple_of(64)
+        .max(64)
+}
+
+#[derive(Serialize)]
+struct SiteContext {
+    site: String,
+    live: String,
+    root: String,
+    door: String,
+    door_name: String,
+    pool_seconds: u64,
+    own: Option<Own>,
+    sides: Vec<Upstream>,
+    app: bool,
+    appless: Vec<&'static str>,
+    statics: Vec<Static>,
+    switches: Vec<Switch>,
+    keeps: bool,
+    whole: bool,
+    miss: &'static str,
+}
+
+#[derive(Serialize)]
+struct Own {
+    hostnames: Vec<String>,
+    listen: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Upstream {
+    colour: &'static str,
+    instances: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Static {
+    path: String,
+    place: String,
+    other: String,
+    kept: String,
+    keep: bool,
+}
+
+/// A value that depends on the colour.
+#[derive(Serialize)]
+struct Switch {
+    variable: String,
+    blue: String,
+    green: String,
+}
+
+/// A folder that no slot has.
+const NOWHERE: &str = "release/.bluegreen-none";
+
+fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
+    let app = Colour::BOTH.iter().any(|c| !shape.side(*c).instances.is_empty());
+    let mut paths: Vec<&str> = Vec::new();
+    for colour in Colour::BOTH {
+        for entry in &shape.side(colour).statics {
+            if !paths.contains(&entry.path.as_str()) {
+                paths.push(entry.path.as_str());
+            }
+        }
+    }
+    let mut switches = Vec::new();
+    let statics: Vec<Static> =
+        paths.iter().enumerate().map(|(number, path)| static_context(number, path, shape, &mut switches)).collect();
+    SiteContext {
+        site: shape.site.to_string(),
+        live: shape.dir.live().display().to_string(),
+        root: shape.dir.root().display().to_string(),
+        door: door.to_string(),
+        door_name: door_name(&shape.site),
+        pool_seconds: POOL_SECONDS,
+        own: match &shape.mode {
+            Mode::Own { hostnames, listen } => Some(Own {
+                hostnames: hostnames.iter().map(Hostname::to_string).collect(),
+                listen: listen.iter().map(SocketAddr::to_string).collect(),
+            }),
+            Mode::Include => None,
+        },
+        sides: Colour::BOTH
+            .into_iter()
+            .map(|colour| Upstream {
+                colour: colour.name(),
+                instances: shape.side(colour).instances.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        app,
+        appless: Colour::BOTH.into_iter().filter(|c| shape.side(*c).instances.is_empty()).map(Colour::name).collect(),
+        keeps: statics.iter().any(|s| s.keep),
+        whole: paths.contains(&"/"),
+        miss: if app { "@bluegreen_app" } else { "=404" },
+        statics,
+        switches,
+    }
+}
+
+fn static_context(number: usize, path: &str, shape: &Shape, switches: &mut Vec<Switch>) -> Static {
+    let entry = |colour: Colour| entry(shape.side(colour), path);
+    let place = |colour: Colour| match entry(colour) {
+        Some((_, found)) => format!("release/{}", found.root),
+        None => NOWHERE.to_owned(),
+    };
+    let keeps = |colour: Colour| entry(colour).is_some_and(|(_, found)| found.keep);
+    // A colour that keeps nothing looks nowhere else.
+    let other = |colour: Colour| match keeps(colour) {
+        true => place(colour.other()),
+        false => NOWHERE.to_owned(),
+    };
+    let kept = |colour: Colour| match entry(colour) {
+        Some((index, found)) if found.keep => index.to_string(),
+        _ => "none".to_owned(),
+    };
+    let mut either = |name: &str, value: &dyn Fn(Colour) -> String| {
+        let (blue, green) = (value(Colour::Blue), value(Colour::Green));
+        if blue == green {
+            return blue;
+        }
+        let variable = format!("$bluegreen_{name}_{number}");
+        switches.push(Switch { variable: variable.clone(), blue, green });
+        variable
+    };
+    let keep = Colour::BOTH.into_iter().any(keeps);
+    Static {
+        path: path.to_owned(),
+        place: either("place", &place),
+        other: if keep { either("other", &other) } else { String::new() },
+        kept: if keep { either("kept", &kept) } else { String::new() },
+        keep,
+    }
+}
+
+fn entry<'a>(side: &'a Side, path: &str) -> Option<(usize, &'a StaticPath)> {
+    side.statics.iter().enumerate().find(|(_, s)| s.path.as_str() == path)
+}
+
+static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(|| {
+    let mut env = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    env.set_syntax(syntax.build()?);
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    env.set_formatter(write_plain);
+    env.add_filter("in_regex", in_regex);
+    for (name, text) in [
+        ("site.conf", include_str!("templates/site.conf.j2")),
+        ("snippet.conf", include_str!("templates/snippet.conf.j2")),
+        ("stub.conf", include_str!("templates/stub.conf.j2")),
+        ("common.conf", include_str!("templates/common.conf.j2")),
+        ("colour", include_str!("templates/colour.j2")),
+        ("body", include_str!("templates/body.j2")),
+        ("static", include_str!("templates/static.j2")),
+        ("stream", include_str!("templates/stream.j2")),
+        ("forward", include_str!("templates/forward.j2")),
+        ("proxy", include_str!("templates/proxy.j2")),
+    ] {
+        env.add_template(name, text)?;
+    }
+    Ok(env)
+});
+
+fn render(template: &str, context: Value) -> Result<String, Error> {
+    match &*TEMPLATES {
+        Ok(env) => env.get_template(template)?.render(context),
+        Err(error) => Err(Error::new(ErrorKind::SyntaxError, error.to_string())),
+    }
+}
+
+/// The last guard: whatever a template writes is a word that nginx can't read as syntax. The types see to it already; the path of the state
+/// folder is the one value that has no such type.
+fn write_plain(out: &mut minijinja::Output<'_>, _state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    let text = value.to_string();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~+@,=:[]*$".contains(&b);
+    if let Some(bad) = text.bytes().find(|b| !plain(*b)) {
+        return Err(Error::new(
+            ErrorKind::BadEscape,
+            format!("{text:?} can't stand in nginx's configuration because of {:?}", bad as char),
+        ));
+    }
+    out.write_str(&text).map_err(Error::from)
+}
+
+/// A URL path as a regular expression that matches only itself.
+fn in_regex(path: &str) -> String {
+    path.replace('.', "[.]").replace('+', "[+]")
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn x() {
+        let shape = Shape {
+            site: "shop".parse().unwrap(),
+            dir: crate::platform::host::layout::SiteDir::new(
+                std::path::Path::new("/var/lib/bluegreen"),
+                &"shop".parse().unwrap(),
+            ),
+            mode: Mode::Own {
+                hostnames: vec!["shop.example.com".parse().unwrap()],
+                listen: vec!["0.0.0.0:80".parse().unwrap()],
+            },
+            blue: Side {
+                instances: vec!["127.0.0.1:8081".parse().unwrap()],
+                statics: vec![StaticPath {
+                    path: "/assets/".parse().unwrap(),
+                    root: "public/assets".parse().unwrap(),
+                    keep: true,
+                }],
+            },
+            green: Side::default(),
+        };
+        println!("{}", site(&shape, "127.98.103.1:947".parse().unwrap()).unwrap().site);
+        println!("{}", common(&Common::default(), "127.98.103.1:947".parse().unwrap(), "abc").unwrap());
+    }
+}
