@@ -210,7 +210,7 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
         (
             "RUST_LOG: info",
             "PORT: '1'",
-            "line 18: spec.target.host.env.PORT: is set by the agent, to the port of each instance: leave it out",
+            "line 18: spec.target.host.env.PORT: is set by the agent, for each instance as it needs it: leave it out",
         ),
         (
             "RUST_LOG: info",
@@ -223,9 +223,9 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
             "line 18: spec.target.host.env.A: holds the control character '\\n': put what needs it into a file, and name that in configFiles",
         ),
         (
-            "path: uploads",
-            "path: shop.toml",
-            "line 17: spec.target.host.sharedDirs[0].path: \"shop.toml\" and \"shop.toml\" lie in one another: they need places of their own in the release",
+            "[{path: uploads,",
+            "[{path: uploads/a, source: /srv/a}, {path: uploads,",
+            "line 17: spec.target.host.sharedDirs[1].path: \"uploads\" and \"uploads/a\" lie in one another: they need places of their own in the release",
         ),
         (
             "bake: 1m30s",

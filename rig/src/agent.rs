@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,6 +25,22 @@ pub struct Agent {
     program: PathBuf,
     process: Option<Guarded>,
     folder: TempDir,
+}
+
+/// What happened to a site.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: jiff::Timestamp,
+    /// What kind: `PhaseEntered`, `Rejected`, …
+    pub reason: String,
+    /// In words; of `PhaseEntered` the first is the phase.
+    pub message: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct History {
+    items: Vec<Event>,
 }
 
 impl Agent {
@@ -159,6 +176,24 @@ impl Agent {
     pub fn live_colour(&self, site: &str) -> Option<String> {
         let target = fs::read_link(self.live_link(site)).ok()?;
         Some(target.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// When traffic last moved: the moment at which the link was renamed into place (wall clock, nanoseconds). The kernel's clock for files
+    /// runs up to a few milliseconds late, never early, so that what is measured from here is rather too long.
+    #[must_use]
+    pub fn moved_ns(&self, site: &str) -> Option<u64> {
+        let link = fs::symlink_metadata(self.live_link(site)).ok()?;
+        u64::try_from(link.ctime() * 1_000_000_000 + link.ctime_nsec()).ok()
+    }
+
+    /// A site's history as `bluegreen history NAME -o json` shows it: time in milliseconds, reason and message of each event.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn history(&self, name: &str) -> Result<Vec<Event>> {
+        let output = self.bluegreen(&["history", name, "-o", "json"])?;
+        let history: History = serde_json::from_slice(&output.stdout).context("what history printed is no JSON")?;
+        Ok(history.items)
     }
 
     /// What it logged.

@@ -115,7 +115,8 @@ pub struct Host {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
     pub statics: Vec<StaticSpec>,
-    /// Files outside the release that belong to it: copied into it when a rollout starts, so that a rollback brings them back too.
+    /// Files outside the release that belong to it: copied beside it when a rollout starts, into the folder that the variable
+    /// BLUEGREEN_CONFIG names, so that a rollback brings them back too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
@@ -125,7 +126,8 @@ pub struct Host {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
     pub shared_dirs: Vec<SharedDirSpec>,
-    /// Variables for the app: its whole environment, together with PORT and what names the instance. No line breaks.
+    /// Variables for the app. With PORT, PATH, LANG and BLUEGREEN_SITE, _COLOUR, _REVISION, _INSTANCE and _CONFIG they are its whole
+    /// environment. No line breaks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256))]
     pub env: BTreeMap<String, String>,
@@ -242,7 +244,7 @@ pub struct StaticSpec {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigFile {
-    /// Where it is. It appears in the release's folder under its last name.
+    /// Where it is. Its copy has the same last name.
     #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
     pub path: String,
 }
