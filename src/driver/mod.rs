@@ -12,6 +12,8 @@
 pub mod agent;
 pub mod backoff;
 pub mod clock;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
