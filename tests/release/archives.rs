@@ -22,8 +22,7 @@ fn zipped(version: &str) -> Vec<u8> {
     zip.start_file("bin/app", plain.unix_permissions(0o755)).unwrap();
     zip.write_all(b"#!/bin/sh\n").unwrap();
     zip.add_directory("empty", plain).unwrap();
-    zip.start_file("public/assets/app.css", plain.unix_permissions(0o644))
-        .unwrap();
+    zip.start_file("public/assets/app.css", plain.unix_permissions(0o644)).unwrap();
     zip.write_all(b"body{}").unwrap();
     zip.add_symlink("public/home", "../index.html", plain).unwrap();
     zip.finish().unwrap().into_inner()
@@ -32,8 +31,7 @@ fn zipped(version: &str) -> Vec<u8> {
 /// A zip archive with one entry whose Unix mode is this one.
 fn zip_of(name: &str, mode: u32) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file(name, SimpleFileOptions::default().unix_permissions(0o644))
-        .unwrap();
+    zip.start_file(name, SimpleFileOptions::default().unix_permissions(0o644)).unwrap();
     zip.write_all(b"/etc/passwd").unwrap();
     let mut bytes = zip.finish().unwrap().into_inner();
     // The writer only makes ordinary files: put the mode where the reader looks for it, in the central directory.
@@ -63,11 +61,7 @@ fn archives_made_by_the_usual_programs_are_taken() {
     let shop = Shop::new();
     let from = shop.upload("1.0");
     lay(&from, "one");
-    write(
-        &from.join("a folder with a long name/".repeat(5)).join("file ü"),
-        "deep",
-        0o644,
-    );
+    write(&from.join("a folder with a long name/".repeat(5)).join("file ü"), "deep", 0o644);
     fs::hard_link(from.join("index.html"), from.join("index2.html")).unwrap();
     for argv in [
         &["tar", "-czf", "../gnu.tar.gz", "."][..],
@@ -75,10 +69,7 @@ fn archives_made_by_the_usual_programs_are_taken() {
         &["tar", "--format=oldgnu", "--sparse", "-czf", "../old.tar.gz", "."],
         &["zip", "-qry", "../info.zip", "."],
     ] {
-        let made = std::process::Command::new(argv[0])
-            .args(&argv[1..])
-            .current_dir(&from)
-            .status();
+        let made = std::process::Command::new(argv[0]).args(&argv[1..]).current_dir(&from).status();
         assert!(made.unwrap().success(), "{argv:?}");
     }
     let mut wanted = look_without_owner(&from);
@@ -88,10 +79,8 @@ fn archives_made_by_the_usual_programs_are_taken() {
         let release = shop.release(taken.revision);
         assert_eq!(look_without_owner(&release), wanted, "{name}");
         assert_eq!(fs::read(release.join("index2.html")).unwrap(), b"one");
-        let (made, took) = (
-            fs::metadata(from.join("index.html")).unwrap(),
-            fs::metadata(release.join("index.html")).unwrap(),
-        );
+        let (made, took) =
+            (fs::metadata(from.join("index.html")).unwrap(), fs::metadata(release.join("index.html")).unwrap());
         if !name.ends_with(".zip") {
             assert_eq!(made.mtime(), took.mtime(), "{name}: a file keeps its time");
         }
@@ -119,23 +108,15 @@ fn the_checksum_that_was_given_is_held_against_the_archive() {
     let shop = Shop::new();
     fs::write(shop.upload("1.0.zip"), zipped("one")).unwrap();
     let is = shop.identify(&shop.archive("1.0.zip")).unwrap().fingerprint.digest;
-    let with = |sum: &str| ReleaseSource::Archive {
-        file: abs(&shop.upload("1.0.zip")),
-        sha256: Some(sum.parse().unwrap()),
-    };
+    let with =
+        |sum: &str| ReleaseSource::Archive { file: abs(&shop.upload("1.0.zip")), sha256: Some(sum.parse().unwrap()) };
     let wrong = "0".repeat(64);
     let error = shop.take(&with(&wrong)).unwrap_err();
     assert_eq!((error.reason(), error.class()), ("ChecksumMismatch", Class::User));
-    assert!(
-        error.to_string().contains(&wrong) && error.to_string().contains(&is),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&wrong) && error.to_string().contains(&is), "{error}");
     // Also when only the take finds out.
     let identity = shop.identify(&shop.archive("1.0.zip")).unwrap();
-    assert_eq!(
-        shop.take_as(&with(&wrong), &identity, &|_| {}).unwrap_err().reason(),
-        "ChecksumMismatch"
-    );
+    assert_eq!(shop.take_as(&with(&wrong), &identity, &|_| {}).unwrap_err().reason(), "ChecksumMismatch");
     assert!(shop.shelf().is_empty());
     shop.take(&with(&is)).unwrap();
 }
@@ -146,36 +127,18 @@ fn a_half_uploaded_archive_is_incomplete_wherever_it_is_cut_and_taken_when_it_is
     lay(&shop.upload("1.0"), "one");
     write(
         &shop.upload("1.0/large"),
-        (0..200_000_u32)
-            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
-            .collect::<Vec<u8>>(),
+        (0..200_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<u8>>(),
         0o644,
     );
-    for (name, whole) in [
-        ("1.0.tar.gz", Tar::new().all(&shop.upload("1.0")).bytes()),
-        ("1.0.zip", zipped("one")),
-    ] {
+    for (name, whole) in [("1.0.tar.gz", Tar::new().all(&shop.upload("1.0")).bytes()), ("1.0.zip", zipped("one"))] {
         let length = whole.len();
-        let mut cuts = vec![
-            1,
-            2,
-            10,
-            length / 3,
-            length / 2,
-            length - 30,
-            length - 9,
-            length - 8,
-            length - 4,
-            length - 1,
-        ];
+        let mut cuts =
+            vec![1, 2, 10, length / 3, length / 2, length - 30, length - 9, length - 8, length - 4, length - 1];
         if name == "1.0.zip" {
             cuts.extend(11..length - 31);
         }
-        let cuts: Vec<usize> = if cuts.len() > 60 {
-            cuts.into_iter().step_by(9).chain([length - 1]).collect()
-        } else {
-            cuts
-        };
+        let cuts: Vec<usize> =
+            if cuts.len() > 60 { cuts.into_iter().step_by(9).chain([length - 1]).collect() } else { cuts };
         for cut in cuts {
             fs::write(shop.upload(name), &whole[..cut]).unwrap();
             let error = shop.take(&shop.archive(name)).unwrap_err();
@@ -184,10 +147,7 @@ fn a_half_uploaded_archive_is_incomplete_wherever_it_is_cut_and_taken_when_it_is
                 ("ReleaseIncomplete", Class::User),
                 "{name} cut at {cut}: {error}"
             );
-            assert!(
-                error.to_string().contains(name) && error.to_string().contains("upload it again"),
-                "{error}"
-            );
+            assert!(error.to_string().contains(name) && error.to_string().contains("upload it again"), "{error}");
         }
         fs::write(shop.upload(name), &whole).unwrap();
         shop.take(&shop.archive(name)).unwrap();
@@ -198,9 +158,7 @@ fn a_half_uploaded_archive_is_incomplete_wherever_it_is_cut_and_taken_when_it_is
 #[test]
 fn an_archive_with_a_byte_changed_is_incomplete_and_not_taken_wrong() {
     let shop = Shop::new();
-    let content: Vec<u8> = (0..50_000_u32)
-        .flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes())
-        .collect();
+    let content: Vec<u8> = (0..50_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
     let mut bytes = Tar::new().file("a", &content).bytes();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;
@@ -242,57 +200,22 @@ fn entries_that_mean_harm_are_refused_by_name_and_nothing_is_left() {
         ("a/../../evil", "climbs", Tar::new().file("a/../../evil", "x")),
         ("up", "link to \"../x\"", Tar::new().link("up", "../x")),
         ("etc", "link to \"/etc\"", Tar::new().link("etc", "/etc")),
-        (
-            "a/bend",
-            "link to \"b/../../x\"",
-            Tar::new().link("a/bend", "b/../../x"),
-        ),
-        (
-            "in/evil",
-            "behind a link",
-            Tar::new().file("real/x", "x").link("in", "real").file("in/evil", "x"),
-        ),
-        (
-            "f/evil",
-            "below something that is no folder",
-            Tar::new().file("f", "x").file("f/evil", "x"),
-        ),
+        ("a/bend", "link to \"b/../../x\"", Tar::new().link("a/bend", "b/../../x")),
+        ("in/evil", "behind a link", Tar::new().file("real/x", "x").link("in", "real").file("in/evil", "x")),
+        ("f/evil", "below something that is no folder", Tar::new().file("f", "x").file("f/evil", "x")),
         ("same", "twice", Tar::new().file("same", "x").file("same", "y")),
         ("same", "twice", Tar::new().file("same", "x").link("same", "x")),
-        (
-            "hard",
-            "hard link to \"/etc/passwd\"",
-            Tar::new().add(EntryType::Link, "hard", 0o644, "/etc/passwd", b""),
-        ),
-        (
-            "hard",
-            "hard link to \"../x\"",
-            Tar::new().add(EntryType::Link, "hard", 0o644, "../x", b""),
-        ),
-        (
-            "hard",
-            "hard link to \"none\"",
-            Tar::new().add(EntryType::Link, "hard", 0o644, "none", b""),
-        ),
+        ("hard", "hard link to \"/etc/passwd\"", Tar::new().add(EntryType::Link, "hard", 0o644, "/etc/passwd", b"")),
+        ("hard", "hard link to \"../x\"", Tar::new().add(EntryType::Link, "hard", 0o644, "../x", b"")),
+        ("hard", "hard link to \"none\"", Tar::new().add(EntryType::Link, "hard", 0o644, "none", b"")),
         (
             "hard",
             "hard link to \"l\"",
-            Tar::new()
-                .file("x", "x")
-                .link("l", "x")
-                .add(EntryType::Link, "hard", 0o644, "l", b""),
+            Tar::new().file("x", "x").link("l", "x").add(EntryType::Link, "hard", 0o644, "l", b""),
         ),
-        (
-            "null",
-            "device",
-            Tar::new().add(EntryType::Char, "null", 0o666, "", b""),
-        ),
+        ("null", "device", Tar::new().add(EntryType::Char, "null", 0o666, "", b"")),
         ("sda", "device", Tar::new().add(EntryType::Block, "sda", 0o666, "", b"")),
-        (
-            "pipe",
-            "named pipe",
-            Tar::new().add(EntryType::Fifo, "pipe", 0o666, "", b""),
-        ),
+        ("pipe", "named pipe", Tar::new().add(EntryType::Fifo, "pipe", 0o666, "", b"")),
         ("su", "setuid", Tar::new().add(regular, "su", 0o4755, "", b"x")),
         ("sg", "setgid", Tar::new().add(regular, "sg", 0o2755, "", b"x")),
         ("a\\..\\evil", "no name for a file", Tar::new().file("a\\..\\evil", "x")),
@@ -301,11 +224,7 @@ fn entries_that_mean_harm_are_refused_by_name_and_nothing_is_left() {
         let shop = Shop::new();
         tar.write(&shop.upload("evil.tar.gz"));
         let error = shop.take(&shop.archive("evil.tar.gz")).unwrap_err();
-        assert_eq!(
-            (error.reason(), error.class()),
-            ("ReleaseUnsafe", Class::User),
-            "{entry}: {error}"
-        );
+        assert_eq!((error.reason(), error.class()), ("ReleaseUnsafe", Class::User), "{entry}: {error}");
         let message = error.to_string();
         assert!(
             message.contains("evil.tar.gz: ") && message.contains(&format!("{entry:?}")) && message.contains(words),
@@ -350,21 +269,10 @@ fn a_bomb_of_bytes_is_refused_by_how_tightly_it_is_packed() {
     for name in ["bomb.tgz", "bomb.zip"] {
         let mut shop = Shop::within(tempfile::tempdir_in(shop.dir.path()).unwrap());
         shop.limits.ratio = 10;
-        fs::copy(
-            shop.dir.path().parent().unwrap().join("upload").join(name),
-            shop.upload(name),
-        )
-        .unwrap();
+        fs::copy(shop.dir.path().parent().unwrap().join("upload").join(name), shop.upload(name)).unwrap();
         let error = shop.take(&shop.archive(name)).unwrap_err();
-        assert_eq!(
-            (error.reason(), error.class()),
-            ("ReleaseTooLarge", Class::User),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains("\"bomb\"") && error.to_string().contains("bytes"),
-            "{error}"
-        );
+        assert_eq!((error.reason(), error.class()), ("ReleaseTooLarge", Class::User), "{error}");
+        assert!(error.to_string().contains("\"bomb\"") && error.to_string().contains("bytes"), "{error}");
         assert!(shop.shelf().is_empty());
     }
 }
@@ -379,16 +287,10 @@ fn a_bomb_of_entries_of_depth_or_of_names_is_refused() {
     let many = (0..30).fold(Tar::new(), |tar, n| tar.file(&format!("f{n}"), ""));
     for (what, tar) in [
         ("20 files and folders", many),
-        (
-            "20 files and folders",
-            (0..11).fold(Tar::new(), |tar, n| tar.file(&format!("d{n}/f"), "")),
-        ),
+        ("20 files and folders", (0..11).fold(Tar::new(), |tar, n| tar.file(&format!("d{n}/f"), ""))),
         ("5 folders deep", Tar::new().file(&format!("{}x", "a/".repeat(6)), "")),
         ("30 bytes in a name", Tar::new().file(&"n".repeat(31), "")),
-        (
-            "60 bytes in a path",
-            Tar::new().file(&"nnnnnnnnnnnnnnnnnnnn/".repeat(3), ""),
-        ),
+        ("60 bytes in a path", Tar::new().file(&"nnnnnnnnnnnnnnnnnnnn/".repeat(3), "")),
     ] {
         tar.write(&shop.upload("bomb.tgz"));
         let error = shop.take(&shop.archive("bomb.tgz")).unwrap_err();

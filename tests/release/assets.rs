@@ -12,11 +12,7 @@ use rustix::fs::OFlags;
 use super::kit::{Shop, until, write};
 
 pub fn statics(keep: u8) -> Vec<Static> {
-    vec![Static {
-        path: "/assets/".parse().unwrap(),
-        root: "public/assets".parse().unwrap(),
-        keep,
-    }]
+    vec![Static { path: "/assets/".parse().unwrap(), root: "public/assets".parse().unwrap(), keep }]
 }
 
 /// Releases 0 to `count`, each with a file of its own, one that all have, and one in a folder.
@@ -64,26 +60,11 @@ fn kept(shop: &Shop) -> Vec<String> {
 fn assets_of_the_slots_and_of_so_many_earlier_releases_are_kept_and_the_newest_wins() {
     let (shop, r) = shop_with(5, 1);
     keep_assets(&shop.site, &[r[4], r[3]], &[r[2], r[1], r[0]], &shop.statics).unwrap();
-    assert_eq!(
-        kept(&shop),
-        [
-            "app.2.js",
-            "app.3.js",
-            "app.4.js",
-            "img/2.svg",
-            "img/3.svg",
-            "img/4.svg",
-            "same.css"
-        ]
-    );
+    assert_eq!(kept(&shop), ["app.2.js", "app.3.js", "app.4.js", "img/2.svg", "img/3.svg", "img/4.svg", "same.css"]);
     let kept_file = kept_dir(&shop.site, 0).join("same.css");
     assert_eq!(fs::read_to_string(&kept_file).unwrap(), "css 4");
     let original = fs::metadata(shop.release(r[4]).join("public/assets/same.css")).unwrap();
-    assert_eq!(
-        fs::metadata(&kept_file).unwrap().ino(),
-        original.ino(),
-        "a link costs no room"
-    );
+    assert_eq!(fs::metadata(&kept_file).unwrap().ino(), original.ino(), "a link costs no room");
 
     // A way back: the other slot is the newer one in use now.
     keep_assets(&shop.site, &[r[3], r[4]], &[r[2]], &shop.statics).unwrap();
@@ -100,10 +81,7 @@ fn kept_assets_outlive_the_release_that_brought_them_until_they_are_not_asked_fo
     assert!(!is_complete(&shop.site, r[0]));
     assert!(kept(&shop).contains(&"app.0.js".to_owned()));
     keep_assets(&shop.site, &[r[2], r[1]], &[r[0]], &shop.statics).unwrap();
-    assert_eq!(
-        kept(&shop),
-        ["app.1.js", "app.2.js", "img/1.svg", "img/2.svg", "same.css"]
-    );
+    assert_eq!(kept(&shop), ["app.1.js", "app.2.js", "img/1.svg", "img/2.svg", "same.css"]);
 }
 
 #[test]
@@ -140,10 +118,7 @@ fn a_file_that_was_there_is_never_missing_while_the_kept_assets_change() {
         stop.store(true, Ordering::Relaxed);
         reader.join().unwrap();
     });
-    assert!(
-        fs::read_dir(shop.site.kept()).unwrap().count() <= 3,
-        "what is not used is removed"
-    );
+    assert!(fs::read_dir(shop.site.kept()).unwrap().count() <= 3, "what is not used is removed");
 }
 
 #[test]
@@ -153,10 +128,7 @@ fn kept_assets_are_put_right_after_a_kill_in_their_building() {
     write(&shop.site.kept().join(".building/half"), "half", 0o644);
     symlink("nowhere", shop.site.kept().join(".linking")).unwrap();
     keep_assets(&shop.site, &[r[1]], &[r[0]], &shop.statics).unwrap();
-    assert_eq!(
-        kept(&shop),
-        ["app.0.js", "app.1.js", "img/0.svg", "img/1.svg", "same.css"]
-    );
+    assert_eq!(kept(&shop), ["app.0.js", "app.1.js", "img/0.svg", "img/1.svg", "same.css"]);
     assert_eq!(fs::read_dir(shop.site.kept()).unwrap().count(), 2);
 }
 
@@ -176,22 +148,13 @@ fn old_releases_go_but_never_one_that_is_named_or_that_a_slot_runs() {
     symlink(format!("../../releases/{}", r[0]), &slot).unwrap();
 
     let gone = prune(&shop.site, &[r[1], r[8]], 3).unwrap();
-    let mut left: Vec<Revision> = list(&shop.site)
-        .unwrap()
-        .into_iter()
-        .map(|(revision, _)| revision)
-        .collect();
+    let mut left: Vec<Revision> = list(&shop.site).unwrap().into_iter().map(|(revision, _)| revision).collect();
     let mut wanted = vec![r[0], r[1], r[5], r[6], r[7], r[8]];
     left.sort();
     wanted.sort();
     assert_eq!(left, wanted);
     assert_eq!(gone.len(), 3);
-    assert_eq!(
-        shop.shelf().len(),
-        12,
-        "records go with their releases: {:?}",
-        shop.shelf()
-    );
+    assert_eq!(shop.shelf().len(), 12, "records go with their releases: {:?}", shop.shelf());
     assert!(prune(&shop.site, &[r[1], r[8]], 3).unwrap().is_empty());
 }
 

@@ -16,10 +16,7 @@ fn a_release_that_cannot_fit_is_refused_before_a_byte_is_written() {
     for source in [shop.folder("1.0"), shop.archive("large.jar")] {
         let error = shop.take(&source).unwrap_err();
         assert_eq!((error.reason(), error.class()), ("DiskFull", Class::Transient));
-        assert!(
-            error.to_string().contains("3145728 bytes") && error.to_string().contains("make room"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("3145728 bytes") && error.to_string().contains("make room"), "{error}");
         assert!(shop.shelf().is_empty());
     }
 }
@@ -31,9 +28,7 @@ fn a_release_never_takes_the_last_of_the_disk() {
     write(&shop.upload("1.0/large"), vec![7; 3 << 20], 0o644);
     assert_eq!(shop.take(&shop.folder("1.0")).unwrap_err().reason(), "DiskFull");
     // An archive tells nobody how large it is inside: the unpacker is stopped when it comes near.
-    Tar::new()
-        .file("large", vec![7; 3 << 20])
-        .write(&shop.upload("1.0.tgz"));
+    Tar::new().file("large", vec![7; 3 << 20]).write(&shop.upload("1.0.tgz"));
     let error = shop.take(&shop.archive("1.0.tgz")).unwrap_err();
     assert_eq!(error.reason(), "DiskFull", "{error}");
     assert!(shop.shelf().is_empty());
@@ -65,11 +60,7 @@ fn a_disk_that_fills_up_while_a_release_is_taken_leaves_the_old_ones_and_is_take
                 }
             })
             .unwrap_err();
-        assert_eq!(
-            (error.reason(), error.class()),
-            ("DiskFull", Class::Transient),
-            "{at:?}: {error}"
-        );
+        assert_eq!((error.reason(), error.class()), ("DiskFull", Class::Transient), "{at:?}: {error}");
         shop.relieve();
         assert_eq!(shop.shelf().len(), 3, "{at:?}: {:?}", shop.shelf());
         assert_eq!(look(&shop.release(old.revision)), laid("one"));
@@ -87,25 +78,12 @@ fn a_state_file_on_a_full_disk_stays_what_it_was() {
     shop.fill();
     let error = store::write(&path, &vec!["new"; 100_000], 0o600).unwrap_err();
     assert_eq!((error.reason(), error.class()), ("DiskFull", Class::Transient));
-    assert!(
-        error.to_string().contains("ledger.json") && error.to_string().contains("make room"),
-        "{error}"
-    );
-    assert_eq!(
-        store::read::<Vec<String>>(&path, store::LIMIT).unwrap().unwrap(),
-        ["old"; 10]
-    );
-    assert_eq!(
-        fs::read_dir(path.parent().unwrap()).unwrap().count(),
-        2,
-        "nothing is left beside it"
-    );
+    assert!(error.to_string().contains("ledger.json") && error.to_string().contains("make room"), "{error}");
+    assert_eq!(store::read::<Vec<String>>(&path, store::LIMIT).unwrap().unwrap(), ["old"; 10]);
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2, "nothing is left beside it");
     shop.relieve();
     store::write(&path, &vec!["new"; 10], 0o600).unwrap();
-    assert_eq!(
-        store::read::<Vec<String>>(&path, store::LIMIT).unwrap().unwrap(),
-        ["new"; 10]
-    );
+    assert_eq!(store::read::<Vec<String>>(&path, store::LIMIT).unwrap().unwrap(), ["new"; 10]);
 }
 
 #[test]

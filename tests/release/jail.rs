@@ -72,33 +72,20 @@ fn it_is_the_sites_user_for_good_in_an_empty_world_without_network_or_children()
     assert_eq!(status["Threads"], "1");
     assert_eq!(status["Umask"], "0077");
 
-    assert_eq!(
-        fs::read_link(format!("{proc}/cwd")).unwrap(),
-        fs::read_link(format!("{proc}/root")).unwrap()
-    );
+    assert_eq!(fs::read_link(format!("{proc}/cwd")).unwrap(), fs::read_link(format!("{proc}/root")).unwrap());
     let mounts = fs::read_to_string(format!("{proc}/mountinfo")).unwrap();
     let [mount] = &mounts.lines().collect::<Vec<_>>()[..] else {
         panic!("it sees more than its own folder:\n{mounts}");
     };
-    assert!(
-        mount.contains("/upload/inside / ") && mount.contains("nosuid,nodev,noexec"),
-        "{mount}"
-    );
+    assert!(mount.contains("/upload/inside / ") && mount.contains("nosuid,nodev,noexec"), "{mount}");
     for namespace in ["net", "mnt", "ipc", "uts"] {
         let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{namespace}")).unwrap();
         assert_ne!(of(&unpacker.0.id().to_string()), of("self"), "{namespace}");
     }
     let devices = fs::read_to_string(format!("{proc}/net/dev")).unwrap();
-    assert!(
-        devices.lines().skip(2).all(|line| line.trim_start().starts_with("lo:")),
-        "{devices}"
-    );
+    assert!(devices.lines().skip(2).all(|line| line.trim_start().starts_with("lo:")), "{devices}");
     let limits = fs::read_to_string(format!("{proc}/limits")).unwrap();
-    for (name, most) in [
-        ("Max core file size", "0"),
-        ("Max processes", "0"),
-        ("Max open files", "64"),
-    ] {
+    for (name, most) in [("Max core file size", "0"), ("Max processes", "0"), ("Max open files", "64")] {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
         let words: Vec<&str> = line[name.len()..].split_whitespace().collect();
         assert_eq!(words[..2], [most, most], "{line}");
@@ -157,13 +144,7 @@ fn where_it_may_make_no_namespaces_it_still_has_another_root_and_another_user() 
         // Apart from that, with more groups than it should keep.
         Command::new("setpriv")
             .args(["--groups", "4,27"])
-            .args([
-                "--bounding-set",
-                "-sys_admin",
-                UNPACKER,
-                "unpack",
-                &task(&shop, uid, std::process::id()),
-            ])
+            .args(["--bounding-set", "-sys_admin", UNPACKER, "unpack", &task(&shop, uid, std::process::id())])
             .current_dir(&inside)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -207,9 +188,7 @@ fn it_dies_with_the_agent() {
     // Held open: the unpacker waits for the rest.
     let _stdin = agent.0.stdin.take().unwrap();
     let mut line = String::new();
-    BufReader::new(agent.0.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(agent.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let pid: u32 = line.trim().parse().unwrap();
     until("it waits", || waits(pid));
     agent.0.kill().unwrap();

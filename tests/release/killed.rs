@@ -35,11 +35,7 @@ fn killed_at_every_step(name: &str, upload: fn(&Path)) {
         let mut shop = Shop::on_disk("8m");
         upload(&shop.upload(""));
         configure(&mut shop);
-        let source = if name.ends_with(".gz") {
-            shop.archive(name)
-        } else {
-            shop.folder(name)
-        };
+        let source = if name.ends_with(".gz") { shop.archive(name) } else { shop.folder(name) };
         let identity = shop.identify(&source).unwrap();
         let revision = identity.revision(&shop.run()).unwrap();
 
@@ -52,9 +48,7 @@ fn killed_at_every_step(name: &str, upload: fn(&Path)) {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(victim.stdout.take().unwrap())
-            .lines()
-            .map_while(Result::ok);
+        let said = BufReader::new(victim.stdout.take().unwrap()).lines().map_while(Result::ok);
         let reached = said.into_iter().any(|line| line.contains("here"));
         victim.kill().unwrap();
         victim.wait().unwrap();
@@ -72,11 +66,7 @@ fn killed_at_every_step(name: &str, upload: fn(&Path)) {
         }
         shop.take_as(&source, &identity, &|_| {}).unwrap();
         assert_eq!(look(&shop.release(revision)), laid("one"), "step {steps}");
-        let wanted = [
-            revision.to_string(),
-            format!("{revision}.config"),
-            format!("{revision}.json"),
-        ];
+        let wanted = [revision.to_string(), format!("{revision}.config"), format!("{revision}.json")];
         assert_eq!(shop.shelf(), wanted, "step {steps}");
         let config = shop.site.releases().join(format!("{revision}.config/app.conf"));
         assert_eq!(fs::read_to_string(config).unwrap(), "secret", "step {steps}");

@@ -58,10 +58,7 @@ impl Shop {
 
     /// With the state in a folder that is there already.
     pub fn within(dir: TempDir) -> Shop {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "these tests need root, as the agent does"
-        );
+        assert!(rustix::process::geteuid().is_root(), "these tests need root, as the agent does");
         open_to_all(dir.path());
         fs::create_dir_all(dir.path().join("upload")).unwrap();
         Shop {
@@ -75,10 +72,7 @@ impl Shop {
                 home: PathBuf::from("/nonexistent"),
                 groups: vec![42_001, 42_100],
             },
-            limits: Limits {
-                spare: 0,
-                ..Limits::default()
-            },
+            limits: Limits { spare: 0, ..Limits::default() },
             config_files: Vec::new(),
             shared_dirs: Vec::new(),
             statics: Vec::new(),
@@ -95,21 +89,13 @@ impl Shop {
     }
 
     pub fn archive(&self, name: &str) -> ReleaseSource {
-        ReleaseSource::Archive {
-            file: abs(&self.upload(name)),
-            sha256: None,
-        }
+        ReleaseSource::Archive { file: abs(&self.upload(name)), sha256: None }
     }
 
     pub fn run(&self) -> Run {
         Run {
-            runtime: Runtime::Command {
-                argv: vec!["bin/app".to_owned()],
-            },
-            ports: Ports {
-                blue: vec![8081],
-                green: vec![8082],
-            },
+            runtime: Runtime::Command { argv: vec!["bin/app".to_owned()] },
+            ports: Ports { blue: vec![8081], green: vec![8082] },
             user: "shop".parse().unwrap(),
             statics: self.statics.clone(),
             config_files: self.config_files.clone(),
@@ -163,9 +149,7 @@ impl Shop {
     /// What lies in the folder of releases.
     pub fn shelf(&self) -> Vec<String> {
         let mut names: Vec<String> = match fs::read_dir(self.site.releases()) {
-            Ok(entries) => entries
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect(),
+            Ok(entries) => entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect(),
             Err(_) => Vec::new(),
         };
         names.sort();
@@ -299,10 +283,7 @@ impl Disk {
     fn mount(at: &Path, size: &str) -> Disk {
         fs::create_dir_all(at).unwrap();
         let options = format!("size={size},mode=755,nr_inodes=500");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "bluegreen-test"])
-            .arg(at)
-            .status();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "bluegreen-test"]).arg(at).status();
         assert!(mounted.unwrap().success());
         Disk(at.to_owned())
     }

@@ -32,10 +32,7 @@ fn configuration_is_copied_for_the_users_eyes_only_and_belongs_to_the_revision()
     let file = folder.join("app.conf");
     for (path, mode) in [(&folder, 0o500), (&file, 0o400)] {
         let meta = fs::metadata(path).unwrap();
-        assert_eq!(
-            (meta.mode() & 0o7777, meta.uid(), meta.gid()),
-            (mode, shop.account.uid, shop.account.gid)
-        );
+        assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (mode, shop.account.uid, shop.account.gid));
     }
     let read_as = |uid: u32| {
         let read = Command::new("cat").arg(&file).uid(uid).gid(uid).output().unwrap();
@@ -47,16 +44,9 @@ fn configuration_is_copied_for_the_users_eyes_only_and_belongs_to_the_revision()
     fs::write(shop.config_files[0].as_path(), "password=other").unwrap();
     let second = shop.take(&shop.folder("1.0")).unwrap();
     assert_ne!(first.revision, second.revision);
-    assert_eq!(
-        read_as(shop.account.uid),
-        SECRET,
-        "the old release keeps its own, for a way back"
-    );
+    assert_eq!(read_as(shop.account.uid), SECRET, "the old release keeps its own, for a way back");
 
-    let shown = format!(
-        "{first:?} {}",
-        fs::read_to_string(shop.site.release_json(first.revision)).unwrap()
-    );
+    let shown = format!("{first:?} {}", fs::read_to_string(shop.site.release_json(first.revision)).unwrap());
     assert!(!shown.contains("hunter2"));
     let config = Config::read(&shop.config_files, &shop.account).unwrap();
     assert!(!format!("{config:?}").contains("other"), "{config:?}");
@@ -113,30 +103,17 @@ fn a_file_of_somebody_elses_is_refused_as_configuration_with_the_command_that_me
         let shop = shop_with(place);
         let path = shop.config_files[0].as_path();
         let error = shop.take(&shop.folder("1.0")).unwrap_err();
-        assert_eq!(
-            (error.reason(), error.class()),
-            ("ConfigurationRefused", Class::User),
-            "{error}"
-        );
+        assert_eq!((error.reason(), error.class()), ("ConfigurationRefused", Class::User), "{error}");
         let message = error.to_string();
         let meta = fs::metadata(path).unwrap();
-        assert!(
-            message.contains(&format!("belongs to user {}", meta.uid())),
-            "{message}"
-        );
-        assert!(
-            message.contains(&format!("mode {:04o}", meta.mode() & 0o7777)),
-            "{message}"
-        );
+        assert!(message.contains(&format!("belongs to user {}", meta.uid())), "{message}");
+        assert!(message.contains(&format!("mode {:04o}", meta.mode() & 0o7777)), "{message}");
         assert!(message.contains(&format!("may {may} it")), "{message}");
         assert!(!message.contains("hunter2"), "{message}");
         assert!(shop.shelf().is_empty());
 
         let mend = message.split('`').nth(1).unwrap();
-        assert!(
-            Command::new("sh").args(["-c", mend]).status().unwrap().success(),
-            "{mend}"
-        );
+        assert!(Command::new("sh").args(["-c", mend]).status().unwrap().success(), "{mend}");
         shop.take(&shop.folder("1.0")).unwrap();
     }
 }
@@ -175,27 +152,18 @@ fn configuration_behind_a_link_or_that_is_no_plain_file_is_refused() {
         let shop = shop_with(place);
         let error = shop.take(&shop.folder("1.0")).unwrap_err();
         assert_eq!(error.reason(), "ConfigurationRefused", "{error}");
-        assert!(
-            error.to_string().contains(words) && error.to_string().contains("app.conf"),
-            "{error}"
-        );
+        assert!(error.to_string().contains(words) && error.to_string().contains("app.conf"), "{error}");
         assert!(shop.shelf().is_empty());
     }
     let shop = shop_with(|_| {});
-    assert_eq!(
-        shop.take(&shop.folder("1.0")).unwrap_err().reason(),
-        "ConfigurationMissing"
-    );
+    assert_eq!(shop.take(&shop.folder("1.0")).unwrap_err().reason(), "ConfigurationMissing");
 }
 
 fn share(shop: &mut Shop, path: &str) -> std::path::PathBuf {
     let source = shop.dir.path().join("shared").join(path.replace('/', "-"));
     fs::create_dir_all(&source).unwrap();
     chown(&source, Some(shop.account.uid), Some(shop.account.gid)).unwrap();
-    shop.shared_dirs.push(SharedDir {
-        path: path.parse().unwrap(),
-        source: abs(&source),
-    });
+    shop.shared_dirs.push(SharedDir { path: path.parse().unwrap(), source: abs(&source) });
     source
 }
 
@@ -210,11 +178,8 @@ fn shared_folders_appear_in_the_release_and_replace_nothing_but_an_empty_folder(
     assert_eq!(fs::read_link(release.join("empty")).unwrap(), uploads);
     assert_eq!(fs::read_link(release.join("var/data/db")).unwrap(), deep);
     assert_eq!(fs::metadata(release.join("var")).unwrap().mode() & 0o7777, 0o555);
-    let wrote = Command::new("touch")
-        .arg(release.join("empty/file"))
-        .uid(shop.account.uid)
-        .gid(shop.account.gid)
-        .status();
+    let wrote =
+        Command::new("touch").arg(release.join("empty/file")).uid(shop.account.uid).gid(shop.account.gid).status();
     assert!(wrote.unwrap().success());
     assert!(uploads.join("file").exists());
     // Taken again, and pruned away, the folder is where it was.
@@ -237,10 +202,7 @@ fn a_shared_folder_where_the_artifact_has_something_is_a_conflict() {
         share(&mut shop, path);
         let error = shop.take(&shop.folder("1.0")).unwrap_err();
         assert_eq!(error.reason(), "SharedFolderConflict", "{error}");
-        assert!(
-            error.to_string().contains(words) && error.to_string().contains(path),
-            "{error}"
-        );
+        assert!(error.to_string().contains(words) && error.to_string().contains(path), "{error}");
         assert!(shop.shelf().is_empty());
     }
 }
@@ -250,9 +212,7 @@ fn a_shared_folder_that_is_not_the_users_is_refused_with_the_way_on() {
     type Spoil = fn(&Path);
     let cases: [(&str, &str, Spoil); 4] = [
         ("SharedFolderMissing", "install -d", |at| fs::remove_dir(at).unwrap()),
-        ("SharedFolderRefused", "chown shop", |at| {
-            chown(at, Some(0), Some(0)).unwrap()
-        }),
+        ("SharedFolderRefused", "chown shop", |at| chown(at, Some(0), Some(0)).unwrap()),
         ("SharedFolderRefused", "through the link", |at| {
             fs::rename(at, at.with_file_name("real")).unwrap();
             symlink("real", at).unwrap();

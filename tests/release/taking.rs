@@ -19,18 +19,14 @@ fn a_folder_becomes_a_release_that_is_roots_and_read_only_and_readable_by_its_us
     let shop = Shop::new();
     lay(&shop.upload("1.0"), "one");
     let then = fs::File::open(shop.upload("1.0/index.html")).unwrap();
-    then.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_234_567_890))
-        .unwrap();
+    then.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_234_567_890)).unwrap();
 
     let taken = shop.take(&shop.folder("1.0")).unwrap();
     let release = shop.release(taken.revision);
     assert_eq!(look(&release), laid("one"));
     assert_eq!(fs::metadata(&release).unwrap().mode() & 0o7777, 0o555);
     assert_eq!(fs::metadata(release.join("index.html")).unwrap().mtime(), 1_234_567_890);
-    assert_eq!(
-        shop.shelf(),
-        [taken.revision.to_string(), format!("{}.json", taken.revision)]
-    );
+    assert_eq!(shop.shelf(), [taken.revision.to_string(), format!("{}.json", taken.revision)]);
     assert_eq!(record(&shop.site, taken.revision).unwrap(), taken);
     assert_eq!((taken.size.entries, taken.size.bytes), (8, 19));
 
@@ -40,12 +36,7 @@ fn a_folder_becomes_a_release_that_is_roots_and_read_only_and_readable_by_its_us
         .gid(shop.account.gid)
         .output()
         .unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&read.stdout),
-        "one",
-        "{}",
-        String::from_utf8_lossy(&read.stderr)
-    );
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "one", "{}", String::from_utf8_lossy(&read.stderr));
 }
 
 #[test]
@@ -90,10 +81,7 @@ fn equal_content_is_one_revision_and_any_difference_another() {
     let base = revision(&shop, "a");
     assert_eq!(base, revision(&shop, "b"), "the same content elsewhere");
     fs::set_permissions(shop.upload("b/index.html"), fs::Permissions::from_mode(0o600)).unwrap();
-    fs::File::open(shop.upload("b/index.html"))
-        .unwrap()
-        .set_modified(std::time::UNIX_EPOCH)
-        .unwrap();
+    fs::File::open(shop.upload("b/index.html")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
     assert_eq!(base, revision(&shop, "b"), "times and permissions are not content");
 
     let mut seen = vec![base];
@@ -147,11 +135,7 @@ fn what_is_missing_or_empty_or_of_no_known_kind_is_said_with_the_way_on() {
     let shop = Shop::new();
     for source in [shop.folder("none"), shop.archive("none.zip")] {
         let error = shop.take(&source).unwrap_err();
-        assert_eq!(
-            (error.reason(), error.class()),
-            ("ReleaseMissing", Class::User),
-            "{error}"
-        );
+        assert_eq!((error.reason(), error.class()), ("ReleaseMissing", Class::User), "{error}");
         assert!(error.to_string().contains("/upload/none"), "{error}");
         assert!(error.to_string().contains("upload the release"), "{error}");
     }
@@ -165,14 +149,8 @@ fn what_is_missing_or_empty_or_of_no_known_kind_is_said_with_the_way_on() {
     assert_eq!(error.reason(), "ReleaseUnknownKind");
     assert!(error.to_string().contains(".tar.gz"), "{error}");
     fs::create_dir(shop.upload("folder.zip")).unwrap();
-    assert_eq!(
-        shop.take(&shop.archive("folder.zip")).unwrap_err().reason(),
-        "ReleaseUnknownKind"
-    );
-    assert_eq!(
-        shop.take(&shop.folder("a.rar")).unwrap_err().reason(),
-        "ReleaseUnknownKind"
-    );
+    assert_eq!(shop.take(&shop.archive("folder.zip")).unwrap_err().reason(), "ReleaseUnknownKind");
+    assert_eq!(shop.take(&shop.folder("a.rar")).unwrap_err().reason(), "ReleaseUnknownKind");
     assert!(shop.shelf().is_empty());
 
     lay(&shop.upload("none"), "one");
@@ -202,32 +180,18 @@ fn what_has_no_place_in_a_release_is_refused_by_name() {
     type Spoil = fn(&std::path::Path);
     let cases: [(&str, &str, Spoil); 9] = [
         ("null", "device", |at| {
-            rustix::fs::mknodat(
-                CWD,
-                at.join("null"),
-                FileType::CharacterDevice,
-                Mode::RWXU,
-                rustix::fs::makedev(1, 3),
-            )
-            .unwrap();
+            rustix::fs::mknodat(CWD, at.join("null"), FileType::CharacterDevice, Mode::RWXU, rustix::fs::makedev(1, 3))
+                .unwrap();
         }),
         ("pipe", "named pipe", |at| {
             rustix::fs::mknodat(CWD, at.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
         }),
-        ("sock", "socket", |at| {
-            drop(std::os::unix::net::UnixListener::bind(at.join("sock")).unwrap())
-        }),
+        ("sock", "socket", |at| drop(std::os::unix::net::UnixListener::bind(at.join("sock")).unwrap())),
         ("bin/su", "setuid", |at| write(&at.join("bin/su"), "x", 0o4755)),
         ("bin/sg", "setgid", |at| write(&at.join("bin/sg"), "x", 0o2755)),
-        ("passwd", "link to \"/etc/passwd\"", |at| {
-            symlink("/etc/passwd", at.join("passwd")).unwrap()
-        }),
-        ("bin/up", "link to \"../../x\"", |at| {
-            symlink("../../x", at.join("bin/up")).unwrap()
-        }),
-        ("bin/bend", "link to \"app/../../x\"", |at| {
-            symlink("app/../../x", at.join("bin/bend")).unwrap()
-        }),
+        ("passwd", "link to \"/etc/passwd\"", |at| symlink("/etc/passwd", at.join("passwd")).unwrap()),
+        ("bin/up", "link to \"../../x\"", |at| symlink("../../x", at.join("bin/up")).unwrap()),
+        ("bin/bend", "link to \"app/../../x\"", |at| symlink("app/../../x", at.join("bin/bend")).unwrap()),
         ("bin/empty", "hard link", |at| {
             // Somebody who owns the folder puts a secret of root's there, to have it handed out.
             let secret = at.with_file_name("secret");
@@ -243,15 +207,9 @@ fn what_has_no_place_in_a_release_is_refused_by_name() {
         let reading = read_fingerprint(&shop.folder("1.0"), &shop.account, &shop.limits).unwrap_err();
         // Also when it came after the fingerprint.
         let taking = shop.take_as(&shop.folder("1.0"), &good, &|_| {}).unwrap_err();
-        for (reason, message) in [
-            (reading.reason(), reading.to_string()),
-            (taking.reason(), taking.to_string()),
-        ] {
+        for (reason, message) in [(reading.reason(), reading.to_string()), (taking.reason(), taking.to_string())] {
             assert_eq!(reason, "ReleaseUnsafe", "{message}");
-            assert!(
-                message.contains(&format!("{entry:?}")) && message.contains(words),
-                "{message}"
-            );
+            assert!(message.contains(&format!("{entry:?}")) && message.contains(words), "{message}");
         }
         assert!(shop.shelf().is_empty(), "{entry}: {:?}", shop.shelf());
     }
@@ -261,34 +219,19 @@ fn what_has_no_place_in_a_release_is_refused_by_name() {
 fn a_hard_link_that_the_user_may_read_anyway_is_fine() {
     let shop = Shop::new();
     lay(&shop.upload("1.0"), "one");
-    fs::hard_link(
-        shop.upload("1.0/public/assets/app.css"),
-        shop.upload("1.0/public/app.css"),
-    )
-    .unwrap();
+    fs::hard_link(shop.upload("1.0/public/assets/app.css"), shop.upload("1.0/public/app.css")).unwrap();
     let taken = shop.take(&shop.folder("1.0")).unwrap();
-    assert_eq!(
-        fs::metadata(shop.release(taken.revision).join("public/app.css"))
-            .unwrap()
-            .nlink(),
-        1
-    );
+    assert_eq!(fs::metadata(shop.release(taken.revision).join("public/app.css")).unwrap().nlink(), 1);
 }
 
 #[test]
 fn a_folder_that_changes_while_it_is_taken_is_not_that_release() {
     type Meddle = fn(&std::path::Path);
     let ways: [(&str, Meddle); 6] = [
-        ("a file that was not reached yet", |at| {
-            write(&at.join("index.html"), "two", 0o644)
-        }),
+        ("a file that was not reached yet", |at| write(&at.join("index.html"), "two", 0o644)),
         ("a new file", |at| write(&at.join("public/new"), "new", 0o644)),
-        ("a new file in a folder whose names were read", |at| {
-            write(&at.join("new"), "new", 0o644)
-        }),
-        ("a file gone", |at| {
-            fs::remove_file(at.join("public/assets/app.css")).unwrap()
-        }),
+        ("a new file in a folder whose names were read", |at| write(&at.join("new"), "new", 0o644)),
+        ("a file gone", |at| fs::remove_file(at.join("public/assets/app.css")).unwrap()),
         ("a file that became a link to elsewhere", |at| {
             fs::remove_file(at.join("index.html")).unwrap();
             symlink("/etc/shadow", at.join("index.html")).unwrap();
@@ -313,10 +256,7 @@ fn a_folder_that_changes_while_it_is_taken_is_not_that_release() {
             })
             .unwrap_err();
         assert!(done.into_inner());
-        assert!(
-            matches!(error.reason(), "ReleaseChanged" | "ReleaseUnsafe"),
-            "{what}: {error}"
-        );
+        assert!(matches!(error.reason(), "ReleaseChanged" | "ReleaseUnsafe"), "{what}: {error}");
         assert!(!error.to_string().contains("root:"), "{error}");
         assert!(shop.shelf().is_empty(), "{what}: {:?}", shop.shelf());
     }

@@ -91,11 +91,7 @@ impl StoreError {
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -104,10 +100,8 @@ impl From<StoreError> for Fault {
 /// # Errors
 /// [`StoreError::DiskFull`], [`StoreError::Write`]: the old file, if any, is untouched.
 pub fn write<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), StoreError> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| StoreError::Encode {
-        path: path.to_owned(),
-        why: error.to_string(),
-    })?;
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|error| StoreError::Encode { path: path.to_owned(), why: error.to_string() })?;
     text.push(b'\n');
     write_bytes(path, &text, mode)
 }
@@ -119,10 +113,7 @@ pub fn write<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), Stor
 pub fn write_bytes(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreError> {
     put(path, content, mode).map_err(|source| match source.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOSPC | Errno::DQUOT) => StoreError::DiskFull { path: path.to_owned() },
-        _ => StoreError::Write {
-            path: path.to_owned(),
-            source,
-        },
+        _ => StoreError::Write { path: path.to_owned(), source },
     })
 }
 
@@ -132,20 +123,12 @@ pub fn write_bytes(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreEr
 /// [`StoreError::Read`] when it can't be read, is no regular file, or is larger than `limit` bytes; [`StoreError::Damaged`] when it isn't what
 /// was written.
 pub fn read<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<Option<T>, StoreError> {
-    let Some(text) = get(path, limit).map_err(|source| StoreError::Read {
-        path: path.to_owned(),
-        source,
-    })?
-    else {
+    let Some(text) = get(path, limit).map_err(|source| StoreError::Read { path: path.to_owned(), source })? else {
         return Ok(None);
     };
     let value = serde_json::from_slice(&text).map_err(|error| StoreError::Damaged {
         path: path.to_owned(),
-        why: if text.is_empty() {
-            "it is empty".to_owned()
-        } else {
-            error.to_string()
-        },
+        why: if text.is_empty() { "it is empty".to_owned() } else { error.to_string() },
     })?;
     Ok(Some(value))
 }
@@ -163,10 +146,7 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
             Err(error) => Err(error.into()),
         }
     };
-    gone().map_err(|source| StoreError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    gone().map_err(|source| StoreError::Write { path: path.to_owned(), source })
 }
 
 /// Removes what writers that were killed left in a folder. Only while nobody writes there: at the start of the agent, under its lock.
@@ -176,15 +156,9 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
 pub fn sweep(folder: &Path) -> Result<(), StoreError> {
     let listing = std::fs::File::open(folder)
         .and_then(|folder| Ok(Dir::new(folder)?))
-        .map_err(|source| StoreError::Read {
-            path: folder.to_owned(),
-            source,
-        })?;
+        .map_err(|source| StoreError::Read { path: folder.to_owned(), source })?;
     for entry in listing {
-        let entry = entry.map_err(|error| StoreError::Read {
-            path: folder.to_owned(),
-            source: error.into(),
-        })?;
+        let entry = entry.map_err(|error| StoreError::Read { path: folder.to_owned(), source: error.into() })?;
         let name = entry.file_name().to_bytes();
         if name.starts_with(b".") && name.ends_with(TEMPORARY.as_bytes()) && entry.file_type() == FileType::RegularFile
         {
@@ -203,11 +177,7 @@ fn put(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // Two writers of one file, in one process or in two, each get a temporary file of their own: the later rename wins, whole.
     let mut temporary = OsString::from(".");
     temporary.push(&name);
-    temporary.push(format!(
-        ".{}-{}{TEMPORARY}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    ));
+    temporary.push(format!(".{}-{}{TEMPORARY}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let done = fill(&folder, &temporary, content, mode).and_then(|()| {
         rustix::fs::renameat(&folder, &temporary, &folder, &name)?;
         Ok(rustix::fs::fsync(&folder)?)
@@ -269,17 +239,8 @@ fn split(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::other("it is not the path of a file"));
     };
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    let folder = rustix::fs::openat(
-        CWD,
-        folder,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = rustix::fs::openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     Ok((folder, name.to_owned()))
 }
 
@@ -306,11 +267,7 @@ mod tests {
         write(&path, &value(2), 0o604).unwrap();
         assert_eq!(read::<Value>(&path, LIMIT).unwrap(), Some(value(2)));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o604);
-        assert_eq!(
-            std::fs::read_dir(dir.path()).unwrap().count(),
-            1,
-            "nothing is left beside it"
-        );
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(read::<Value>(&path, LIMIT).unwrap(), None);
@@ -364,10 +321,7 @@ mod tests {
         write(&dir.path().join("ledger.json"), &value(1), 0o600).unwrap();
         std::fs::write(dir.path().join(".ledger.json.77-0.new"), "{").unwrap();
         sweep(dir.path()).unwrap();
-        let left: Vec<_> = std::fs::read_dir(dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["ledger.json"]);
     }
 

@@ -88,11 +88,7 @@ impl AccountError {
 
 impl From<AccountError> for Fault {
     fn from(error: AccountError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -102,10 +98,7 @@ impl From<AccountError> for Fault {
 /// # Errors
 /// See [`AccountError`].
 pub fn check_user(name: &UserName) -> Result<Account, AccountError> {
-    let look_up = |source| AccountError::LookUp {
-        name: name.clone(),
-        source,
-    };
+    let look_up = |source| AccountError::LookUp { name: name.clone(), source };
     let least = least_uid(&fs::read_to_string("/etc/login.defs").unwrap_or_default());
     let passwd = read_lossy("/etc/passwd").map_err(look_up)?;
     let group = read_lossy("/etc/group").map_err(look_up)?;
@@ -115,12 +108,7 @@ pub fn check_user(name: &UserName) -> Result<Account, AccountError> {
             let mut account = judge(name, &passwd, &group, least)?;
             // `getent initgroups` answers "NAME  100 101": numbers after the name.
             let groups = getent("initgroups", name).map_err(look_up)?;
-            account.groups.extend(
-                groups
-                    .split_whitespace()
-                    .skip(1)
-                    .filter_map(|number| number.parse::<u32>().ok()),
-            );
+            account.groups.extend(groups.split_whitespace().skip(1).filter_map(|number| number.parse::<u32>().ok()));
             tidy(account)
         }
         judged => judged,
@@ -141,18 +129,11 @@ fn judge(name: &UserName, passwd: &str, group: &str, least: u32) -> Result<Accou
     let uid: u32 = uid.parse().map_err(|_| unknown())?;
     let gid: u32 = gid.parse().map_err(|_| unknown())?;
     if uid == 0 {
-        return Err(AccountError::Root {
-            name: name.clone(),
-            how: "is root",
-        });
+        return Err(AccountError::Root { name: name.clone(), how: "is root" });
     }
     // 65534 is `nobody`, and what the kernel calls everybody that it has no number for.
     if uid < least || uid == 65_534 || uid == u32::MAX {
-        return Err(AccountError::System {
-            name: name.clone(),
-            uid,
-            least,
-        });
+        return Err(AccountError::System { name: name.clone(), uid, least });
     }
     let mut groups = vec![gid];
     for line in group.lines() {
@@ -164,23 +145,14 @@ fn judge(name: &UserName, passwd: &str, group: &str, least: u32) -> Result<Accou
             groups.push(number);
         }
     }
-    tidy(Account {
-        name: name.clone(),
-        uid,
-        gid,
-        home: PathBuf::from(home),
-        groups,
-    })
+    tidy(Account { name: name.clone(), uid, gid, home: PathBuf::from(home), groups })
 }
 
 fn tidy(mut account: Account) -> Result<Account, AccountError> {
     account.groups.sort_unstable();
     account.groups.dedup();
     if account.groups.contains(&0) {
-        return Err(AccountError::Root {
-            name: account.name,
-            how: "is in root's group",
-        });
+        return Err(AccountError::Root { name: account.name, how: "is in root's group" });
     }
     Ok(account)
 }
@@ -269,13 +241,7 @@ mod tests {
 
     #[test]
     fn on_this_machine_root_is_refused_and_nobody_knows_nemo() {
-        assert_eq!(
-            check_user(&"root".parse().unwrap()).unwrap_err().reason(),
-            "UserRefused"
-        );
-        assert!(matches!(
-            check_user(&"nemo-bluegreen".parse().unwrap()).unwrap_err(),
-            AccountError::Unknown { .. }
-        ));
+        assert_eq!(check_user(&"root".parse().unwrap()).unwrap_err().reason(), "UserRefused");
+        assert!(matches!(check_user(&"nemo-bluegreen".parse().unwrap()).unwrap_err(), AccountError::Unknown { .. }));
     }
 }

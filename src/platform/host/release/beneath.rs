@@ -10,9 +10,8 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Resolve
 use rustix::io::Errno;
 
 /// Never above the folder that it starts from, never through a link of any kind.
-const STRAIGHT: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS);
+const STRAIGHT: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Opens `path` below `folder`.
 pub(super) fn open<P: rustix::path::Arg + Copy>(
@@ -43,12 +42,7 @@ pub(super) fn file<P: rustix::path::Arg + Copy>(folder: BorrowedFd<'_>, path: P)
 
 /// Opens an absolute path, without a link in any of its components.
 pub(super) fn absolute(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let root = rustix::fs::openat(
-        CWD,
-        "/",
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     open(root.as_fd(), path.strip_prefix("/").unwrap_or(path), flags)
 }
 
@@ -93,11 +87,7 @@ pub(super) fn names(folder: BorrowedFd<'_>, most: u64) -> Result<Vec<CString>, E
 /// else the machine is writing (0.7 s beside a busy compiler); a sync of each file costs 2 to 5 ms each.
 pub(super) fn sync(folder: BorrowedFd<'_>, entries: u64) -> Result<(), Errno> {
     const FEW: u64 = 32;
-    if entries > FEW {
-        rustix::fs::syncfs(folder)
-    } else {
-        sync_each(folder)
-    }
+    if entries > FEW { rustix::fs::syncfs(folder) } else { sync_each(folder) }
 }
 
 /// Syncs each file and folder of a tree of ours, which is no deeper than a release may be.

@@ -142,11 +142,7 @@ impl ConfigError {
 
 impl From<ConfigError> for Fault {
     fn from(error: ConfigError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -197,10 +193,7 @@ impl Config {
     pub(super) fn place(&self, folder: BorrowedFd<'_>, name: &str, account: &Account) -> Result<(), ConfigError> {
         self.put(folder, name, account).map_err(|(name, error)| match error {
             Errno::NOSPC | Errno::DQUOT => ConfigError::DiskFull { name },
-            error => ConfigError::Io {
-                path: PathBuf::from(name),
-                source: error.into(),
-            },
+            error => ConfigError::Io { path: PathBuf::from(name), source: error.into() },
         })
     }
 
@@ -234,15 +227,9 @@ fn content(path: &AbsPath, account: &Account) -> Result<Vec<u8>, ConfigError> {
     let file = opened.map_err(|error| match (error, beneath::link_in(path)) {
         (Errno::LOOP | Errno::NOTDIR | Errno::XDEV, Some((link, _))) => ConfigError::Link { path: at(), link },
         (Errno::NOENT | Errno::NOTDIR, _) => ConfigError::Missing { path: at() },
-        (error, _) => ConfigError::Io {
-            path: at(),
-            source: error.into(),
-        },
+        (error, _) => ConfigError::Io { path: at(), source: error.into() },
     })?;
-    let stat = rustix::fs::fstat(file.as_fd()).map_err(|error| ConfigError::Io {
-        path: at(),
-        source: error.into(),
-    })?;
+    let stat = rustix::fs::fstat(file.as_fd()).map_err(|error| ConfigError::Io { path: at(), source: error.into() })?;
     judge(path, &stat, account)?;
     let mut text = Vec::new();
     let read = File::from(file).take(LARGEST + 1).read_to_end(&mut text);
@@ -256,18 +243,13 @@ fn content(path: &AbsPath, account: &Account) -> Result<Vec<u8>, ConfigError> {
 /// Whether a file may be handed to the site's user as configuration: it is a plain file of root's or of that user's, and nobody else could read
 /// or change it before.
 fn judge(path: &std::path::Path, stat: &Stat, account: &Account) -> Result<(), ConfigError> {
-    let not_a_file = |what| ConfigError::NotAFile {
-        path: path.to_owned(),
-        what,
-    };
+    let not_a_file = |what| ConfigError::NotAFile { path: path.to_owned(), what };
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(not_a_file("not a regular file"));
     }
     // A user who owns the folder can put a hard link to a file of root's there.
     if stat.st_nlink > 1 {
-        return Err(not_a_file(
-            "a hard link, so it is another file too; make a copy of its own",
-        ));
+        return Err(not_a_file("a hard link, so it is another file too; make a copy of its own"));
     }
     let theirs = stat.st_uid == 0 || stat.st_uid == account.uid;
     let group_is_ours = stat.st_gid == 0 || stat.st_gid == account.gid;

@@ -104,11 +104,7 @@ impl EntryPath {
                 }
             }
         }
-        bound(
-            Measure::Depth,
-            u64::try_from(names.len()).unwrap_or(u64::MAX).saturating_sub(1),
-            limits.depth,
-        )?;
+        bound(Measure::Depth, u64::try_from(names.len()).unwrap_or(u64::MAX).saturating_sub(1), limits.depth)?;
         Ok((!names.is_empty()).then_some(EntryPath(names)))
     }
 
@@ -161,11 +157,7 @@ pub fn link(depth: usize, target: &[u8]) -> Result<(), Danger> {
 pub fn show(raw: &[u8]) -> String {
     const MOST: usize = 200;
     let text = String::from_utf8_lossy(raw);
-    let mut shown: String = text
-        .chars()
-        .take(MOST)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let mut shown: String = text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MOST).is_some() {
         shown.push('…');
     }
@@ -189,10 +181,7 @@ impl fmt::Display for Danger {
             Danger::ThroughLink => f.write_str("lies behind a link; a path in a release goes through folders only"),
             Danger::ThroughFile => f.write_str("lies below something that is no folder"),
             Danger::HardLink { target } => {
-                write!(
-                    f,
-                    "is a hard link to {target:?}, which the archive didn't bring before it as a file"
-                )
+                write!(f, "is a hard link to {target:?}, which the archive didn't bring before it as a file")
             }
             Danger::Special(special) => write!(f, "is a {special}; a release holds files, folders and links"),
             Danger::SetId => f.write_str("has a setuid or setgid bit; take it away with `chmod ug-s`"),
@@ -250,24 +239,10 @@ mod tests {
 
     #[test]
     fn links_lead_inside_or_nowhere() {
-        for (depth, good) in [
-            (0, "b"),
-            (1, "../b"),
-            (2, "../../b/c"),
-            (0, "./b"),
-            (0, "a/b"),
-            (1, ".."),
-        ] {
+        for (depth, good) in [(0, "b"), (1, "../b"), (2, "../../b/c"), (0, "./b"), (0, "a/b"), (1, "..")] {
             assert!(link(depth, good.as_bytes()).is_ok(), "{depth} {good}");
         }
-        for (depth, bad) in [
-            (0, "../b"),
-            (1, "../../b"),
-            (0, "/etc"),
-            (0, ""),
-            (3, "a/../b"),
-            (1, "./../../b"),
-        ] {
+        for (depth, bad) in [(0, "../b"), (1, "../../b"), (0, "/etc"), (0, ""), (3, "a/../b"), (1, "./../../b")] {
             assert!(link(depth, bad.as_bytes()).is_err(), "{depth} {bad}");
         }
     }

@@ -93,18 +93,12 @@ pub fn read(source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result
     let path = source::path(source);
     let fingerprint = match source::open(source, reader, limits)? {
         Opened::Folder(folder) => {
-            let sum = tree::walk(folder.as_fd(), None, Some(reader), limits).map_err(|error| SourceError::Tree {
-                path: path.clone(),
-                source: error,
-            })?;
+            let sum = tree::walk(folder.as_fd(), None, Some(reader), limits)
+                .map_err(|error| SourceError::Tree { path: path.clone(), source: error })?;
             if sum.tally.entries == 0 {
                 return Err(SourceError::Empty { path });
             }
-            Fingerprint {
-                kind: Kind::Folder,
-                digest: hex::encode(sum.digest),
-                bytes: sum.tally.bytes,
-            }
+            Fingerprint { kind: Kind::Folder, digest: hex::encode(sum.digest), bytes: sum.tally.bytes }
         }
         Opened::Archive(kind, mut file, _) => {
             let (digest, bytes) = drain(&mut file, &mut io::sink(), limits.bytes)
@@ -119,14 +113,13 @@ pub fn read(source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result
 /// Compares a fingerprint with the checksum that the site gives, if it gives one.
 pub(super) fn check(source: &ReleaseSource, fingerprint: &Fingerprint) -> Result<(), SourceError> {
     match source {
-        ReleaseSource::Archive {
-            file,
-            sha256: Some(wanted),
-        } if wanted.as_str() != fingerprint.digest => Err(SourceError::Checksum {
-            path: file.as_path().to_owned(),
-            wanted: wanted.clone(),
-            is: fingerprint.digest.clone(),
-        }),
+        ReleaseSource::Archive { file, sha256: Some(wanted) } if wanted.as_str() != fingerprint.digest => {
+            Err(SourceError::Checksum {
+                path: file.as_path().to_owned(),
+                wanted: wanted.clone(),
+                is: fingerprint.digest.clone(),
+            })
+        }
         _ => Ok(()),
     }
 }
@@ -145,9 +138,7 @@ pub(super) fn drain(from: &mut impl Read, to: &mut impl Write, most: u64) -> io:
         };
         length += u64::try_from(got).unwrap_or(u64::MAX);
         if length > most {
-            return Err(io::Error::other(format!(
-                "it grew beyond {most} bytes while it was read"
-            )));
+            return Err(io::Error::other(format!("it grew beyond {most} bytes while it was read")));
         }
         hash.update(&buffer[..got]);
         to.write_all(&buffer[..got])?;

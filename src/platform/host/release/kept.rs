@@ -69,11 +69,7 @@ impl KeptError {
 
 impl From<KeptError> for Fault {
     fn from(error: KeptError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -100,12 +96,7 @@ pub fn keep_assets(
         for (index, one) in statics.iter().enumerate().filter(|(_, one)| one.keep > 0) {
             let wanted: Vec<(Revision, RelPath)> = slots
                 .iter()
-                .chain(
-                    earlier
-                        .iter()
-                        .filter(|revision| !slots.contains(revision))
-                        .take(one.keep.into()),
-                )
+                .chain(earlier.iter().filter(|revision| !slots.contains(revision)).take(one.keep.into()))
                 .filter_map(|revision| root_of(dir, *revision, one).map(|root| (*revision, root)))
                 .collect();
             let tree = format!("{TREE}{index}-{}", digest(&wanted));

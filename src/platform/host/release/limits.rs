@@ -34,8 +34,7 @@ impl Limits {
     /// How many bytes an archive of this size may unpack to.
     #[must_use]
     pub(super) fn unpacked(&self, archive: u64) -> u64 {
-        self.bytes
-            .min(Limits::RATIO_FROM.max(archive.saturating_mul(self.ratio)))
+        self.bytes.min(Limits::RATIO_FROM.max(archive.saturating_mul(self.ratio)))
     }
 }
 
@@ -115,9 +114,5 @@ impl Tally {
 }
 
 pub(super) fn bound(measure: Measure, is: u64, limit: u64) -> Result<(), Excess> {
-    if is > limit {
-        Err(Excess { measure, limit })
-    } else {
-        Ok(())
-    }
+    if is > limit { Err(Excess { measure, limit }) } else { Ok(()) }
 }

@@ -99,11 +99,7 @@ impl SharedError {
 
 impl From<SharedError> for Fault {
     fn from(error: SharedError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -124,17 +120,11 @@ fn judge(shared: &SharedDir, account: &Account) -> Result<(), SharedError> {
     let source_path = || path.to_owned();
     let opened = beneath::absolute(path, OFlags::PATH | OFlags::DIRECTORY);
     let folder = opened.map_err(|error| match (error, beneath::link_in(path)) {
-        (Errno::LOOP | Errno::NOTDIR | Errno::XDEV, Some((link, _))) => SharedError::Link {
-            source_path: source_path(),
-            link,
-        },
-        (Errno::NOENT, _) => SharedError::Missing {
-            source_path: source_path(),
-            user: account.name.to_string(),
-        },
-        (Errno::NOTDIR, _) => SharedError::NotAFolder {
-            source_path: source_path(),
-        },
+        (Errno::LOOP | Errno::NOTDIR | Errno::XDEV, Some((link, _))) => {
+            SharedError::Link { source_path: source_path(), link }
+        }
+        (Errno::NOENT, _) => SharedError::Missing { source_path: source_path(), user: account.name.to_string() },
+        (Errno::NOTDIR, _) => SharedError::NotAFolder { source_path: source_path() },
         (error, _) => io_error(shared, error),
     })?;
     let stat = rustix::fs::fstat(folder.as_fd()).map_err(|error| io_error(shared, error))?;
@@ -200,8 +190,5 @@ fn place(release: BorrowedFd<'_>, shared: &SharedDir) -> Result<(), SharedError>
 }
 
 fn io_error(shared: &SharedDir, error: Errno) -> SharedError {
-    SharedError::Io {
-        source_path: shared.source.as_path().to_owned(),
-        source: error.into(),
-    }
+    SharedError::Io { source_path: shared.source.as_path().to_owned(), source: error.into() }
 }

@@ -78,11 +78,7 @@ impl ShelfError {
 
 impl From<ShelfError> for Fault {
     fn from(error: ShelfError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -113,10 +109,7 @@ pub fn list(dir: &SiteDir) -> Result<Vec<Listed>, ShelfError> {
 /// [`StoreError`]; a record that isn't there is as bad as a damaged one.
 pub fn record(dir: &SiteDir, revision: Revision) -> Result<Record, StoreError> {
     let path = dir.release_json(revision);
-    let damaged = |why: &str| StoreError::Damaged {
-        path: path.clone(),
-        why: why.to_owned(),
-    };
+    let damaged = |why: &str| StoreError::Damaged { path: path.clone(), why: why.to_owned() };
     let record: Record = store::read(&path, store::LIMIT)?.ok_or_else(|| damaged("it is missing"))?;
     if record.revision != revision {
         return Err(damaged("it is the record of another release"));
@@ -127,9 +120,7 @@ pub fn record(dir: &SiteDir, revision: Revision) -> Result<Record, StoreError> {
 /// Whether a release is complete.
 #[must_use]
 pub fn is_complete(dir: &SiteDir, revision: Revision) -> bool {
-    dir.release(revision)
-        .symlink_metadata()
-        .is_ok_and(|found| found.is_dir())
+    dir.release(revision).symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 /// The folder of a release's configuration files; it is there only if the release has any.
@@ -161,11 +152,8 @@ pub fn prune(dir: &SiteDir, keep: &[Revision], count: usize) -> Result<Vec<Revis
 
 fn runs_in_a_slot(dir: &SiteDir, revision: Revision) -> bool {
     Colour::BOTH.iter().any(|colour| {
-        std::fs::read_link(dir.slot_release(*colour)).is_ok_and(|target| {
-            target
-                .file_name()
-                .is_some_and(|name| name == revision.to_string().as_str())
-        })
+        std::fs::read_link(dir.slot_release(*colour))
+            .is_ok_and(|target| target.file_name().is_some_and(|name| name == revision.to_string().as_str()))
     })
 }
 
@@ -271,8 +259,5 @@ fn revision_of(name: &CStr) -> Option<Revision> {
 }
 
 fn failed(path: &Path, error: Errno) -> ShelfError {
-    ShelfError::Io {
-        path: path.to_owned(),
-        source: error.into(),
-    }
+    ShelfError::Io { path: path.to_owned(), source: error.into() }
 }

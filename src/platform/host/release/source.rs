@@ -177,11 +177,7 @@ impl TreeError {
 
 impl From<SourceError> for Fault {
     fn from(error: SourceError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -197,11 +193,7 @@ pub(super) enum Opened {
 pub(super) fn open(source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result<Opened, SourceError> {
     match source {
         ReleaseSource::Path(path) => {
-            let fd = reach(
-                path,
-                OFlags::RDONLY | OFlags::DIRECTORY,
-                "a folder; a single file is named as `archive`",
-            )?;
+            let fd = reach(path, OFlags::RDONLY | OFlags::DIRECTORY, "a folder; a single file is named as `archive`")?;
             Ok(Opened::Folder(fd))
         }
         ReleaseSource::Archive { file: path, .. } => {
@@ -209,20 +201,15 @@ pub(super) fn open(source: &ReleaseSource, reader: &Account, limits: &Limits) ->
             let right = "a regular file; a folder is named as `path`";
             let fd = reach(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, right)?;
             let at = || path.as_path().to_owned();
-            let stat = rustix::fs::fstat(fd.as_fd()).map_err(|error| SourceError::Io {
-                path: at(),
-                source: error.into(),
-            })?;
+            let stat =
+                rustix::fs::fstat(fd.as_fd()).map_err(|error| SourceError::Io { path: at(), source: error.into() })?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Err(SourceError::WrongKind { path: at(), right });
             }
             if stat.st_nlink > 1 && !tree::may_read(&stat, reader) {
                 return Err(SourceError::Unsafe {
                     path: at(),
-                    danger: Danger::Foreign {
-                        owner: stat.st_uid,
-                        mode: stat.st_mode & 0o7777,
-                    },
+                    danger: Danger::Foreign { owner: stat.st_uid, mode: stat.st_mode & 0o7777 },
                 });
             }
             let bytes = u64::try_from(stat.st_size).unwrap_or(0);
@@ -230,11 +217,7 @@ pub(super) fn open(source: &ReleaseSource, reader: &Account, limits: &Limits) ->
                 return Err(SourceError::Empty { path: at() });
             }
             if bytes > limits.bytes {
-                return Err(SourceError::TooLarge {
-                    path: at(),
-                    bytes,
-                    limit: limits.bytes,
-                });
+                return Err(SourceError::TooLarge { path: at(), bytes, limit: limits.bytes });
             }
             Ok(Opened::Archive(kind, File::from(fd), bytes))
         }
@@ -258,30 +241,22 @@ fn kind(path: &AbsPath) -> Result<Kind, SourceError> {
     } else if lower.ends_with(".jar") || lower.ends_with(".war") {
         Ok(Kind::File(name.to_owned()))
     } else {
-        Err(SourceError::UnknownKind {
-            path: path.as_path().to_owned(),
-        })
+        Err(SourceError::UnknownKind { path: path.as_path().to_owned() })
     }
 }
 
 fn reach(path: &AbsPath, flags: OFlags, right: &'static str) -> Result<OwnedFd, SourceError> {
     let path = path.as_path();
     beneath::absolute(path, flags).map_err(|error| match (error, beneath::link_in(path)) {
-        (Errno::LOOP | Errno::NOTDIR | Errno::XDEV, Some((link, leads_to))) => SourceError::Link {
-            path: path.to_owned(),
-            link,
-            leads_to,
-        },
+        (Errno::LOOP | Errno::NOTDIR | Errno::XDEV, Some((link, leads_to))) => {
+            SourceError::Link { path: path.to_owned(), link, leads_to }
+        }
         (Errno::NOENT, _) => SourceError::Missing { path: path.to_owned() },
-        (Errno::NOTDIR, None) if std::fs::symlink_metadata(path).is_ok() => SourceError::WrongKind {
-            path: path.to_owned(),
-            right,
-        },
+        (Errno::NOTDIR, None) if std::fs::symlink_metadata(path).is_ok() => {
+            SourceError::WrongKind { path: path.to_owned(), right }
+        }
         (Errno::NOTDIR, None) => SourceError::Missing { path: path.to_owned() },
-        (error, _) => SourceError::Io {
-            path: path.to_owned(),
-            source: error.into(),
-        },
+        (error, _) => SourceError::Io { path: path.to_owned(), source: error.into() },
     })
 }
 

@@ -192,11 +192,7 @@ impl TakeError {
 
 impl From<TakeError> for Fault {
     fn from(error: TakeError) -> Fault {
-        Fault {
-            class: error.class(),
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -206,10 +202,7 @@ impl From<TakeError> for Fault {
 /// See [`TakeError`]. Other releases, and whatever runs them, are untouched.
 pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     if order.account.uid == 0 || order.account.gid == 0 {
-        return Err(TakeError::Account(AccountError::Root {
-            name: order.account.name.clone(),
-            how: "is root",
-        }));
+        return Err(TakeError::Account(AccountError::Root { name: order.account.name.clone(), how: "is root" }));
     }
     let revision = order.identity.revision(order.run)?;
     let shelf = Shelf::open(dir)?;
@@ -223,11 +216,7 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     let config = Config::read(&order.run.config_files, order.account)?;
     if config.digest() != order.identity.config {
         return Err(TakeError::Changed {
-            path: order
-                .run
-                .config_files
-                .first()
-                .map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
+            path: order.run.config_files.first().map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
         });
     }
     if complete {

@@ -97,10 +97,7 @@ pub(super) fn walk(
         path: Vec::new(),
     };
     walk.folder(source, copy.map(|copy| copy.to), 0)?;
-    Ok(Sum {
-        digest: walk.hash.finalize().into(),
-        tally: walk.tally,
-    })
+    Ok(Sum { digest: walk.hash.finalize().into(), tally: walk.tally })
 }
 
 struct Walk<'a> {
@@ -117,10 +114,7 @@ impl Walk<'_> {
     fn folder(&mut self, source: BorrowedFd<'_>, to: Option<BorrowedFd<'_>>, depth: usize) -> Result<(), TreeError> {
         let before = rustix::fs::fstat(source).map_err(|error| self.reading(error))?;
         let names = beneath::names(source, self.limits.entries).map_err(|error| match error {
-            Errno::TOOBIG => self.excess(Excess {
-                measure: Measure::Entries,
-                limit: self.limits.entries,
-            }),
+            Errno::TOOBIG => self.excess(Excess { measure: Measure::Entries, limit: self.limits.entries }),
             error => self.reading(error),
         })?;
         for name in names {
@@ -137,11 +131,7 @@ impl Walk<'_> {
         }
         // Something that came after the names were read: an upload that goes on.
         let after = rustix::fs::fstat(source).map_err(|error| self.reading(error))?;
-        if stamp(&before) == stamp(&after) {
-            Ok(())
-        } else {
-            Err(self.changed())
-        }
+        if stamp(&before) == stamp(&after) { Ok(()) } else { Err(self.changed()) }
     }
 
     fn entry(
@@ -185,10 +175,7 @@ impl Walk<'_> {
             return Err(self.danger(Danger::SetId));
         }
         if before.st_nlink > 1 && self.reader.is_some_and(|reader| !may_read(&before, reader)) {
-            return Err(self.danger(Danger::Foreign {
-                owner: before.st_uid,
-                mode: before.st_mode & 0o7777,
-            }));
+            return Err(self.danger(Danger::Foreign { owner: before.st_uid, mode: before.st_mode & 0o7777 }));
         }
         let executable = before.st_mode & 0o111 != 0;
         let mut copy = match to {
@@ -260,31 +247,20 @@ impl Walk<'_> {
     }
 
     fn hash_text(&mut self, text: &[u8]) {
-        self.hash
-            .update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        self.hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         self.hash.update(text);
     }
 
     fn here(&self) -> String {
-        if self.path.is_empty() {
-            ".".to_owned()
-        } else {
-            show(&self.path)
-        }
+        if self.path.is_empty() { ".".to_owned() } else { show(&self.path) }
     }
 
     fn danger(&self, danger: Danger) -> TreeError {
-        TreeError::Unsafe {
-            entry: self.here(),
-            danger,
-        }
+        TreeError::Unsafe { entry: self.here(), danger }
     }
 
     fn excess(&self, excess: Excess) -> TreeError {
-        TreeError::TooLarge {
-            entry: self.here(),
-            excess,
-        }
+        TreeError::TooLarge { entry: self.here(), excess }
     }
 
     fn changed(&self) -> TreeError {
@@ -309,10 +285,7 @@ impl Walk<'_> {
     }
 
     fn io(&self, source: io::Error) -> TreeError {
-        TreeError::Io {
-            entry: self.here(),
-            source,
-        }
+        TreeError::Io { entry: self.here(), source }
     }
 }
 
@@ -330,26 +303,13 @@ pub(super) fn may_read(stat: &Stat, reader: &Account) -> bool {
 
 /// What changes when a file's content does.
 pub(super) fn stamp(stat: &Stat) -> (u64, i64, i64, u64, i64, u64) {
-    (
-        stat.st_ino,
-        stat.st_size,
-        stat.st_mtime,
-        stat.st_mtime_nsec,
-        stat.st_ctime,
-        stat.st_ctime_nsec,
-    )
+    (stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
 }
 
 /// The times of a file, to be given to its copy.
 pub(super) fn times(stat: &Stat) -> Timestamps {
-    let time = Timespec {
-        tv_sec: stat.st_mtime,
-        tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) };
+    Timestamps { last_access: time, last_modification: time }
 }
 
 fn special(kind: FileType) -> Special {

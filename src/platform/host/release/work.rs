@@ -39,11 +39,7 @@ impl Drop for Work<'_> {
 impl Work<'_> {
     pub fn begin(shelf: &Shelf, revision: Revision) -> Result<Work<'_>, TakeError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!(
-            "{TAKING}{revision}-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("{TAKING}{revision}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let failed = |error: Errno| TakeError::Io {
             path: shelf.path().to_owned(),
             what: "making a working folder",
@@ -51,12 +47,7 @@ impl Work<'_> {
         };
         rustix::fs::mkdirat(&shelf.folder, name.as_str(), Mode::RWXU).map_err(failed)?;
         let folder = beneath::folder(shelf.folder.as_fd(), name.as_str()).map_err(failed)?;
-        Ok(Work {
-            path: shelf.path().join(&name),
-            shelf,
-            name,
-            folder,
-        })
+        Ok(Work { path: shelf.path().join(&name), shelf, name, folder })
     }
 
     pub fn copy_folder(&self, from: &OwnedFd, to: &OwnedFd, order: &Order<'_>) -> Result<Tally, TakeError> {
@@ -111,26 +102,13 @@ impl Work<'_> {
     fn secure(&self, file: &mut File, order: &Order<'_>) -> Result<File, TakeError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let secured = rustix::fs::openat(&self.folder, "archive", flags, Mode::RUSR | Mode::WUSR);
-        let mut secured = secured
-            .map(File::from)
-            .map_err(|error| self.failed("copying the archive", error))?;
-        let (digest, bytes) =
-            fingerprint::drain(file, &mut secured, order.limits.bytes).map_err(|source| TakeError::Io {
-                path: self.shelf.path().to_owned(),
-                what: "copying the archive",
-                source,
-            })?;
-        let is = fingerprint::Fingerprint {
-            kind: order.identity.fingerprint.kind.clone(),
-            digest,
-            bytes,
-        };
+        let mut secured = secured.map(File::from).map_err(|error| self.failed("copying the archive", error))?;
+        let (digest, bytes) = fingerprint::drain(file, &mut secured, order.limits.bytes).map_err(|source| {
+            TakeError::Io { path: self.shelf.path().to_owned(), what: "copying the archive", source }
+        })?;
+        let is = fingerprint::Fingerprint { kind: order.identity.fingerprint.kind.clone(), digest, bytes };
         fingerprint::check(order.source, &is)?;
-        if is == order.identity.fingerprint {
-            Ok(secured)
-        } else {
-            Err(self.changed(order))
-        }
+        if is == order.identity.fingerprint { Ok(secured) } else { Err(self.changed(order)) }
     }
 
     fn unpack(
@@ -151,18 +129,8 @@ impl Work<'_> {
         let free = self.free()?;
         let room = free.saturating_sub(order.limits.spare) / 2;
         let allowed = order.limits.unpacked(bytes);
-        let limits = Limits {
-            bytes: allowed.min(room),
-            ..*order.limits
-        };
-        let done = unpack::unpack(
-            order.unpacker,
-            archive,
-            kind,
-            &self.path.join("unpacked"),
-            account,
-            &limits,
-        );
+        let limits = Limits { bytes: allowed.min(room), ..*order.limits };
+        let done = unpack::unpack(order.unpacker, archive, kind, &self.path.join("unpacked"), account, &limits);
         done.map_err(|source| match source {
             UnpackError::TooLarge { excess, .. } if excess.measure == Measure::Bytes && room < allowed => {
                 TakeError::NoRoom {
@@ -172,10 +140,7 @@ impl Work<'_> {
                     spare: order.limits.spare,
                 }
             }
-            source => TakeError::Unpack {
-                path: path.to_owned(),
-                source,
-            },
+            source => TakeError::Unpack { path: path.to_owned(), source },
         })
     }
 
@@ -187,25 +152,15 @@ impl Work<'_> {
         order: &Order<'_>,
     ) -> Result<tree::Sum, TakeError> {
         let progress = |path: &[u8]| (order.progress)(Step::Entry(path));
-        let copy = Copy {
-            to,
-            progress: &progress,
-        };
-        tree::walk(from, Some(&copy), reader, order.limits).map_err(|source| TakeError::Tree {
-            path: source::path(order.source),
-            source,
-        })
+        let copy = Copy { to, progress: &progress };
+        tree::walk(from, Some(&copy), reader, order.limits)
+            .map_err(|source| TakeError::Tree { path: source::path(order.source), source })
     }
 
     fn room(&self, need: u64, limits: &Limits) -> Result<(), TakeError> {
         let free = self.free()?;
         if need.saturating_add(limits.spare) > free {
-            return Err(TakeError::NoRoom {
-                path: self.shelf.path().to_owned(),
-                need,
-                free,
-                spare: limits.spare,
-            });
+            return Err(TakeError::NoRoom { path: self.shelf.path().to_owned(), need, free, spare: limits.spare });
         }
         Ok(())
     }
@@ -230,16 +185,10 @@ impl Work<'_> {
     }
 
     fn changed(&self, order: &Order<'_>) -> TakeError {
-        TakeError::Changed {
-            path: source::path(order.source),
-        }
+        TakeError::Changed { path: source::path(order.source) }
     }
 
     pub fn failed(&self, what: &'static str, error: Errno) -> TakeError {
-        TakeError::Io {
-            path: self.shelf.path().to_owned(),
-            what,
-            source: error.into(),
-        }
+        TakeError::Io { path: self.shelf.path().to_owned(), what, source: error.into() }
     }
 }

@@ -78,13 +78,7 @@ fn limit(limits: &Limits) -> io::Result<()> {
         (Resource::Nofile, 64),
         (Resource::As, MEMORY),
     ] {
-        rustix::process::setrlimit(
-            resource,
-            Rlimit {
-                current: Some(most),
-                maximum: Some(most),
-            },
-        )?;
+        rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
     Ok(())
 }

@@ -108,19 +108,10 @@ pub(super) fn unpack(
     account: &Account,
     limits: &Limits,
 ) -> Result<Tally, UnpackError> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| UnpackError::Failed {
-        what: format!("{what}: {error}"),
-    };
-    archive
-        .rewind()
-        .map_err(|error| failed("the archive can't be read", &error))?;
-    let task = Task {
-        kind: kind.clone(),
-        uid: account.uid,
-        gid: account.gid,
-        parent: std::process::id(),
-        limits: *limits,
-    };
+    let failed = |what: &str, error: &dyn std::fmt::Display| UnpackError::Failed { what: format!("{what}: {error}") };
+    archive.rewind().map_err(|error| failed("the archive can't be read", &error))?;
+    let task =
+        Task { kind: kind.clone(), uid: account.uid, gid: account.gid, parent: std::process::id(), limits: *limits };
     let task = serde_json::to_string(&task).map_err(|error| failed("its task has no JSON", &error))?;
     let mut child = Command::new(binary)
         .args([SUBCOMMAND, &task])
@@ -136,16 +127,12 @@ pub(super) fn unpack(
     let _ = child.kill();
     let status = child.wait().map_err(|error| failed("it was lost", &error))?;
     let Some(said) = said else {
-        return Err(UnpackError::Stopped {
-            how: format!("it was not done within {} s", limits.within.as_secs()),
-        });
+        return Err(UnpackError::Stopped { how: format!("it was not done within {} s", limits.within.as_secs()) });
     };
     match serde_json::from_slice(&said) {
         Ok(Report::Done(tally)) => Ok(tally),
         Ok(Report::Refused(error)) => Err(error),
-        _ => Err(UnpackError::Stopped {
-            how: status.to_string(),
-        }),
+        _ => Err(UnpackError::Stopped { how: status.to_string() }),
     }
 }
 
@@ -169,9 +156,7 @@ pub fn unpack_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(tally) => Report::Done(tally),
         Err(error) => Report::Refused(error),
     };
-    let told = serde_json::to_vec(&report)
-        .map_err(io::Error::from)
-        .and_then(|text| io::stdout().write_all(&text));
+    let told = serde_json::to_vec(&report).map_err(io::Error::from).and_then(|text| io::stdout().write_all(&text));
     match (report, told) {
         (Report::Done(_), Ok(())) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -188,12 +173,10 @@ fn task(argument: Option<OsString>) -> Result<Task, UnpackError> {
 }
 
 fn unpack_here(task: &Task) -> Result<Tally, UnpackError> {
-    let root = jail::enter(task.uid, task.gid, task.parent, &task.limits).map_err(|error| UnpackError::Failed {
-        what: format!("it can't shut itself in: {error}"),
-    })?;
-    let archive = rustix::io::dup(io::stdin()).map_err(|error| UnpackError::Failed {
-        what: format!("it was given no archive: {error}"),
-    })?;
+    let root = jail::enter(task.uid, task.gid, task.parent, &task.limits)
+        .map_err(|error| UnpackError::Failed { what: format!("it can't shut itself in: {error}") })?;
+    let archive = rustix::io::dup(io::stdin())
+        .map_err(|error| UnpackError::Failed { what: format!("it was given no archive: {error}") })?;
     let mut place = place::Place::new(root, task.limits);
     read::archive(&task.kind, File::from(archive), &mut place)?;
     Ok(place.tally())

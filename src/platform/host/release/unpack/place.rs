@@ -30,12 +30,7 @@ pub(super) struct Described {
 
 impl Place {
     pub fn new(root: OwnedFd, limits: Limits) -> Place {
-        Place {
-            root,
-            limits,
-            tally: Tally::default(),
-            buffer: vec![0; 128 << 10],
-        }
+        Place { root, limits, tally: Tally::default(), buffer: vec![0; 128 << 10] }
     }
 
     /// What was written so far.
@@ -77,27 +72,15 @@ impl Place {
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    return Err(UnpackError::Damaged {
-                        at: format!("in {:?}", show(raw)),
-                        why: words(&error),
-                    });
+                    return Err(UnpackError::Damaged { at: format!("in {:?}", show(raw)), why: words(&error) });
                 }
             };
-            self.tally
-                .add(got, &self.limits)
-                .map_err(|excess| exceeded(raw, excess))?;
-            file.write_all(&self.buffer[..got])
-                .map_err(|error| writing(raw, error))?;
+            self.tally.add(got, &self.limits).map_err(|excess| exceeded(raw, excess))?;
+            file.write_all(&self.buffer[..got]).map_err(|error| writing(raw, error))?;
         }
         if let Some(seconds) = described.changed {
-            let time = Timespec {
-                tv_sec: seconds,
-                tv_nsec: 0,
-            };
-            let times = Timestamps {
-                last_access: time,
-                last_modification: time,
-            };
+            let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+            let times = Timestamps { last_access: time, last_modification: time };
             rustix::fs::futimens(&file, &times).map_err(|error| writing(raw, error.into()))?;
         }
         Ok(())
@@ -171,26 +154,18 @@ impl Place {
 }
 
 pub(super) fn refused(raw: &[u8], danger: Danger) -> UnpackError {
-    UnpackError::Unsafe {
-        entry: show(raw),
-        danger,
-    }
+    UnpackError::Unsafe { entry: show(raw), danger }
 }
 
 fn exceeded(raw: &[u8], excess: Excess) -> UnpackError {
-    UnpackError::TooLarge {
-        entry: show(raw),
-        excess,
-    }
+    UnpackError::TooLarge { entry: show(raw), excess }
 }
 
 fn writing(raw: &[u8], error: io::Error) -> UnpackError {
     match Errno::from_io_error(&error) {
         Some(Errno::EXIST) => refused(raw, Danger::Twice),
         Some(Errno::NOSPC | Errno::DQUOT) => UnpackError::DiskFull { entry: show(raw) },
-        _ => UnpackError::Failed {
-            what: format!("{:?}: {}", show(raw), words(&error)),
-        },
+        _ => UnpackError::Failed { what: format!("{:?}: {}", show(raw), words(&error)) },
     }
 }
 

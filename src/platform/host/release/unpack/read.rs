@@ -20,16 +20,11 @@ pub(super) fn archive(kind: &Kind, file: File, place: &mut Place) -> Result<(), 
         Kind::TarGz => tar_gz(file, place)?,
         Kind::Zip => zip(file, place)?,
         Kind::Folder | Kind::File(_) => {
-            return Err(UnpackError::Failed {
-                what: "what it was given is no archive".to_owned(),
-            });
+            return Err(UnpackError::Failed { what: "what it was given is no archive".to_owned() });
         }
     }
     if place.tally().entries == 0 {
-        return Err(UnpackError::Damaged {
-            at: "at its start".to_owned(),
-            why: "nothing is in it".to_owned(),
-        });
+        return Err(UnpackError::Damaged { at: "at its start".to_owned(), why: "nothing is in it".to_owned() });
     }
     Ok(())
 }
@@ -40,10 +35,7 @@ fn tar_gz(file: File, place: &mut Place) -> Result<(), UnpackError> {
     let damaged = |at: &str, error: &io::Error| match error.kind() {
         // A name or an attribute that is larger than what an unpacker may hold.
         io::ErrorKind::OutOfMemory => UnpackError::Stopped { how: words(error) },
-        _ => UnpackError::Damaged {
-            at: at.to_owned(),
-            why: words(error),
-        },
+        _ => UnpackError::Damaged { at: at.to_owned(), why: words(error) },
     };
     for entry in archive.entries().map_err(|error| damaged(&last, &error))? {
         let mut entry = entry.map_err(|error| damaged(&last, &error))?;
@@ -60,10 +52,7 @@ fn tar_gz(file: File, place: &mut Place) -> Result<(), UnpackError> {
 fn tar_entry(entry: &mut tar::Entry<'_, impl Read>, name: &[u8], place: &mut Place) -> Result<(), UnpackError> {
     let kind = entry.header().entry_type();
     let mode = entry.header().mode().unwrap_or(0);
-    let target = entry
-        .link_name_bytes()
-        .map(|target| target.into_owned())
-        .unwrap_or_default();
+    let target = entry.link_name_bytes().map(|target| target.into_owned()).unwrap_or_default();
     match kind {
         EntryType::XGlobalHeader => Ok(()),
         EntryType::Directory => place.folder(name),
@@ -87,10 +76,7 @@ fn tar_entry(entry: &mut tar::Entry<'_, impl Read>, name: &[u8], place: &mut Pla
 
 fn zip(file: File, place: &mut Place) -> Result<(), UnpackError> {
     let mut last = "at its start".to_owned();
-    let damaged = |at: &str, error: &ZipError| UnpackError::Damaged {
-        at: at.to_owned(),
-        why: words(error),
-    };
+    let damaged = |at: &str, error: &ZipError| UnpackError::Damaged { at: at.to_owned(), why: words(error) };
     let mut archive =
         ZipArchive::new(BufReader::with_capacity(128 << 10, file)).map_err(|error| damaged(&last, &error))?;
     if archive.has_duplicate_names() {
@@ -121,19 +107,14 @@ fn zip_entry(entry: &mut zip::read::ZipFile<'_, impl Read>, name: &[u8], place: 
             // A target is a path; what is longer than any path is cut, and then leads nowhere good.
             let mut target = Vec::new();
             let read = entry.take(4097).read_to_end(&mut target);
-            read.map_err(|error| UnpackError::Damaged {
-                at: format!("in {:?}", show(name)),
-                why: words(&error),
-            })?;
+            read.map_err(|error| UnpackError::Damaged { at: format!("in {:?}", show(name)), why: words(&error) })?;
             place.link(name, &target)
         }
         0 | 0o100_000 if folder => place.folder(name),
         0 | 0o100_000 if mode & SET_ID != 0 => Err(refused(name, Danger::SetId)),
         0 | 0o100_000 => {
-            let described = Described {
-                executable: mode & 0o111 != 0,
-                changed: entry.last_modified().and_then(seconds),
-            };
+            let described =
+                Described { executable: mode & 0o111 != 0, changed: entry.last_modified().and_then(seconds) };
             place.file(name, entry, &described)
         }
         0o020_000 | 0o060_000 => Err(refused(name, Danger::Special(Special::Device))),
