@@ -218,7 +218,10 @@ async fn the_ledger_is_written_before_the_status_and_both_before_the_world_is_to
     }
     // The intent of each cutover stands on record when its route moves.
     for (index, _) in done.iter().enumerate().filter(|(_, what)| *what == "Route") {
-        assert!(done[..index].iter().rev().take_while(|what| *what != "Start").any(|what| what == "ledger"), "{done:?}");
+        assert!(
+            done[..index].iter().rev().take_while(|what| *what != "Start").any(|what| what == "ledger"),
+            "{done:?}"
+        );
     }
 }
 
