@@ -65,10 +65,7 @@ impl Applier {
     /// For this nginx.
     #[must_use]
     pub fn new(settings: NginxSettings) -> Applier {
-        Applier {
-            settings,
-            included: BTreeMap::new(),
-        }
+        Applier { settings, included: BTreeMap::new() }
     }
 
     /// Brings changes into force. One result for each, in their order.
@@ -88,10 +85,7 @@ impl Applier {
                         results.extend(of(&site).into_iter().map(|at| (at, Err(copy(&fault)))));
                     }
                 }
-                Err(No {
-                    whose: Whose::Site(site),
-                    fault,
-                }) if !of(&site).is_empty() => {
+                Err(No { whose: Whose::Site(site), fault }) if !of(&site).is_empty() => {
                     let out = of(&site);
                     let rest: Vec<usize> = group.iter().copied().filter(|at| !out.contains(at)).collect();
                     results.extend(out.into_iter().map(|at| (at, Err(copy(&fault)))));
@@ -99,10 +93,7 @@ impl Applier {
                         groups.push(rest);
                     }
                 }
-                Err(No {
-                    whose: Whose::Site(_) | Whose::Somebody,
-                    ..
-                }) if group.len() > 1 => {
+                Err(No { whose: Whose::Site(_) | Whose::Somebody, .. }) if group.len() > 1 => {
                     groups.extend(group.iter().rev().map(|at| vec![*at]));
                 }
                 Err(No { fault, .. }) => results.extend(group.iter().map(|at| (*at, Err(copy(&fault))))),
@@ -159,20 +150,13 @@ impl Applier {
             dump => return Ok(dump),
         };
         let mut without = Set::new();
-        without.insert(
-            Name::Common,
-            self.common(&render::Common::default(), "none")?.into_bytes(),
-        );
+        without.insert(Name::Common, self.common(&render::Common::default(), "none")?.into_bytes());
         for name in live.keys() {
             if let Name::Snippet(site) = name {
                 without.insert(name.clone(), stub(site)?);
             }
         }
-        let over = self
-            .settings
-            .folders
-            .lay_out(&self.settings.work, &without)
-            .map_err(unwritten)?;
+        let over = self.settings.folders.lay_out(&self.settings.work, &without).map_err(unwritten)?;
         let dump = trial(&self.settings.command(), &over);
         Ok(dump.map_err(|_| TrialError::Refused(refusal)))
     }
@@ -231,10 +215,7 @@ impl Applier {
             let (names, listen) = self.served_by(name, text);
             common.catch.extend(listen.difference(&others));
             let needed = render::hash_bucket(names.iter().map(String::as_str));
-            let set = serving
-                .hash_bucket
-                .as_ref()
-                .filter(|(_, file, _)| Name::of(file, folders).is_none());
+            let set = serving.hash_bucket.as_ref().filter(|(_, file, _)| Name::of(file, folders).is_none());
             match set {
                 Some((size, file, line)) if *size < needed && changes.iter().any(|c| c.site() == site) => {
                     return Err(No {
@@ -285,11 +266,7 @@ impl Applier {
 
     /// Has nginx test the whole of what would be in force.
     fn test(&self, wanted: &Set, base: &Result<Dump, TrialError>) -> Result<Dump, No> {
-        let over = self
-            .settings
-            .folders
-            .lay_out(&self.settings.work, wanted)
-            .map_err(unwritten)?;
+        let over = self.settings.folders.lay_out(&self.settings.work, wanted).map_err(unwritten)?;
         let refusal = match trial(&self.settings.command(), &over) {
             Ok(dump) => return Ok(dump),
             Err(TrialError::Refused(refusal)) => refusal,
@@ -335,12 +312,7 @@ impl Applier {
     fn look_for_conflicts(&self, serving: &Serving, live: &Set, wanted: &Set, changes: &[&Change]) -> Result<(), No> {
         // The last one first: of two that want the same, the one that asked first gets it.
         for change in changes.iter().rev() {
-            let Change::Put(Shape {
-                site,
-                mode: Mode::Own { hostnames, listen },
-                ..
-            }) = change
-            else {
+            let Change::Put(Shape { site, mode: Mode::Own { hostnames, listen }, .. }) = change else {
                 continue;
             };
             let own = Name::Site(site.clone());
@@ -418,10 +390,7 @@ impl Applier {
         if matches!(whose, Whose::Everyone) {
             // It may still come: then it comes with the old files.
             reloads.fetch_add(1, Ordering::Relaxed);
-            let again = Reload {
-                within: self.settings.reload_within.min(Duration::from_secs(2)),
-                ..reload
-            };
+            let again = Reload { within: self.settings.reload_within.min(Duration::from_secs(2)), ..reload };
             let _ = again.run(&generation_of(live));
         }
         let undone = match undone {
@@ -468,9 +437,7 @@ impl Applier {
     }
 
     fn all_are_included(&self, changes: &[&Change]) -> bool {
-        changes
-            .iter()
-            .all(|change| !in_include_mode(change) || self.included.get(change.site()) == Some(&true))
+        changes.iter().all(|change| !in_include_mode(change) || self.included.get(change.site()) == Some(&true))
     }
 
     fn includes(&self, dump: &Dump, change: &Change) -> bool {
@@ -502,22 +469,13 @@ impl Applier {
 }
 
 fn in_include_mode(change: &Change) -> bool {
-    matches!(
-        change,
-        Change::Put(Shape {
-            mode: Mode::Include,
-            ..
-        })
-    )
+    matches!(change, Change::Put(Shape { mode: Mode::Include, .. }))
 }
 
 /// What the common file of a set says; empty where there is none.
 #[must_use]
 pub fn generation_of(set: &Set) -> String {
-    let text = set
-        .get(&Name::Common)
-        .map(|text| String::from_utf8_lossy(text))
-        .unwrap_or_default();
+    let text = set.get(&Name::Common).map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
     let after = text.split_once("$bluegreen_generation {").map_or("", |(_, rest)| rest);
     after.split('"').nth(1).unwrap_or_default().to_owned()
 }
@@ -535,9 +493,7 @@ pub fn down(settings: &NginxSettings) -> Fault {
 }
 
 fn stub(site: &SiteName) -> Result<Vec<u8>, No> {
-    render::stub(site)
-        .map(String::into_bytes)
-        .map_err(|error| unrendered(site, &error))
+    render::stub(site).map(String::into_bytes).map_err(|error| unrendered(site, &error))
 }
 
 fn unrendered(site: &SiteName, error: &render::RenderError) -> No {
@@ -567,10 +523,7 @@ fn unasked(error: &TrialError) -> Fault {
 }
 
 fn everyone(fault: Fault) -> No {
-    No {
-        whose: Whose::Everyone,
-        fault,
-    }
+    No { whose: Whose::Everyone, fault }
 }
 
 fn copy(of: &Fault) -> Fault {

@@ -66,29 +66,20 @@ pub fn trial(nginx: &Command, over: &[(PathBuf, PathBuf)]) -> Result<Dump, Trial
             run(&mut command)
         });
         asked.join().unwrap_or_else(|_| {
-            Err(TrialError::Failed(
-                "run nginx -T",
-                io::Error::other("the thread that ran it panicked"),
-            ))
+            Err(TrialError::Failed("run nginx -T", io::Error::other("the thread that ran it panicked")))
         })
     })
 }
 
 fn lay_over(over: &[(PathBuf, PathBuf)]) -> Result<(), TrialError> {
     // Deprecated for what it does to file descriptors with another flag; with this one it is as safe as its signature.
-    #[expect(
-        deprecated,
-        reason = "the successor is unsafe because of CLONE_FILES, which is not asked for"
-    )]
+    #[expect(deprecated, reason = "the successor is unsafe because of CLONE_FILES, which is not asked for")]
     let unshared = rustix::thread::unshare(UnshareFlags::NEWNS);
     unshared
         .map_err(|error| TrialError::Failed("make a mount namespace for the test of a configuration", error.into()))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|error| {
-        TrialError::Failed(
-            "close the mount namespace for the test of a configuration",
-            error.into(),
-        )
+        TrialError::Failed("close the mount namespace for the test of a configuration", error.into())
     })?;
     for (what, over_what) in over {
         rustix::mount::mount_bind(what, over_what)
@@ -159,10 +150,7 @@ impl Refusal {
             let (file, line) = place.trim().rsplit_once(':')?;
             Some((PathBuf::from(file), line.parse().ok()?))
         });
-        Refusal {
-            text: text.trim().to_owned(),
-            place,
-        }
+        Refusal { text: text.trim().to_owned(), place }
     }
 }
 
