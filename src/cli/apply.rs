@@ -46,6 +46,8 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
 const STALL_GRACE: Duration = Duration::from_secs(10);
 /// From one try to reach an agent that went away to the next.
 const RECONNECT: Duration = Duration::from_millis(500);
+/// From one look for a new site to the next.
+const SHOWN: Duration = Duration::from_millis(20);
 /// How often the remaining time is drawn again.
 const REDRAW: Duration = Duration::from_millis(200);
 
@@ -183,9 +185,16 @@ impl Watcher<'_> {
                     self.say(&format!("the agent is away, waiting for it: {error}"))?;
                     sleep(RECONNECT).await;
                 }
+                // A site that was just taken in is shown once it was looked at.
+                Err(ClientError::Refused(failure)) if failure.code == 404 && self.is_new() => sleep(SHOWN).await,
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn is_new(&self) -> bool {
+        let waited = Timestamp::now().duration_since(self.begun);
+        self.last.is_none() && waited.unsigned_abs() < STALL_GRACE
     }
 
     /// Until it is decided, or the connection ends.
