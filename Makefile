@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check model test test-all deny bench-cutover
+.PHONY: help demo check model test test-all deny advisories bench-cutover
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -33,12 +33,15 @@ test: ## Everything, installing what it needs
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --locked
 
-test-all: test deny ## Everything, and what comes in from outside
+test-all: test deny advisories ## Everything, and what comes in from outside
 
-deny: ## Judge what comes in from outside: licences, advisories, sources
+deny: ## Judge what comes in from outside: licences, bans, sources
 	@command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo-deny/bin/cargo-deny || \
 		CARGO_TARGET_DIR=$(CACHE)/cargo-deny/target $(CARGO) install --locked --root $(CACHE)/cargo-deny cargo-deny
-	PATH="$(CACHE)/cargo-deny/bin:$$PATH" $(CARGO) deny --locked check
+	PATH="$(CACHE)/cargo-deny/bin:$$PATH" $(CARGO) deny --locked check bans licenses sources
+
+advisories: deny ## Look for known holes in what comes in from outside (asks github.com)
+	PATH="$(CACHE)/cargo-deny/bin:$$PATH" $(CARGO) deny --locked check advisories
 
 bench-cutover: ## Measure what a cutover loses and costs, beside the known recipe (about an hour)
 	@scripts/setup.sh bench

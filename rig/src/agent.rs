@@ -1,13 +1,16 @@
 //! `bluegreen host run`, the built program, with folders of its own. Gone when it is dropped, with everything that it started.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,6 +25,22 @@ pub struct Agent {
     program: PathBuf,
     process: Option<Guarded>,
     folder: TempDir,
+}
+
+/// What happened to a site.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: jiff::Timestamp,
+    /// What kind: `PhaseEntered`, `Rejected`, …
+    pub reason: String,
+    /// In words; of `PhaseEntered` the first is the phase.
+    pub message: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct History {
+    items: Vec<Event>,
 }
 
 impl Agent {
@@ -59,7 +78,8 @@ impl Agent {
             "sitesDir: {folder}/sites\nstateDir: {folder}/state\nrunDir: {folder}/run\nsupervisor: direct\n\
              metrics: {{ listen: '127.0.0.1:0' }}\nlogFormat: json\nwebServer:\n  nginx:\n    prefix: {prefix}\n    \
              conf: {prefix}/nginx.conf\n    confDir: {prefix}/conf.d\n    includeDir: {prefix}/snippets\n    \
-             pidFile: {prefix}/nginx.pid\n"
+             pidFile: {prefix}/nginx.pid\n    door: '{}:947'\n",
+            a_loopback_address()
         )
     }
 
@@ -156,6 +176,24 @@ impl Agent {
     pub fn live_colour(&self, site: &str) -> Option<String> {
         let target = fs::read_link(self.live_link(site)).ok()?;
         Some(target.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// When traffic last moved: the moment at which the link was renamed into place (wall clock, nanoseconds). The kernel's clock for files
+    /// runs up to a few milliseconds late, never early, so that what is measured from here is rather too long.
+    #[must_use]
+    pub fn moved_ns(&self, site: &str) -> Option<u64> {
+        let link = fs::symlink_metadata(self.live_link(site)).ok()?;
+        u64::try_from(link.ctime() * 1_000_000_000 + link.ctime_nsec()).ok()
+    }
+
+    /// A site's history as `bluegreen history NAME -o json` shows it: time in milliseconds, reason and message of each event.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn history(&self, name: &str) -> Result<Vec<Event>> {
+        let output = self.bluegreen(&["history", name, "-o", "json"])?;
+        let history: History = serde_json::from_slice(&output.stdout).context("what history printed is no JSON")?;
+        Ok(history.items)
     }
 
     /// What it logged.
@@ -274,6 +312,14 @@ impl Drop for Agent {
             eprintln!("the agent's log ends:\n{}", tail(&self.log(), 60));
         }
     }
+}
+
+/// Each agent's web server has a door of its own: tests run side by side.
+fn a_loopback_address() -> Ipv4Addr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(61).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+    let [_, a, b, c] = own.to_be_bytes();
+    Ipv4Addr::new(127, 1 + a % 250, b, 1 + c % 250)
 }
 
 fn tail(text: &str, lines: usize) -> String {

@@ -17,11 +17,14 @@ pub fn rig_app() -> Result<PathBuf> {
     built(&BUILT, "bluegreen-rig", "rig-app")
 }
 
-/// The product.
+/// The product; or the one that `BLUEGREEN_PROGRAM` names, for a look at an installed one.
 ///
 /// # Errors
 /// When it can't be built.
 pub fn bluegreen() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("BLUEGREEN_PROGRAM") {
+        return Ok(PathBuf::from(program));
+    }
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     built(&BUILT, "bluegreen", "bluegreen")
 }

@@ -12,6 +12,7 @@
 //! | `manifest` | a site's manifest, and releases made of the app |
 //! | `users` | a user for apps to run as |
 //! | `ports` | ports that nobody else takes meanwhile |
+//! | `demo`, `bench` | what `make demo` plays and `make bench-cutover` measures |
 //! | `wait` | wait for a condition, never for a time |
 
 pub mod agent;
@@ -19,6 +20,7 @@ pub mod app;
 pub mod bench;
 pub mod binaries;
 pub mod booted;
+pub mod demo;
 pub mod load;
 pub mod manifest;
 pub mod nginx;

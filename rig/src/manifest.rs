@@ -30,7 +30,7 @@ impl Manifest {
                     "hostnames": [format!("{name}.test")],
                     "listen": [listen.to_string()],
                     "release": {},
-                    "runtime": { "command": { "argv": ["./app", "--port", "$(PORT)"] } },
+                    "runtime": { "command": { "argv": ["app", "--port", "$(PORT)"] } },
                     "ports": { "blue": blue, "green": green },
                     "user": user,
                 } },

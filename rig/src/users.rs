@@ -8,37 +8,46 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::process;
 
-/// The user that is made where nobody else would do.
-const NAME: &str = "bluegreen-rig";
-
 /// A user that an agent of this process may run apps as.
 #[derive(Debug)]
 pub struct User {
     name: String,
-    made: bool,
+    passing: bool,
 }
 
 impl User {
-    /// As root: a user of our own, made if it isn't there. Otherwise ourselves, since nobody else can be run as.
+    /// As root: a user of the tests' own, made if it isn't there, and left for the next test. Otherwise ourselves, since nobody else can be
+    /// run as.
     ///
     /// # Errors
     /// When the user can't be made.
     pub fn ordinary() -> Result<User> {
+        User::named("bluegreen-rig", false)
+    }
+
+    /// As [`ordinary`](User::ordinary), but a user that nobody else uses, for [`remove`](User::remove).
+    ///
+    /// # Errors
+    /// When the user can't be made.
+    pub fn temporary(name: &str) -> Result<User> {
+        User::named(name, true)
+    }
+
+    fn named(name: &str, passing: bool) -> Result<User> {
         let uid = rustix::process::getuid();
         if !uid.is_root() {
             let name = name_of(uid.as_raw())?.context("this process's user has no name")?;
-            return Ok(User { name, made: false });
+            return Ok(User { name, passing: false });
         }
         // Tests in other processes want it too, at the same moment.
         let lock = File::create(std::env::temp_dir().join("bluegreen-rig-user.lock"))?;
         flock(&lock, FlockOperation::LockExclusive).context("cannot take the lock of the list of users")?;
-        let made = !is_there()?;
-        if made {
+        if !is_there(name)? {
             let mut command = Command::new("useradd");
             command.args(["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]);
-            process::run(command.args(["--comment", "apps in tests of bluegreen", NAME]))?;
+            process::run(command.args(["--comment", "apps in tests of bluegreen", name]))?;
         }
-        Ok(User { name: NAME.to_owned(), made })
+        Ok(User { name: name.to_owned(), passing })
     }
 
     /// What it is called.
@@ -47,21 +56,21 @@ impl User {
         &self.name
     }
 
-    /// Removes the user again, if this made it. Tests leave it, since others may be using it.
+    /// Removes a temporary user again.
     ///
     /// # Errors
     /// When it still runs something.
     pub fn remove(self) -> Result<()> {
-        if self.made {
-            process::run(Command::new("userdel").arg(NAME))?;
+        if self.passing {
+            process::run(Command::new("userdel").arg(&self.name))?;
         }
         Ok(())
     }
 }
 
-fn is_there() -> Result<bool> {
+fn is_there(name: &str) -> Result<bool> {
     let users = fs::read_to_string("/etc/passwd").context("cannot read the list of users")?;
-    Ok(users.lines().any(|line| line.split(':').next() == Some(NAME)))
+    Ok(users.lines().any(|line| line.split(':').next() == Some(name)))
 }
 
 fn name_of(uid: u32) -> Result<Option<String>> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bluegreen::api::site::{HealthCheck, Ports, ReleaseSource, Run, Runtime, SharedDir, Static};
@@ -253,5 +254,34 @@ impl Tar {
 
     pub fn write(self, to: &Path) {
         fs::write(to, self.bytes()).unwrap();
+    }
+}
+
+/// A small file system, gone at the end whatever happens.
+pub struct Disk(PathBuf);
+
+impl Disk {
+    pub fn mount(at: &Path, size: &str) -> Disk {
+        fs::create_dir_all(at).unwrap();
+        let options = format!("size={size},mode=755,nr_inodes=500");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "bluegreen-test"]).arg(at).status();
+        assert!(mounted.unwrap().success());
+        Disk(at.to_owned())
+    }
+
+    /// Takes all that is left.
+    pub fn fill(&self) {
+        let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
+        while std::io::Write::write(&mut ballast, &[1; 4096]).is_ok_and(|wrote| wrote > 0) {}
+    }
+
+    pub fn relieve(&self) {
+        fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }

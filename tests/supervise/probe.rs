@@ -258,6 +258,20 @@ async fn a_healthy_answer_of_whoever_holds_the_port_is_not_the_instances() {
 }
 
 #[tokio::test]
+async fn an_instance_that_ends_because_its_port_is_taken_is_told_by_whom() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let port = taken.local_addr().expect("an address").port();
+    let scene =
+        Scene::with(check(), "200", port, |ground, how, asked| ground.python(SERVER, &[&port.to_string(), how, asked]))
+            .await;
+    let report = scene.report("its end", says("it ended by itself (exit code 1)")).await;
+    let words = format!("port {port} is held by process {}", std::process::id());
+    assert!(report.instances[0].detail.contains(&words), "{report:?}");
+    drop(taken);
+    scene.report("readiness", Report::all_ready).await;
+}
+
+#[tokio::test]
 async fn a_worker_that_the_instance_forked_and_left_may_hold_the_port() {
     let port = free_port();
     let scene = Scene::with(check(), "200", port, |ground, how, asked| {

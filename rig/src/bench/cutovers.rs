@@ -145,6 +145,7 @@ mod tests {
             end_ns: arrived_ns,
             arrived_ns: Some(arrived_ns),
             version: Some(version.to_owned()),
+            colour: None,
             post: false,
             loss: None,
         }

@@ -52,7 +52,7 @@ async fn request(shared: &Shared, wire: &mut Option<Wire>, ask: &Ask, id: &str) 
     };
     let answer = tokio::time::timeout(load.timeout, exchange).await.map_err(|_| Loss::Timeout)??;
     match answer.status {
-        200 if load.strict && !is_right(&answer, ask, id) => Err(Loss::WrongAnswer),
+        200 if load.strict && ask.from_app && !is_right(&answer, ask, id) => Err(Loss::WrongAnswer),
         200 => Ok(answer),
         500.. => Err(Loss::ServerError),
         _ => Err(Loss::OtherStatus),
@@ -87,6 +87,7 @@ fn record(shared: &Shared, ask: &Ask, begun: Instant, result: &Result<Answer, Lo
         end_ns: shared.clock.at(ended),
         arrived_ns: answer.and_then(|answer| answer.header("x-arrived-ns")?.parse().ok()),
         version: answer.and_then(Answer::version).map(str::to_owned),
+        colour: answer.and_then(|answer| answer.header("x-colour")).map(str::to_owned),
         post: ask.method == "POST",
         loss: result.as_ref().err().copied(),
     };

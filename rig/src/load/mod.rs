@@ -35,19 +35,27 @@ pub struct Ask {
     pub path: String,
     /// The body of a POST.
     pub body: Vec<u8>,
+    /// Whether rig-app answers it, so that the answer must carry its marks.
+    pub from_app: bool,
 }
 
 impl Ask {
     /// A GET.
     #[must_use]
     pub fn get(path: &str) -> Ask {
-        Ask { method: "GET", path: path.to_owned(), body: Vec::new() }
+        Ask { method: "GET", path: path.to_owned(), body: Vec::new(), from_app: true }
+    }
+
+    /// A GET of a file that the web server answers itself.
+    #[must_use]
+    pub fn file(path: &str) -> Ask {
+        Ask { from_app: false, ..Ask::get(path) }
     }
 
     /// A POST.
     #[must_use]
     pub fn post(path: &str, body: impl Into<Vec<u8>>) -> Ask {
-        Ask { method: "POST", path: path.to_owned(), body: body.into() }
+        Ask { method: "POST", path: path.to_owned(), body: body.into(), from_app: true }
     }
 }
 

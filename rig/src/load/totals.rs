@@ -22,6 +22,8 @@ pub struct Sample {
     pub arrived_ns: Option<u64>,
     /// Which version answered.
     pub version: Option<String>,
+    /// Which colour it says it is.
+    pub colour: Option<String>,
     /// Whether it was a POST.
     pub post: bool,
     /// How it was lost, if it was.
@@ -46,6 +48,8 @@ pub struct Totals {
     pub broken_clients: u64,
     /// By the version that answered.
     pub versions: BTreeMap<String, VersionTotals>,
+    /// By the colour that answered.
+    pub colours: BTreeMap<String, u64>,
     /// How long answers took.
     pub latency: Histogram,
     /// The first losses: milliseconds from the beginning of the load, how, and whether it was a POST.
@@ -77,6 +81,9 @@ impl Totals {
             return;
         }
         self.latency.count(sample.end_ns.saturating_sub(sample.start_ns) / 1000);
+        if let Some(colour) = &sample.colour {
+            *self.colours.entry(colour.clone()).or_default() += 1;
+        }
         if let Some(version) = &sample.version {
             let arrived = sample.arrived_ns.unwrap_or(sample.start_ns);
             let entry = self.versions.entry(version.clone()).or_default();

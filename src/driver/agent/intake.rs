@@ -321,6 +321,16 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             Some(_) => ApplyOutcome::Configured,
         };
         tracing::info!(site = %entry.name, generation, "the manifest is accepted");
+        // Whoever asks right now sees it already; what its task finds out comes after.
+        let known = entry.view();
+        let (slots, attempts) = known.as_ref().map(|view| (view.slots.clone(), view.attempts)).unwrap_or_default();
+        let mut view = view::site(&entry.name, &entry.state(), None, slots, attempts);
+        if let Some(status) = known.and_then(|view| view.object.get("status").cloned()) {
+            view.object["status"] = status;
+        }
+        if entry.tell(view) {
+            self.changed();
+        }
         self.start_task(entry);
         entry.wake.notify_one();
         self.look_again_at_conflicts();

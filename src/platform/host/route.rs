@@ -34,13 +34,15 @@ pub fn prepare(dir: &SiteDir) -> io::Result<()> {
     let slots = ensure_dir(&root, Path::new("slots"))?;
     for colour in Colour::BOTH {
         let slot = ensure_dir(&slots, Path::new(colour.name()))?;
-        remove(&slot, marker(colour.other()))?;
-        ensure_marker(&slot, SLOT)?;
-        ensure_marker(&slot, marker(colour))?;
-        rustix::fs::fsync(&slot)?;
+        let foreign = stat(&slot, marker(colour.other()))?.is_some();
+        if foreign {
+            remove(&slot, marker(colour.other()))?;
+        }
+        let made = ensure_marker(&slot, SLOT)? | ensure_marker(&slot, marker(colour))?;
+        if made || foreign {
+            rustix::fs::fsync(&slot)?;
+        }
     }
-    rustix::fs::fsync(&slots)?;
-    rustix::fs::fsync(&root)?;
     Ok(())
 }
 
@@ -202,24 +204,31 @@ fn found(opened: io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
 /// The mode is set apart from the creation, so that the umask has no say: the web server's workers must get through.
 fn ensure_dir(at: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
     let mode = Mode::from_raw_mode(0o755);
-    match rustix::fs::mkdirat(at, name, mode) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+    let made = match rustix::fs::mkdirat(at, name, mode) {
+        Ok(()) => true,
+        Err(rustix::io::Errno::EXIST) => false,
         Err(error) => return Err(error.into()),
-    }
+    };
     let dir = open_dir(at, name)?;
-    rustix::fs::fchmod(&dir, mode)?;
+    if rustix::fs::fstat(&dir)?.st_mode & 0o7777 != mode.as_raw_mode() {
+        rustix::fs::fchmod(&dir, mode)?;
+    }
+    if made {
+        rustix::fs::fsync(at)?;
+    }
     Ok(dir)
 }
 
-fn ensure_marker(dir: &OwnedFd, name: &str) -> io::Result<()> {
+/// Whether it had to be made.
+fn ensure_marker(dir: &OwnedFd, name: &str) -> io::Result<bool> {
     if is_file(dir, name)? {
-        return Ok(());
+        return Ok(false);
     }
     remove(dir, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
-    Ok(())
+    Ok(true)
 }
 
 fn is_file(dir: &OwnedFd, name: &str) -> io::Result<bool> {

@@ -170,6 +170,12 @@ impl Config {
         self.files.is_empty()
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        u64::try_from(self.files.len()).unwrap_or(u64::MAX)
+    }
+
     /// Which they are: names and content.
     #[must_use]
     pub fn digest(&self) -> ConfigDigest {

@@ -24,6 +24,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use self::keeper::{Keeper, Life};
 use self::record::{Record, Spec};
 use super::account::{Accounts, NoAccount};
+use super::files::make_private_folder;
 use super::process::{self, Stat};
 use super::{InstanceId, InstanceState, Launch, Supervisor};
 use crate::api::types::SiteName;
@@ -159,7 +160,7 @@ impl Direct {
         let record = Record::new(&dir.run(), id.colour, id.index);
         let to_write = record.clone();
         let changed = tokio::task::spawn_blocking(move || {
-            record::make_folder(&dir.run())?;
+            make_private_folder(&dir.run())?;
             fs::create_dir_all(dir.logs())?;
             // What can't be read is replaced.
             if to_write.spec().ok().flatten().is_some_and(|old| old == spec) {
@@ -224,6 +225,12 @@ impl Supervisor for Direct {
 
     fn changes(&self, site: &SiteName, colour: Colour) -> watch::Receiver<u64> {
         self.kept().changes.entry((site.clone(), colour)).or_default().subscribe()
+    }
+
+    async fn forget(&self, site: &SiteName) -> Result<(), Fault> {
+        // What was stopped has no record any more.
+        self.kept().changes.retain(|(of, _), _| of != site);
+        Ok(())
     }
 
     async fn logs(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>, Fault> {
@@ -314,9 +321,10 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// The first process of a container inherits every orphan, and has to look at each one's end. One that is still there at the next
 /// round has nobody else who waits for it.
 async fn reap_orphans() {
+    const ROUND: Duration = Duration::from_secs(2);
     let mut before: Vec<u32> = Vec::new();
     loop {
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::sleep(ROUND).await;
         let dead = process::numbers("/proc").into_iter();
         let dead: Vec<u32> =
             dead.filter(|&pid| Stat::read(pid).is_some_and(|s| s.is_zombie() && s.parent == 1)).collect();

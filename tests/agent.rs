@@ -1,0 +1,7 @@
+//! The agent as it is installed: the built program, a real nginx, a real app, real load. Needs root.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+#[path = "agent/kit.rs"]
+mod kit;
+#[path = "agent/rollout.rs"]
+mod rollout;
