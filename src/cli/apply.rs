@@ -134,9 +134,14 @@ fn standing(site: &Site, generation: i64) -> Standing {
     let Some(stalled) = site.condition(conditions::STALLED).filter(|stalled| stalled.status == "True") else {
         return Standing::Underway;
     };
-    let said = format!("{}: {}", stalled.reason, stalled.message);
-    let verdict =
-        site.status.rejected.is_some() || [reasons::INVALID, reasons::CONFLICT].contains(&stalled.reason.as_str());
+    // A terminal shows the message already, above.
+    let said = match Terminal::now() {
+        Some(_) => stalled.reason.clone(),
+        None => format!("{}: {}", stalled.reason, stalled.message),
+    };
+    let wanted = site.attempts.wanted.map(|wanted| wanted.revision);
+    let rejected = site.status.rejected.as_ref().is_some_and(|rejected| Some(rejected.revision) == wanted);
+    let verdict = rejected || [reasons::INVALID, reasons::CONFLICT].contains(&stalled.reason.as_str());
     if verdict { Standing::Failed(said) } else { Standing::Stuck(said) }
 }
 

@@ -35,7 +35,7 @@ pub fn describe(site: &Site, history: &History, now: Timestamp) -> String {
     page.text.push('\n');
     page.conditions(site, now);
     page.instances(site);
-    page.events(history, now);
+    page.events(&site.name, history, now);
     page.text
 }
 
@@ -236,7 +236,7 @@ impl Page {
         self.table("Instances", &["Instance", "Port", "Pid", "Ready", "Restarts", "Revision", "Detail"], &rows);
     }
 
-    fn events(&mut self, history: &History, now: Timestamp) {
+    fn events(&mut self, name: &str, history: &History, now: Timestamp) {
         let skipped = history.items.len().saturating_sub(EVENTS);
         let rows: Vec<Vec<String>> = history.items[skipped..]
             .iter()
@@ -244,7 +244,7 @@ impl Page {
             .collect();
         self.table("Events", &["Age", "Reason", "Message"], &rows);
         if skipped > 0 {
-            let _ = writeln!(self.text, "  ({skipped} earlier ones: bluegreen history NAME)");
+            let _ = writeln!(self.text, "  ({skipped} earlier ones: bluegreen history {name})");
         }
     }
 }
