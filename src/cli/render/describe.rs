@@ -86,9 +86,7 @@ impl Page {
         }
         self.part("Release", &release(host));
         self.part("Runtime", &runtime(&host.runtime));
-        if let Some(user) = &host.user {
-            self.part("User", user);
-        }
+        self.part("User", &host.user);
         for entry in &host.statics {
             let keep = match entry.keep {
                 0 => String::new(),
