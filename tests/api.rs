@@ -145,12 +145,12 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
         (
             "user: shop",
             "user: root",
-            "line 14: spec.target.host.user: an app never runs as root: name the account that it runs as (adduser makes one)",
+            "line 14: spec.target.host.user: a site never runs as root: name an account of its own (adduser makes one)",
         ),
         (
             "      user: shop\n",
             "",
-            "line 7: spec.target.host.user: is missing: name the account that runs the command (not root; adduser makes one)",
+            "line 7: spec.target.host.user: is missing: the user account that unpacks and runs the release: one of the site's own, not root, nobody, or a system account",
         ),
         (
             "blue: [8081]",

@@ -81,8 +81,7 @@ pub enum Target {
     ),
     validation = Rule::new("!has(self.runtime.static) || has(self.static) && size(self.static) > 0").message(
         "a static site needs at least one entry in static"
-    ),
-    validation = Rule::new("!has(self.runtime.command) || has(self.user)").message("a command needs a user who runs it")
+    )
 )]
 pub struct Host {
     /// Who writes the server block of the web server: Own (the agent does) or Include (you do, and include the agent's snippet in it).
@@ -105,11 +104,12 @@ pub struct Host {
     /// The ports of each colour's instances on 127.0.0.1; the number of ports is the number of instances. None for a static site.
     #[serde(default, skip_serializing_if = "PortPair::is_empty")]
     pub ports: PortPair,
-    /// The user account that runs the release: not root and not a system account. Default for a static site: nobody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The user account that unpacks and runs the release: one of the site's own, not root, nobody, or a system account.
     #[schemars(regex(pattern = UserName::PATTERN), length(max = 32))]
-    #[x_kube(validation = Rule::new("self != 'root'").message("an app never runs as root: name the account that it runs as"))]
-    pub user: Option<String>,
+    #[x_kube(validation = Rule::new("self != 'root' && self != 'nobody'").message(
+        "a site never runs as root or nobody: name an account of its own"
+    ))]
+    pub user: String,
     /// Paths that the web server answers itself, from files of the release.
     #[serde(default, rename = "static", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

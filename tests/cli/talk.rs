@@ -329,7 +329,7 @@ fn apply_judges_before_it_hands_in() {
     std::fs::write(&bad, text.replace("user: shop", "user: root")).expect("written");
     let (code, out, err) = agent.run(&["apply", "-f", SHOP, "-f", bad.to_str().expect("text")]);
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("bad.yaml: line 19, column 7: spec.target.host.user: an app never runs as root"), "{err}");
+    assert!(err.contains("bad.yaml: line 19, column 7: spec.target.host.user: a site never runs as root"), "{err}");
     assert!(err.ends_with("nothing was applied\n"), "{err}");
     assert!(agent.show.applied.lock().expect("nobody panicked").is_empty(), "also the good one was not handed in");
     let (code, out, err) = agent.run(&["apply", "-f", SHOP]);

@@ -49,7 +49,7 @@ fn every_problem_of_every_file_is_said_and_the_exit_code_is_one() {
     assert_eq!(lines.len(), 5, "{err}");
     for (line, expected) in lines.iter().zip([
         "first.yaml:18:17: spec.target.host.ports.green[0]: 8082 is spec.target.host.ports.blue[1] already: each instance needs a port of its own",
-        "first.yaml:19:7: spec.target.host.user: an app never runs as root",
+        "first.yaml:19:7: spec.target.host.user: a site never runs as root",
         "second.yaml:9:19: spec.target.host.hostnames[0]: \"shop.example.com; }\" is not a host name",
         "second.yaml:39:5: spec.strategy.bakes: there is no such field; did you mean bake?",
         "4 problems",

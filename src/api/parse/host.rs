@@ -10,8 +10,6 @@ use crate::api::{spec, yaml};
 
 /// The path of everything in here.
 const HOST: &str = "spec.target.host";
-/// Who runs a site of files alone when nobody is named: nothing is run for it.
-const NOBODY: &str = "nobody";
 /// Below this, a port needs root, and apps never are.
 const LOWEST_PORT: i32 = 1024;
 
@@ -229,18 +227,12 @@ impl Judge {
 
     pub(super) fn user(&mut self, host: &spec::Host) -> Option<UserName> {
         let path = format!("{HOST}.user");
-        match (&host.user, &host.runtime) {
-            (Some(name), _) if name == "root" => {
-                self.wrong(path, "an app never runs as root: name the account that it runs as (adduser makes one)");
-                None
-            }
-            (Some(name), _) => self.narrow(&path, name),
-            (None, spec::RuntimeSpec::Static(_)) => self.narrow(&path, NOBODY),
-            (None, spec::RuntimeSpec::Command(_)) => {
-                self.wrong(path, "is missing: name the account that runs the command (not root; adduser makes one)");
-                None
-            }
+        if ["root", "nobody"].contains(&host.user.as_str()) {
+            let name = &host.user;
+            self.wrong(path, format!("a site never runs as {name}: name an account of its own (adduser makes one)"));
+            return None;
         }
+        self.narrow(&path, &host.user)
     }
 
     pub(super) fn statics(&mut self, host: &spec::Host) -> Option<Vec<Static>> {

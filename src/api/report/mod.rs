@@ -14,7 +14,7 @@ use super::problem::Problems;
 use super::status::{Candidate, Live, Rejected, SiteStatus, Standby};
 use crate::platform::Fault;
 use crate::rollout::{Attempt, Colour, Decision, Health, News, Observed, Phase, Plan, Reason, Revision, Time, World};
-use said::{Said, available, judge};
+use said::{Said, available, before_the_cutover, judge};
 pub use words::{reason_name, reason_words};
 
 /// All that is known of a site after a turn.
@@ -128,8 +128,15 @@ fn candidate(seen: &Seen<'_>) -> Option<Candidate> {
         colour: place(seen, about),
         revision: about.revision,
         attempt: about.number,
-        deadline: status.deadline.and_then(moment),
+        deadline: deadline(seen).and_then(moment),
     })
+}
+
+/// When the phase ends by itself; a pause freezes the deadlines before the cutover.
+fn deadline(seen: &Seen<'_>) -> Option<Time> {
+    let status = &seen.decision.status;
+    let frozen = seen.decision.ledger.paused.is_some() && before_the_cutover(status.phase);
+    status.deadline.filter(|_| !frozen)
 }
 
 /// The colour that an attempt is on, or will be.
@@ -162,7 +169,9 @@ fn standby(seen: &Seen<'_>) -> Option<Standby> {
 
 /// The rejection of the revision that is wanted. Its details are seen once, when it is rejected, and carried over from then on.
 fn rejected(seen: &Seen<'_>) -> Option<Rejected> {
-    let before = seen.before.and_then(|before| before.rejected.as_ref());
+    // While the revision of another specification can't be told yet, the one before says nothing of it.
+    let same = |before: &&SiteStatus| seen.plan.wanted.is_some() || before.observed_generation == Some(seen.generation);
+    let before = seen.before.filter(same).and_then(|before| before.rejected.as_ref());
     let revision = seen.plan.wanted.or_else(|| before.map(|before| before.revision))?;
     let rejection = seen.decision.ledger.rejected.get(&revision)?;
     let news =

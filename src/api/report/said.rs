@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::words::{reason_name, reason_words};
-use super::{Seen, occupant_detail, place, world};
+use super::{Seen, deadline, occupant_detail, place, world};
 use crate::api::names::{conditions, reasons};
 use crate::api::status::{SiteStatus, phase_name};
 use crate::platform::Class;
@@ -82,7 +82,7 @@ pub(super) fn judge(seen: &Seen<'_>, report: &SiteStatus) -> Judgement {
     }
 }
 
-fn before_the_cutover(phase: Phase) -> bool {
+pub(super) fn before_the_cutover(phase: Phase) -> bool {
     matches!(phase, Phase::Preparing | Phase::Starting | Phase::Verifying | Phase::AwaitingApproval)
 }
 
@@ -135,7 +135,7 @@ fn awaited(seen: &Seen<'_>, phase: Phase) -> String {
     let status = &seen.decision.status;
     let revision = status.about.map_or_else(|| "the release".to_owned(), |about| about.revision.short());
     let colour = status.about.map_or(Colour::Blue, |about| place(seen, about));
-    let by = match status.deadline.and_then(|deadline| Timestamp::from_millisecond(deadline.0).ok()) {
+    let by = match deadline(seen).and_then(|deadline| Timestamp::from_millisecond(deadline.0).ok()) {
         Some(deadline) => format!("{deadline:.0}"),
         None => String::new(),
     };

@@ -57,7 +57,7 @@ pub fn tree(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Vec
                 several => format!(", started again {several} times"),
             };
             let detail = match instance.detail.lines().next() {
-                Some(detail) if !detail.is_empty() => format!("  {detail}"),
+                Some(detail) if !detail.is_empty() && !instance.ready => format!("  {detail}"),
                 _ => String::new(),
             };
             let line = format!("{trunk}{twig}{mark} :{:<5}  {pid}{restarts}{detail}", instance.port);
