@@ -12,6 +12,8 @@
 pub mod agent;
 pub mod backoff;
 pub mod clock;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -49,6 +51,17 @@ pub struct Turn {
     pub recorded: bool,
     /// Take the next turn after so long, even if nothing happens; `None`: only the heartbeat.
     pub wait: Option<Duration>,
+}
+
+/// Is told of each decision after it was recorded and before the world is touched, since a step may take a while.
+pub trait Listener {
+    /// What was seen, what was decided of it, and whether a memory was written.
+    fn decided(&mut self, observed: &Observed, decision: &Decision, recorded: bool);
+}
+
+/// Nobody listens.
+impl Listener for () {
+    fn decided(&mut self, _: &Observed, _: &Decision, _: bool) {}
 }
 
 /// Why there was no turn at all: a memory could not be read or written, and nothing was done.
@@ -97,7 +110,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
     }
 
     /// One turn: looks, decides, records, and takes at most one step.
-    pub async fn turn(&mut self, plan: &Plan) -> Result<Turn, NoTurn> {
+    pub async fn turn(&mut self, plan: &Plan, listener: &mut impl Listener) -> Result<Turn, NoTurn> {
         let memory = match self.store.load().await {
             Ok(memory) => memory,
             Err(fault) => return Err(self.no_turn(fault)),
@@ -109,6 +122,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
             Ok(recorded) => recorded,
             Err(fault) => return Err(self.no_turn(fault)),
         };
+        listener.decided(&observed, &decision, recorded);
         if decision.record {
             // Only now has the first decision after a start had its effect.
             self.clock.decided();

@@ -361,7 +361,7 @@ async fn a_server_block_of_the_user_s_includes_the_site() {
     }
     assert_eq!(rig.get("shop.test", "/mine").await.status, 418);
     route::unroute(&shop.dir).unwrap();
-    assert_eq!(rig.get("shop.test", "/").await.status, 503);
+    until("it is served no more", async || rig.get("shop.test", "/").await.status == 503).await;
     assert_eq!(rig.get("shop.test", "/mine").await.status, 418, "the user's own location is none of ours");
     assert_eq!(rig.nginx.reloads(), reloads);
 

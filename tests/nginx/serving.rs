@@ -69,8 +69,8 @@ async fn two_hundred_cutovers_lose_no_request_and_reload_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_link_every_request_is_answered_503_and_the_door_says_so() {
     let rig = Rig::start().await;
-    let blue = Instance::start("blue").await;
-    let mut shape = rig.site("shop", &[blue.address], &[blue.address]);
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let mut shape = rig.site("shop", &[blue.address], &[green.address]);
     statics(&mut shape, "/assets/", "assets", true);
     release(&shape, Colour::Blue, 1, &[("assets/a.css", "a")]);
     rig.nginx.ensure(shape.clone()).await.unwrap();
@@ -82,9 +82,28 @@ async fn without_a_link_every_request_is_answered_503_and_the_door_says_so() {
     assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), Some(Colour::Blue));
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
     assert_eq!(rig.get("shop.test", "/assets/a.css").await.body, "a");
+
     route::unroute(&shape.dir).unwrap();
-    assert_eq!(rig.get("shop.test", "/").await.status, 503);
-    assert_eq!(blue.requests.load(Ordering::Relaxed), 1);
+    assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), None);
+    assert_eq!(rig.get("shop.test", "/assets/a.css").await.status, 503);
+    // Each worker may remember for a second that there was a link; never that it named another colour.
+    let mut refused = 0;
+    until("every worker has noticed", async || {
+        let answer = rig.get("shop.test", "/").await;
+        assert!(answer.status == 503 || answer.body == "blue", "{answer:?}");
+        refused = if answer.status == 503 { refused + 1 } else { 0 };
+        refused > 50
+    })
+    .await;
+    assert_eq!(green.requests.load(Ordering::Relaxed), 0);
+
+    // Removed by somebody's hand, with green live, it is the same.
+    route::point(&shape.dir, Colour::Green).unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.body, "green");
+    std::fs::remove_file(shape.dir.live()).unwrap();
+    until("it is noticed", async || rig.get("shop.test", "/").await.status == 503).await;
+    route::point(&shape.dir, Colour::Green).unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.body, "green", "put back, it serves at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

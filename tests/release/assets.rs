@@ -9,7 +9,7 @@ use bluegreen::platform::host::release::{is_complete, keep_assets, kept_dir, lis
 use bluegreen::rollout::Revision;
 use rustix::fs::OFlags;
 
-use super::kit::{Disk, Shop, until, write};
+use super::kit::{Shop, until, write};
 
 pub fn statics(keep: u8) -> Vec<Static> {
     vec![Static { path: "/assets/".parse().unwrap(), root: "public/assets".parse().unwrap(), keep }]
@@ -99,9 +99,7 @@ fn a_request_that_was_on_its_way_through_the_kept_assets_still_finds_its_file() 
 #[test]
 fn a_file_that_was_there_is_never_missing_while_the_kept_assets_change() {
     // In memory, so that it changes as often as it can.
-    let shop = Shop::new();
-    let _disk = Disk::mount(&shop.dir.path().join("state"), "4m");
-    let (shop, r) = fill(shop, 4, 3);
+    let (shop, r) = fill(Shop::on_disk("4m"), 4, 3);
     keep_assets(&shop.site, &[r[3]], &[r[0]], &shop.statics).unwrap();
     let file = kept_dir(&shop.site, 0).join("app.0.js");
     let (stop, reads) = (AtomicBool::new(false), AtomicU64::new(0));

@@ -6,18 +6,11 @@ use bluegreen::platform::Class;
 use bluegreen::platform::host::release::{Step, keep_assets};
 use bluegreen::platform::host::store;
 
-use super::kit::{Disk, Shop, Tar, abs, laid, lay, look, write};
-
-/// A shop whose state lies on a small disk. The disk is dropped first.
-fn shop_on(size: &str) -> (Disk, Shop) {
-    let shop = Shop::new();
-    let disk = Disk::mount(&shop.dir.path().join("state"), size);
-    (disk, shop)
-}
+use super::kit::{Shop, Tar, abs, laid, lay, look, write};
 
 #[test]
 fn a_release_that_cannot_fit_is_refused_before_a_byte_is_written() {
-    let (_disk, shop) = shop_on("2m");
+    let shop = Shop::on_disk("2m");
     write(&shop.upload("1.0/large"), vec![7; 3 << 20], 0o644);
     fs::write(shop.upload("large.jar"), vec![7; 3 << 20]).unwrap();
     for source in [shop.folder("1.0"), shop.archive("large.jar")] {
@@ -30,7 +23,7 @@ fn a_release_that_cannot_fit_is_refused_before_a_byte_is_written() {
 
 #[test]
 fn a_release_never_takes_the_last_of_the_disk() {
-    let (_disk, mut shop) = shop_on("8m");
+    let mut shop = Shop::on_disk("8m");
     shop.limits.spare = 6 << 20;
     write(&shop.upload("1.0/large"), vec![7; 3 << 20], 0o644);
     assert_eq!(shop.take(&shop.folder("1.0")).unwrap_err().reason(), "DiskFull");
@@ -45,7 +38,7 @@ fn a_release_never_takes_the_last_of_the_disk() {
 
 #[test]
 fn a_disk_that_fills_up_while_a_release_is_taken_leaves_the_old_ones_and_is_taken_when_there_is_room() {
-    let (disk, mut shop) = shop_on("2m");
+    let mut shop = Shop::on_disk("2m");
     write(&shop.upload("app.conf"), vec![7; 8192], 0o600);
     shop.config_files = vec![abs(&shop.upload("app.conf"))];
     lay(&shop.upload("1.0"), "one");
@@ -63,12 +56,12 @@ fn a_disk_that_fills_up_while_a_release_is_taken_leaves_the_old_ones_and_is_take
         let error = shop
             .take_as(&source, &identity, &|step| {
                 if step == at {
-                    disk.fill();
+                    shop.fill();
                 }
             })
             .unwrap_err();
         assert_eq!((error.reason(), error.class()), ("DiskFull", Class::Transient), "{at:?}: {error}");
-        disk.relieve();
+        shop.relieve();
         assert_eq!(shop.shelf().len(), 3, "{at:?}: {:?}", shop.shelf());
         assert_eq!(look(&shop.release(old.revision)), laid("one"));
         let taken = shop.take_as(&source, &identity, &|_| {}).unwrap();
@@ -79,30 +72,30 @@ fn a_disk_that_fills_up_while_a_release_is_taken_leaves_the_old_ones_and_is_take
 
 #[test]
 fn a_state_file_on_a_full_disk_stays_what_it_was() {
-    let (disk, shop) = shop_on("1m");
+    let shop = Shop::on_disk("1m");
     let path = shop.dir.path().join("state/ledger.json");
     store::write(&path, &vec!["old"; 10], 0o600).unwrap();
-    disk.fill();
+    shop.fill();
     let error = store::write(&path, &vec!["new"; 100_000], 0o600).unwrap_err();
     assert_eq!((error.reason(), error.class()), ("DiskFull", Class::Transient));
     assert!(error.to_string().contains("ledger.json") && error.to_string().contains("make room"), "{error}");
     assert_eq!(store::read::<Vec<String>>(&path, store::LIMIT).unwrap().unwrap(), ["old"; 10]);
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2, "nothing is left beside it");
-    disk.relieve();
+    shop.relieve();
     store::write(&path, &vec!["new"; 10], 0o600).unwrap();
     assert_eq!(store::read::<Vec<String>>(&path, store::LIMIT).unwrap().unwrap(), ["new"; 10]);
 }
 
 #[test]
 fn assets_on_a_full_disk_stay_what_they_were() {
-    let (disk, mut shop) = shop_on("1m");
+    let mut shop = Shop::on_disk("1m");
     shop.statics = super::assets::statics(3);
     lay(&shop.upload("1.0"), "one");
     let one = shop.take(&shop.folder("1.0")).unwrap().revision;
     keep_assets(&shop.site, &[one], &[], &shop.statics).unwrap();
     write(&shop.upload("1.0/public/assets/b.js"), "b", 0o644);
     let two = shop.take(&shop.folder("1.0")).unwrap().revision;
-    disk.fill();
+    shop.fill();
     // A tmpfs has room for names when it has none for content: use the names up too.
     let filler = shop.dir.path().join("state/names");
     fs::create_dir(&filler).ok();
@@ -112,7 +105,7 @@ fn assets_on_a_full_disk_stay_what_they_were() {
     assert_eq!(error.reason(), "DiskFull", "{error}");
     let kept = bluegreen::platform::host::release::kept_dir(&shop.site, 0);
     assert_eq!(fs::read_to_string(kept.join("app.css")).unwrap(), "body{}");
-    disk.relieve();
+    shop.relieve();
     fs::remove_dir_all(&filler).unwrap();
     keep_assets(&shop.site, &[two, one], &[], &shop.statics).unwrap();
     assert_eq!(fs::read_to_string(kept.join("b.js")).unwrap(), "b");

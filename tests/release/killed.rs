@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use bluegreen::platform::host::release::{is_complete, list};
 
-use super::kit::{Disk, Shop, Tar, laid, lay, look, write};
+use super::kit::{Shop, Tar, laid, lay, look, write};
 
 const WHERE: &str = "BLUEGREEN_TEST_TAKE_IN";
 const WHAT: &str = "BLUEGREEN_TEST_TAKE_SOURCE";
@@ -31,9 +31,8 @@ fn a_take_of_an_archive_killed_at_any_step_leaves_nothing_half_and_the_next_one_
 
 fn killed_at_every_step(name: &str, upload: fn(&Path)) {
     for steps in 1.. {
-        let mut shop = Shop::new();
         // A kill leaves the page cache alone, so a disk in memory shows as much, and sooner.
-        let _disk = Disk::mount(&shop.dir.path().join("state"), "8m");
+        let mut shop = Shop::on_disk("8m");
         upload(&shop.upload(""));
         configure(&mut shop);
         let source = if name.ends_with(".gz") { shop.archive(name) } else { shop.folder(name) };

@@ -20,6 +20,8 @@ use tempfile::TempDir;
 pub const UNPACKER: &str = env!("CARGO_BIN_EXE_bluegreen");
 
 pub struct Shop {
+    /// A disk of its own for the state. First, so that it is unmounted before the folder that it lies in is removed.
+    pub disk: Option<Disk>,
     /// Everything; removed at the end.
     pub dir: TempDir,
     pub site: SiteDir,
@@ -37,12 +39,30 @@ impl Shop {
         Shop::within(dir)
     }
 
+    /// With the state on a small disk in memory.
+    pub fn on_disk(size: &str) -> Shop {
+        let mut shop = Shop::new();
+        shop.disk = Some(Disk::mount(&shop.dir.path().join("state"), size));
+        shop
+    }
+
+    /// Takes all that is left of the disk.
+    pub fn fill(&self) {
+        self.disk.as_ref().unwrap().fill();
+    }
+
+    /// Gives it back.
+    pub fn relieve(&self) {
+        self.disk.as_ref().unwrap().relieve();
+    }
+
     /// With the state in a folder that is there already.
     pub fn within(dir: TempDir) -> Shop {
         assert!(rustix::process::geteuid().is_root(), "these tests need root, as the agent does");
         open_to_all(dir.path());
         fs::create_dir_all(dir.path().join("upload")).unwrap();
         Shop {
+            disk: None,
             site: SiteDir::new(&dir.path().join("state"), &"shop".parse().unwrap()),
             dir,
             account: Account {
@@ -261,7 +281,7 @@ impl Tar {
 pub struct Disk(PathBuf);
 
 impl Disk {
-    pub fn mount(at: &Path, size: &str) -> Disk {
+    fn mount(at: &Path, size: &str) -> Disk {
         fs::create_dir_all(at).unwrap();
         let options = format!("size={size},mode=755,nr_inodes=500");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "bluegreen-test"]).arg(at).status();
@@ -269,13 +289,12 @@ impl Disk {
         Disk(at.to_owned())
     }
 
-    /// Takes all that is left.
-    pub fn fill(&self) {
+    fn fill(&self) {
         let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
         while std::io::Write::write(&mut ballast, &[1; 4096]).is_ok_and(|wrote| wrote > 0) {}
     }
 
-    pub fn relieve(&self) {
+    fn relieve(&self) {
         fs::remove_file(self.0.join("ballast")).unwrap();
     }
 }

@@ -53,6 +53,26 @@ fn configuration_is_copied_for_the_users_eyes_only_and_belongs_to_the_revision()
 }
 
 #[test]
+fn a_release_that_was_taken_stays_taken_when_what_it_was_taken_from_is_gone() {
+    let shop = shop_with(|path| write(path, SECRET, 0o600));
+    let source = shop.folder("1.0");
+    let identity = shop.identify(&source).unwrap();
+    let taken = shop.take_as(&source, &identity, &|_| {}).unwrap();
+    let config = fs::read(shop.config_files[0].as_path()).unwrap();
+    fs::remove_file(shop.config_files[0].as_path()).unwrap();
+    fs::remove_dir_all(shop.upload("1.0")).unwrap();
+    assert_eq!(shop.take_as(&source, &identity, &|_| {}).unwrap(), taken);
+
+    // Its configuration is lost: only the same one can be put back.
+    fs::remove_dir_all(config_dir(&shop.site, taken.revision)).unwrap();
+    let error = shop.take_as(&source, &identity, &|_| {}).unwrap_err();
+    assert_eq!(error.reason(), "ConfigurationMissing");
+    write(shop.config_files[0].as_path(), config, 0o600);
+    shop.take_as(&source, &identity, &|_| {}).unwrap();
+    assert!(config_dir(&shop.site, taken.revision).join("app.conf").exists());
+}
+
+#[test]
 fn configuration_that_changes_before_it_is_taken_is_another_revision() {
     let shop = shop_with(|path| write(path, SECRET, 0o600));
     let identity = shop.identify(&shop.folder("1.0")).unwrap();

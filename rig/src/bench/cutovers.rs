@@ -57,7 +57,7 @@ pub struct Summary {
 }
 
 impl Cutovers {
-    /// Makes one cutover under load and looks at the requests around it. `old` and `new` are what the two colours call themselves.
+    /// Makes one cutover under load and looks at the requests around it. `old` and `new` are the two colours' names.
     ///
     /// # Errors
     /// When the cutover fails, or the new colour never answers.
@@ -71,8 +71,8 @@ impl Cutovers {
         wait::until(&format!("{new} answered and {old} did not"), wait::PATIENCE, || {
             load.wait_for_more(200).ok()?;
             let more = load.take();
-            let silent = !more.iter().any(|sample| sample.version.as_deref() == Some(old));
-            let speaks = more.iter().any(|sample| sample.version.as_deref() == Some(new));
+            let silent = !more.iter().any(|sample| sample.colour.as_deref() == Some(old));
+            let speaks = more.iter().any(|sample| sample.colour.as_deref() == Some(new));
             quiet = if silent && speaks { quiet + 1 } else { 0 };
             samples.extend(more);
             (quiet >= 2).then_some(())
@@ -119,9 +119,9 @@ fn look(samples: &[Sample], moment: Moment, old: &str, new: &str) -> Seen {
     }
 }
 
-fn arrivals<'a>(samples: &'a [Sample], version: &'a str) -> impl Iterator<Item = u64> + 'a {
-    let of_version = samples.iter().filter(move |sample| sample.version.as_deref() == Some(version));
-    of_version.filter_map(|sample| sample.arrived_ns)
+fn arrivals<'a>(samples: &'a [Sample], colour: &'a str) -> impl Iterator<Item = u64> + 'a {
+    let of_colour = samples.iter().filter(move |sample| sample.colour.as_deref() == Some(colour));
+    of_colour.filter_map(|sample| sample.arrived_ns)
 }
 
 /// The duration in milliseconds that this share of all doesn't exceed.
@@ -139,13 +139,13 @@ pub fn quantile_ms(all: &[Duration], share: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn sample(version: &str, arrived_ns: u64) -> Sample {
+    fn sample(colour: &str, arrived_ns: u64) -> Sample {
         Sample {
             start_ns: arrived_ns,
             end_ns: arrived_ns,
             arrived_ns: Some(arrived_ns),
-            version: Some(version.to_owned()),
-            colour: None,
+            version: None,
+            colour: Some(colour.to_owned()),
             post: false,
             loss: None,
         }
@@ -153,8 +153,8 @@ mod tests {
 
     #[test]
     fn the_last_request_at_the_old_colour_is_found_among_the_new_ones() {
-        let samples = [sample("v1", 90), sample("v2", 130), sample("v1", 145), sample("v2", 150)];
-        let seen = look(&samples, Moment { decided_ns: 100, made_ns: 120 }, "v1", "v2");
+        let samples = [sample("blue", 90), sample("green", 130), sample("blue", 145), sample("green", 150)];
+        let seen = look(&samples, Moment { decided_ns: 100, made_ns: 120 }, "blue", "green");
         assert_eq!((seen.first_new, seen.last_old), (Duration::from_nanos(30), Duration::from_nanos(25)));
     }
 

@@ -1,7 +1,6 @@
 //! The contestants that need no bluegreen: the recipe that everybody knows, and a bare nginx with a static upstream.
 
 use std::fs;
-use std::net::SocketAddr;
 
 use anyhow::Result;
 
@@ -23,12 +22,12 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// With the first colour live; they call themselves `v1` and `v2`.
+    /// With blue live.
     ///
     /// # Errors
     /// When nginx or the app doesn't come up.
     pub fn start(nginx: Nginx) -> Result<Recipe> {
-        let apps = [Child::start("v1", &[])?, Child::start("v2", &[])?];
+        let apps = [Child::start("v1", &["--colour", "blue"])?, Child::start("v2", &["--colour", "green"])?];
         let recipe = Recipe { nginx, apps };
         recipe.include(0)?;
         let folder = recipe.nginx.folder().display().to_string();
@@ -64,7 +63,8 @@ impl Recipe {
 /// One app behind an nginx whose configuration names it and nothing else.
 #[derive(Debug)]
 pub struct Static {
-    nginx: Nginx,
+    /// The web server.
+    pub nginx: Nginx,
     _app: Child,
 }
 
@@ -86,11 +86,5 @@ impl Static {
         )?;
         nginx.reload_and_wait()?;
         Ok(Static { nginx, _app: app })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.nginx.address()
     }
 }

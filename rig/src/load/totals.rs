@@ -95,6 +95,32 @@ impl Totals {
         }
     }
 
+    /// Adds what another load counted.
+    pub fn add(&mut self, other: &Totals) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.connections += other.connections;
+        self.idle_closed += other.idle_closed;
+        self.broken_clients += other.broken_clients;
+        for (loss, count) in &other.losses {
+            *self.losses.entry(*loss).or_default() += count;
+        }
+        for (colour, count) in &other.colours {
+            *self.colours.entry(colour.clone()).or_default() += count;
+        }
+        for (version, more) in &other.versions {
+            let entry = self.versions.entry(version.clone()).or_default();
+            if entry.answered == 0 || more.first_arrival_ns < entry.first_arrival_ns {
+                entry.first_arrival_ns = more.first_arrival_ns;
+            }
+            entry.answered += more.answered;
+            entry.last_arrival_ns = entry.last_arrival_ns.max(more.last_arrival_ns);
+        }
+        self.latency.add(&other.latency);
+        let room = TOLD.saturating_sub(self.told.len());
+        self.told.extend(other.told.iter().take(room));
+    }
+
     /// Nothing at all if nothing was lost and something was asked, otherwise what was lost, for an assertion's message.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
@@ -136,6 +162,14 @@ impl Histogram {
     pub fn count(&mut self, us: u64) {
         *self.buckets.entry(bucket(us)).or_default() += 1;
         self.count += 1;
+    }
+
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Histogram) {
+        for (bucket, count) in &other.buckets {
+            *self.buckets.entry(*bucket).or_default() += count;
+        }
+        self.count += other.count;
     }
 
     /// The duration that this share of all doesn't exceed; zero if there are none.

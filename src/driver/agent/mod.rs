@@ -9,7 +9,7 @@
 //! | `entry`, `orders` | what is known and asked of one site |
 //! | `resolve` | which release a specification describes |
 //! | `task` | turns one site until it is gone |
-//! | `view`, `history`, `metrics` | what is told of it |
+//! | `tell`, `view`, `history`, `metrics` | what is told of it |
 //! | `backend` | what the control socket answers with |
 
 mod backend;
@@ -25,6 +25,7 @@ mod orders;
 mod resolve;
 mod supervisor;
 mod task;
+mod tell;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

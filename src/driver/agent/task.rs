@@ -7,20 +7,16 @@ use tokio::task::JoinHandle;
 
 use super::Agent;
 use super::entry::{Entry, State, Told};
-use super::history::{event, outcome};
 use super::resolve::{release, tell};
-use super::view;
-use crate::api::report::{self, Seen};
-use crate::api::status::SiteStatus;
-use crate::driver::clock::{SystemClock, wall};
-use crate::driver::{Driver, NoTurn, Turn};
+use super::tell::{Teller, Telling};
+use crate::driver::clock::SystemClock;
+use crate::driver::{Driver, Turn};
 use crate::platform::host::site::{HostSite, Wanted};
 use crate::platform::host::state::FileStore;
-use crate::platform::host::store;
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
 use crate::platform::{Class, Fault};
-use crate::rollout::{Artifact, Colour, News, Observed, Phase, Plan, Reason, Revision, Time};
+use crate::rollout::{Phase, Plan};
 
 /// At rest, a site is looked at so often: for drift that nobody told us of.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -33,17 +29,14 @@ pub(super) struct Task<W, S> {
     entry: Arc<Entry>,
     site: Arc<HostSite<W, S>>,
     driver: Driver<HostSite<W, S>, FileStore, SystemClock>,
-    memory: FileStore,
-    before: Option<SiteStatus>,
-    /// The phase that the site is in, and since when.
-    phase: Option<(Phase, Instant)>,
+    teller: Teller,
+    /// What was last asked for could not be done.
+    fault: Option<Fault>,
     resolving: Option<Resolving>,
     /// The request to look at what was uploaded that was met last.
     resolved: u64,
     /// Why the release can't be told, and when that is tried again.
     untold: Option<(Fault, Instant)>,
-    /// What was last logged of a fault, so that it is logged once.
-    logged: Option<String>,
 }
 
 struct Resolving {
@@ -55,47 +48,64 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
     /// A task for a site that was accepted.
     pub(super) fn new(agent: Arc<Agent<W, S>>, entry: Arc<Entry>, site: Arc<HostSite<W, S>>) -> Task<W, S> {
         let memory = FileStore::new(entry.dir().clone());
+        let hub = agent.clone();
         Task {
-            driver: Driver::new(site.clone(), memory.clone(), SystemClock::start()),
-            before: read_report(&entry),
-            memory,
+            driver: Driver::new(site.clone(), memory, SystemClock::start()),
+            teller: Teller::new(entry.clone(), agent.metrics.clone(), Box::new(move || hub.changed())),
             agent,
             entry,
             site,
-            phase: None,
+            fault: None,
             resolving: None,
             resolved: 0,
             untold: None,
-            logged: None,
         }
     }
 
     /// Turns the site until it is gone.
     pub(super) async fn run(mut self) {
         loop {
-            let state = self.entry.state();
-            self.resolve(&state).await;
+            self.resolve(&self.entry.state()).await;
             let state = self.entry.state();
             let Some(plan) = self.plan(&state) else { return };
-            let wait = match self.driver.turn(&plan).await {
-                Ok(turn) => {
-                    if turn.decision.status.phase == Phase::Gone {
-                        if self.clear_away().await {
-                            return;
-                        }
-                        Some(Duration::from_secs(1))
-                    } else {
-                        self.after(&state, &plan, &turn);
-                        turn.wait
-                    }
-                }
-                Err(none) => {
-                    self.without_turn(&state, &none);
-                    Some(none.wait)
-                }
-            };
-            self.rest(wait.unwrap_or(HEARTBEAT).min(HEARTBEAT)).await;
+            let Some(wait) = self.turn(&state, &plan).await else { return };
+            self.rest(wait).await;
         }
+    }
+
+    /// One turn, and how long to wait for the next; `None`: the site is gone.
+    async fn turn(&mut self, state: &State, plan: &Plan) -> Option<Duration> {
+        let site = self.site.clone();
+        let untold = self.untold.as_ref().map(|(fault, _)| fault.clone());
+        let mut telling = Telling {
+            teller: &mut self.teller,
+            state,
+            plan,
+            slots: &|| site.slots(),
+            fault: self.fault.clone().or(untold.clone()),
+        };
+        let turn: Turn = match self.driver.turn(plan, &mut telling).await {
+            Ok(turn) => turn,
+            Err(none) => {
+                self.teller.none(state, &none, self.site.slots());
+                return Some(none.wait);
+            }
+        };
+        if turn.decision.status.phase == Phase::Gone {
+            return if self.clear_away().await { None } else { Some(Duration::from_secs(1)) };
+        }
+        telling.fault = turn.fault.clone().or(untold.clone());
+        telling.tell(&turn.observed, &turn.decision);
+        match (&turn.fault, untold) {
+            (None, Some(_)) => {}
+            (fault, _) => self.teller.fault(fault.as_ref()),
+        }
+        if self.site.take_upload_changed() {
+            self.entry.change(|state| state.resolve += 1);
+            self.entry.wake.notify_one();
+        }
+        self.fault = turn.fault;
+        Some(turn.wait.unwrap_or(HEARTBEAT).min(HEARTBEAT))
     }
 
     async fn rest(&mut self, wait: Duration) {
@@ -163,7 +173,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
                 })
             }
             Err(fault) => {
-                self.log_once(&fault);
+                self.teller.log_once(&fault);
                 self.untold = Some((fault, Instant::now() + LOOK_FOR_RELEASE));
                 self.entry.change(|state| {
                     let Some(accepted) = &mut state.accepted else { return false };
@@ -172,7 +182,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
             }
         };
         if changed && let Err(fault) = self.entry.save() {
-            self.log_once(&fault);
+            self.teller.log_once(&fault);
         }
     }
 
@@ -193,106 +203,6 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
         Some(plan)
     }
 
-    /// Tells what a turn came to.
-    fn after(&mut self, state: &State, plan: &Plan, turn: &Turn) {
-        let name = self.entry.name.clone();
-        let metrics = self.agent.metrics.clone();
-        metrics.turned(&name, turn.recorded);
-        let now = wall();
-        self.tell_news(turn, now);
-        self.note_phase(turn.decision.status.phase);
-        let untold = self.untold.as_ref().map(|(fault, _)| fault.clone());
-        match &turn.fault {
-            Some(fault) => {
-                metrics.fault(&name, fault);
-                self.log_once(fault);
-            }
-            None if untold.is_none() => self.logged = None,
-            None => {}
-        }
-        let fault = turn.fault.as_ref().or(untold.as_ref());
-        if self.site.take_upload_changed() {
-            self.entry.change(|state| state.resolve += 1);
-            self.entry.wake.notify_one();
-        }
-        let mut status = report::status(&Seen {
-            name: self.entry.name.as_str(),
-            generation: state.generation(),
-            plan,
-            observed: &turn.observed,
-            decision: &turn.decision,
-            fault,
-            before: self.before.as_ref(),
-            now,
-        });
-        if let Some(problem) = &state.problem {
-            let before = status.clone();
-            status = report::unusable(problem.reason, &problem.message, state.generation(), Some(&before), now);
-        }
-        let attempts = view::attempts(plan, &turn.observed, &turn.decision);
-        if turn.recorded && self.before.as_ref() != Some(&status) {
-            // For people only: lost, it is told anew.
-            if let Err(error) = store::write(&report_file(&self.entry), &status, 0o600) {
-                self.log_once(&error.into());
-            }
-        }
-        self.before = Some(status.clone());
-        let view = view::site(&self.entry.name, state, Some(&status), self.site.slots(), attempts);
-        if self.entry.tell(view) {
-            self.agent.changed();
-        }
-    }
-
-    fn tell_news(&mut self, turn: &Turn, now: Time) {
-        let mut events = Vec::new();
-        for news in &turn.decision.news {
-            let event = event(news, now, &evidence(news, &turn.observed));
-            match news {
-                News::Obeyed(command) => {
-                    let _ = self.entry.outcomes.send((command.id.clone(), true));
-                }
-                News::Ignored(command) => {
-                    let _ = self.entry.outcomes.send((command.id.clone(), false));
-                }
-                _ => {}
-            }
-            if let Some(outcome) = outcome(news) {
-                self.agent.metrics.rollout_ended(&self.entry.name, outcome);
-            }
-            tracing::info!(site = %self.entry.name, event = event.reason, "{}", event.message);
-            events.push(event);
-        }
-        if !turn.decision.record {
-            return;
-        }
-        if let Err(fault) = self.memory.add_history(events) {
-            self.log_once(&fault);
-        }
-    }
-
-    fn note_phase(&mut self, phase: Phase) {
-        if let Some((before, since)) = self.phase {
-            if before == phase {
-                return;
-            }
-            self.agent.metrics.phase_ended(before, since.elapsed().as_secs_f64());
-        }
-        self.phase = Some((phase, Instant::now()));
-        self.agent.metrics.phase(&self.entry.name, phase);
-    }
-
-    fn without_turn(&mut self, state: &State, none: &NoTurn) {
-        self.agent.metrics.fault(&self.entry.name, &none.fault);
-        self.log_once(&none.fault);
-        let generation = state.generation();
-        let status = report::unusable(none.fault.reason, &none.fault.message, generation, self.before.as_ref(), wall());
-        let attempts = self.entry.view().map(|view| view.attempts).unwrap_or_default();
-        let view = view::site(&self.entry.name, state, Some(&status), self.site.slots(), attempts);
-        if self.entry.tell(view) {
-            self.agent.changed();
-        }
-    }
-
     async fn clear_away(&mut self) -> bool {
         match self.site.clear_away().await {
             Ok(()) => {
@@ -301,51 +211,11 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
                 true
             }
             Err(fault) => {
-                self.log_once(&fault);
+                self.teller.log_once(&fault);
                 false
             }
         }
     }
-
-    fn log_once(&mut self, fault: &Fault) {
-        let text = format!("{}: {fault}", fault.reason);
-        if self.logged.as_ref() != Some(&text) {
-            match fault.class {
-                Class::Conflict => {
-                    tracing::debug!(site = %self.entry.name, reason = fault.reason, "{fault}");
-                }
-                _ => tracing::warn!(site = %self.entry.name, reason = fault.reason, "{fault}"),
-            }
-            self.logged = Some(text);
-        }
-    }
-}
-
-/// What was seen of a revision, if that explains what happened to it.
-fn evidence(news: &News, observed: &Observed) -> String {
-    let (News::Rejected(revision, reason), Observed::World(world)) = (news, observed) else {
-        return String::new();
-    };
-    if matches!(reason, Reason::Aborted | Reason::RolledBack | Reason::ApprovalDeadlineExceeded | Reason::HeldAfterLoss)
-    {
-        return String::new();
-    }
-    if let Some(Artifact::Unusable(why)) = world.artifacts.get(revision) {
-        return why.clone();
-    }
-    let of = |revision: &Revision| {
-        Colour::BOTH.iter().find_map(|colour| world.slot(*colour).filter(|o| o.revision == *revision))
-    };
-    of(revision).map(|occupant| occupant.detail.clone()).unwrap_or_default()
-}
-
-fn report_file(entry: &Entry) -> std::path::PathBuf {
-    entry.dir().root().join("report.json")
-}
-
-fn read_report(entry: &Entry) -> Option<SiteStatus> {
-    // For people only: lost, it is told anew.
-    store::read(&report_file(entry), store::LIMIT).ok().flatten()
 }
 
 fn failed(error: &tokio::task::JoinError) -> Fault {

@@ -90,7 +90,7 @@ pub enum ConfigError {
         /// The command that mends it.
         mend: String,
     },
-    /// It is larger than [`LARGEST`].
+    /// It is larger than configuration may be.
     #[error("{} is larger than {LARGEST} bytes and is not taken as configuration", .path.display())]
     TooLarge {
         /// What was named.

@@ -12,7 +12,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -268,5 +268,5 @@ fn digest(wanted: &[(Revision, RelPath)]) -> String {
 /// Where the assets of a static path are kept, by its place in the list.
 #[must_use]
 pub fn kept_dir(dir: &SiteDir, index: usize) -> PathBuf {
-    Path::new(&dir.kept()).join(index.to_string())
+    dir.kept().join(index.to_string())
 }

@@ -207,14 +207,24 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     let revision = order.identity.revision(order.run)?;
     let shelf = Shelf::open(dir)?;
     shelf.tidy()?;
+    let config_name = format!("{revision}.config");
+    let complete = shelf::is_complete(dir, revision);
+    if complete && (order.run.config_files.is_empty() || shelf.has(&config_name)) {
+        // What it was taken from may be gone by now.
+        return recorded(dir, order, revision);
+    }
     let config = Config::read(&order.run.config_files, order.account)?;
     if config.digest() != order.identity.config {
         return Err(TakeError::Changed {
             path: order.run.config_files.first().map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
         });
     }
-    if shelf::is_complete(dir, revision) {
-        return mend(dir, &shelf, order, revision, &config);
+    if complete {
+        let work = Work::begin(&shelf, revision)?;
+        config.place(work.folder.as_fd(), "config", order.account)?;
+        beneath::sync(work.folder.as_fd(), config.len()).map_err(|error| work.failed("syncing", error))?;
+        work.put("config", &config_name)?;
+        return recorded(dir, order, revision);
     }
     shared::check(&order.run.shared_dirs, order.account)?;
 
@@ -242,7 +252,7 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     beneath::sync(work.folder.as_fd(), entries).map_err(|error| work.failed("syncing", error))?;
     (order.progress)(Step::Synced);
     if !config.is_empty() {
-        work.put("config", &format!("{revision}.config"))?;
+        work.put("config", &config_name)?;
         (order.progress)(Step::ConfigPlaced);
     }
     work.put("record", &format!("{revision}.json"))?;
@@ -253,21 +263,8 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     Ok(record)
 }
 
-/// What stands beside a release that is there already, put back if it is missing or damaged.
-fn mend(
-    dir: &SiteDir,
-    shelf: &Shelf,
-    order: &Order<'_>,
-    revision: Revision,
-    config: &Config,
-) -> Result<Record, TakeError> {
-    let name = format!("{revision}.config");
-    if !config.is_empty() && !shelf.has(&name) {
-        let work = Work::begin(shelf, revision)?;
-        config.place(work.folder.as_fd(), "config", order.account)?;
-        beneath::sync(work.folder.as_fd(), config.len()).map_err(|error| work.failed("syncing", error))?;
-        work.put("config", &name)?;
-    }
+/// The record of a release that is there already, put back if it is missing or damaged.
+fn recorded(dir: &SiteDir, order: &Order<'_>, revision: Revision) -> Result<Record, TakeError> {
     match shelf::record(dir, revision) {
         Err(StoreError::Damaged { .. }) => {
             let record = record(order, revision, Tally::default());

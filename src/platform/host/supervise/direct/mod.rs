@@ -104,19 +104,26 @@ impl Direct {
     fn keep(&self, id: InstanceId, record: Record, wanted: bool) -> Arc<Keeper> {
         let mut kept = self.kept();
         let changed = kept.changes.entry((id.site.clone(), id.colour)).or_default().clone();
-        let keeper = Arc::new(Keeper::new(record, wanted, &self.settings.launcher, changed));
+        let log = log_file(&SiteDir::new(&self.settings.state, &id.site), &id);
+        let keeper = Arc::new(Keeper::new(record, log, wanted, &self.settings.launcher, changed));
         let task = kept.tasks.spawn(keeper.clone().keep());
         kept.keepers.insert(id, (keeper.clone(), task));
         keeper
     }
 
     fn of_colour(&self, site: &SiteName, colour: Colour) -> Vec<(InstanceId, Arc<Keeper>)> {
+        let kept = self.kept();
+        let first = InstanceId { site: site.clone(), colour, index: 0 };
+        let of_it = kept.keepers.range(first..).take_while(|(id, _)| id.site == *site && id.colour == colour);
+        let left = of_it.filter(|(_, (keeper, _))| *keeper.life.borrow() != Life::Stopped);
+        left.map(|(id, (keeper, _))| (id.clone(), keeper.clone())).collect()
+    }
+
+    /// Forgets the instances that are gone.
+    fn sweep(&self) {
         let mut kept = self.kept();
         kept.keepers.retain(|_, (keeper, _)| *keeper.life.borrow() != Life::Stopped);
         while kept.tasks.try_join_next().is_some() {}
-        let first = InstanceId { site: site.clone(), colour, index: 0 };
-        let of_it = kept.keepers.range(first..).take_while(|(id, _)| id.site == *site && id.colour == colour);
-        of_it.map(|(id, (keeper, _))| (id.clone(), keeper.clone())).collect()
     }
 
     fn spec(&self, id: &InstanceId, launch: &Launch) -> Result<Spec, Fault> {
@@ -208,6 +215,7 @@ impl Supervisor for Direct {
                 });
             }
         }
+        self.sweep();
         Ok(())
     }
 
