@@ -20,14 +20,7 @@ const FINISH: &[&[&str]] = &[
     &["useradd", "--create-home", "--shell", "/bin/sh", "shop"],
     // So that the journal outlives a reboot.
     &["mkdir", "-p", "/var/log/journal"],
-    &[
-        "systemctl",
-        "mask",
-        "apt-daily.timer",
-        "apt-daily-upgrade.timer",
-        "dpkg-db-backup.timer",
-        "e2scrub_all.timer",
-    ],
+    &["systemctl", "mask", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"],
     // Each machine gets an identity of its own at its first boot.
     &["truncate", "--size", "0", "/etc/machine-id"],
     &["systemctl", "disable", "nginx.service"],
@@ -51,23 +44,14 @@ impl Booted {
     pub fn boot(binds: &[(&Path, &str)]) -> io::Result<Booted> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let image = image()?;
-        let name = format!(
-            "bluegreen-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("bluegreen-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut machine = Booted {
             dir: std::env::temp_dir().join(&name),
             name,
-            binds: binds
-                .iter()
-                .map(|(ours, theirs)| (ours.to_path_buf(), PathBuf::from(theirs)))
-                .collect(),
+            binds: binds.iter().map(|(ours, theirs)| (ours.to_path_buf(), PathBuf::from(theirs))).collect(),
             container: None,
         };
-        run(Command::new("cp")
-            .args(["--archive", "--reflink=auto"])
-            .args([&image, &machine.dir]))?;
+        run(Command::new("cp").args(["--archive", "--reflink=auto"]).args([&image, &machine.dir]))?;
         machine.power_on()?;
         Ok(machine)
     }
@@ -83,9 +67,7 @@ impl Booted {
     /// # Errors
     /// The machine is off.
     pub fn command(&self, program: &str) -> io::Result<Command> {
-        let leader = self
-            .leader()
-            .ok_or_else(|| io::Error::other(format!("{} is off", self.name)))?;
+        let leader = self.leader().ok_or_else(|| io::Error::other(format!("{} is off", self.name)))?;
         let mut command = Command::new("nsenter");
         command.args([
             "--target",
@@ -100,9 +82,7 @@ impl Booted {
             "--",
         ]);
         command.arg(program).env_clear();
-        command
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("HOME", "/root");
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
         command.stdin(Stdio::null());
         Ok(command)
     }
@@ -125,10 +105,7 @@ impl Booted {
     /// It could not be run.
     pub fn output<A: AsRef<OsStr>>(&self, argv: &[A]) -> io::Result<Output> {
         let (program, arguments) = argv.split_first().ok_or_else(|| io::Error::other("no command"))?;
-        let program = program
-            .as_ref()
-            .to_str()
-            .ok_or_else(|| io::Error::other("a program's name is text"))?;
+        let program = program.as_ref().to_str().ok_or_else(|| io::Error::other("a program's name is text"))?;
         self.command(program)?.args(arguments).output()
     }
 
@@ -183,12 +160,7 @@ impl Booted {
             "--boot",
         ];
         nspawn.extend(flags.map(OsString::from));
-        nspawn.extend([
-            "--machine".into(),
-            (&self.name).into(),
-            "--directory".into(),
-            self.dir.clone().into(),
-        ]);
+        nspawn.extend(["--machine".into(), (&self.name).into(), "--directory".into(), self.dir.clone().into()]);
         for (ours, theirs) in &self.binds {
             let mut bind = OsString::from("--bind-ro=");
             bind.push(ours);
@@ -198,12 +170,7 @@ impl Booted {
         }
         let log = File::options().create(true).append(true).open(self.console())?;
         let mut command = in_a_group_of_its_own(&self.name)?;
-        let container = command
-            .args(nspawn)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
+        let container = command.args(nspawn).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         self.container = Some(container);
         self.wait_until_up()
     }
@@ -283,18 +250,11 @@ impl Drop for Booted {
 
 /// The file system of a machine that was never booted; made now if it isn't in the cache.
 fn image() -> io::Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = cache.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")));
-    let cache = cache
-        .ok_or_else(|| io::Error::other("neither XDG_CACHE_HOME nor HOME is set"))?
-        .join("bluegreen");
+    let cache = cache.ok_or_else(|| io::Error::other("neither XDG_CACHE_HOME nor HOME is set"))?.join("bluegreen");
     fs::create_dir_all(&cache)?;
-    let image = cache.join(format!(
-        "debian-{SUITE}-{:016x}",
-        hash(&format!("{SUITE} {PACKAGES} {FINISH:?}"))
-    ));
+    let image = cache.join(format!("debian-{SUITE}-{:016x}", hash(&format!("{SUITE} {PACKAGES} {FINISH:?}"))));
     let lock = File::create(cache.join("debian.lock"))?;
     lock.lock()?;
     if image.exists() {
@@ -304,14 +264,9 @@ fn image() -> io::Result<PathBuf> {
     if new.exists() {
         fs::remove_dir_all(&new)?;
     }
-    run(Command::new("debootstrap")
-        .args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE])
-        .arg(&new))?;
+    run(Command::new("debootstrap").args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]).arg(&new))?;
     for argv in FINISH {
-        run(Command::new("chroot")
-            .arg(&new)
-            .args(*argv)
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))?;
+        run(Command::new("chroot").arg(&new).args(*argv).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))?;
     }
     fs::rename(&new, &image)?;
     Ok(image)
@@ -319,21 +274,14 @@ fn image() -> io::Result<PathBuf> {
 
 /// FNV-1a: the same on every machine and with every compiler.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// What starts a container in a control group of its own: two machines in one would take each other's processes for theirs.
 fn in_a_group_of_its_own(name: &str) -> io::Result<Command> {
     if Path::new("/run/systemd/system").exists() {
         let mut command = Command::new("systemd-run");
-        command.args([
-            "--quiet",
-            "--scope",
-            "--property=Delegate=yes",
-            &format!("--unit={name}-{}", now()),
-        ]);
+        command.args(["--quiet", "--scope", "--property=Delegate=yes", &format!("--unit={name}-{}", now())]);
         return Ok(command);
     }
     let mut command = Command::new("sh");
@@ -352,19 +300,14 @@ fn in_a_group_of_its_own(name: &str) -> io::Result<Command> {
 }
 
 fn now() -> u128 {
-    std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map_or(0, |since| since.as_nanos())
+    std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos())
 }
 
 /// The group of this name in each hierarchy that systemd uses: one, or both of a hybrid.
 fn groups(name: &str) -> Vec<PathBuf> {
     let mounted = |path: &&str| Path::new(path).join("cgroup.procs").exists();
     let all = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
-    all.iter()
-        .filter(|path| mounted(path))
-        .map(|path| Path::new(path).join(name))
-        .collect()
+    all.iter().filter(|path| mounted(path)).map(|path| Path::new(path).join(name)).collect()
 }
 
 fn remove_group(group: &Path) {
@@ -393,20 +336,12 @@ fn run(command: &mut Command) -> io::Result<()> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| io::Error::other(format!("{}: {error}", name.display())))?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(failed(&[name], &output))
-    }
+    if output.status.success() { Ok(()) } else { Err(failed(&[name], &output)) }
 }
 
 fn failed<A: AsRef<OsStr>>(argv: &[A], output: &Output) -> io::Error {
     let words: Vec<_> = argv.iter().map(|word| word.as_ref().to_string_lossy()).collect();
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
-    io::Error::other(format!(
-        "`{}` ended with {}\n{said}{complained}",
-        words.join(" "),
-        output.status
-    ))
+    io::Error::other(format!("`{}` ended with {}\n{said}{complained}", words.join(" "), output.status))
 }

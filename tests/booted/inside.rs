@@ -52,9 +52,7 @@ fn guard() {
 }
 
 async fn systemd() -> Systemd {
-    Systemd::open(Settings::new("/var/lib/bluegreen".into()))
-        .await
-        .expect("systemd")
+    Systemd::open(Settings::new("/var/lib/bluegreen".into())).await.expect("systemd")
 }
 
 fn site(name: &str) -> SiteName {
@@ -72,11 +70,7 @@ fn python(name: &str, program: &str, arguments: &[&str]) -> Launch {
     let dir = folder("release", 0o755);
     let file = dir.join(format!("{name}.py"));
     fs::write(&file, program).expect("a program");
-    let mut argv = vec![
-        "/usr/bin/python3".to_owned(),
-        "-u".to_owned(),
-        file.to_str().expect("text").to_owned(),
-    ];
+    let mut argv = vec!["/usr/bin/python3".to_owned(), "-u".to_owned(), file.to_str().expect("text").to_owned()];
     argv.extend(arguments.iter().map(|&word| word.to_owned()));
     Launch {
         argv,
@@ -143,33 +137,17 @@ async fn a_started_colour_runs_until_it_is_stopped() {
     assert_eq!(running(&systemd, &site, Blue, 0).await.0, pids);
     assert_eq!(systemd.states(&site, Blue).await.expect("states").len(), 2);
     assert!(systemd.states(&site, Green).await.expect("states").is_empty());
-    let id = InstanceId {
-        site: site.clone(),
-        colour: Blue,
-        index: 1,
-    };
-    until("it printed", async || {
-        systemd
-            .logs(&id, 5)
-            .await
-            .expect("logs")
-            .contains(&"ready".to_owned())
-            .then_some(())
-    })
-    .await;
+    let id = InstanceId { site: site.clone(), colour: Blue, index: 1 };
+    until("it printed", async || systemd.logs(&id, 5).await.expect("logs").contains(&"ready".to_owned()).then_some(()))
+        .await;
     assert_eq!(systemd.logs(&id, 1).await.expect("logs").len(), 1);
     assert_eq!(
-        fs::read_to_string(format!("/proc/{}/oom_score_adj", pids[0]))
-            .expect("a score")
-            .trim(),
+        fs::read_to_string(format!("/proc/{}/oom_score_adj", pids[0])).expect("a score").trim(),
         "500",
         "it is not live"
     );
     systemd.stop(&site, Blue).await.expect("stopped");
-    assert_eq!(
-        systemd.states(&site, Blue).await.expect("states"),
-        [InstanceState::Stopped, InstanceState::Stopped]
-    );
+    assert_eq!(systemd.states(&site, Blue).await.expect("states"), [InstanceState::Stopped, InstanceState::Stopped]);
     assert!(!alive(pids[0]));
     systemd.stop(&site, Blue).await.expect("nothing to stop");
     systemd.start(&site, Blue, &launches).await.expect("started anew");
@@ -193,45 +171,22 @@ open(out + '/facts', 'w').write(' '.join([str(os.getuid()), str(os.geteuid()), s
 open(out + '/done', 'w').close()
 while True: time.sleep(60)
 ";
-    let words = [
-        "a b",
-        "%n %% %i",
-        "$HOME ${HOME} $$",
-        "\"q\" 'q' \\ `id`",
-        "new\nline",
-        ";",
-        "",
-        "\u{1b}[1m é",
-    ];
+    let words = ["a b", "%n %% %i", "$HOME ${HOME} $$", "\"q\" 'q' \\ `id`", "new\nline", ";", "", "\u{1b}[1m é"];
     let value = "s3cret \"q\" 'q' $HOME `id` \\ \\n %n # ;\nsecond\tline ";
     let mut launch = python("words", program, &[&[out.to_str().expect("text")], &words[..]].concat());
     launch.writable.push(out.clone());
-    launch
-        .env
-        .insert("DB_PASSWORD".parse().expect("a name"), value.to_owned());
-    systemd
-        .start(&site, Green, std::slice::from_ref(&launch))
-        .await
-        .expect("started");
+    launch.env.insert("DB_PASSWORD".parse().expect("a name"), value.to_owned());
+    systemd.start(&site, Green, std::slice::from_ref(&launch)).await.expect("started");
     until("it wrote", async || out.join("done").exists().then_some(())).await;
     let argv = fs::read_to_string(out.join("argv")).expect("words");
     assert_eq!(argv.split('\0').collect::<Vec<_>>(), words);
     let environ = fs::read_to_string(out.join("environ")).expect("variables");
     let mut variables: Vec<&str> = environ.split('\0').filter(|entry| !entry.is_empty()).collect();
     variables.sort_unstable();
-    assert_eq!(
-        variables,
-        [format!("DB_PASSWORD={value}"), "PATH=/usr/bin:/bin".to_owned()]
-    );
+    assert_eq!(variables, [format!("DB_PASSWORD={value}"), "PATH=/usr/bin:/bin".to_owned()]);
     let facts = fs::read_to_string(out.join("facts")).expect("facts");
-    let uid = String::from_utf8(
-        std::process::Command::new("id")
-            .args(["-u", "shop"])
-            .output()
-            .expect("id")
-            .stdout,
-    )
-    .expect("text");
+    let uid = String::from_utf8(std::process::Command::new("id").args(["-u", "shop"]).output().expect("id").stdout)
+        .expect("text");
     let uid = uid.trim();
     assert_eq!(facts, format!("{uid} {uid} 1 0000000000000000 0027 /srv/release"));
     let unit = fs::read_to_string("/etc/systemd/system/bluegreen-words-green@0.service").expect("a unit");
@@ -245,10 +200,7 @@ while True: time.sleep(60)
     assert_eq!(env.permissions().mode() & 0o777, 0o600);
     systemd.stop(&site, Green).await.expect("stopped");
     launch.env.insert("BAD".parse().expect("a name"), "\r".to_owned());
-    let fault = systemd
-        .start(&site, Green, &[launch])
-        .await
-        .expect_err("it would be lost silently");
+    let fault = systemd.start(&site, Green, &[launch]).await.expect_err("it would be lost silently");
     assert_eq!((fault.class, fault.reason), (Class::User, "LaunchUnwritable"));
 }
 
@@ -272,19 +224,10 @@ while True: time.sleep(60)
     let mut launch = python("writes", program, &["/srv/may", "/srv/not", "/tmp"]);
     launch.writable.push(may);
     systemd.start(&site, Blue, &[launch]).await.expect("started");
-    let id = InstanceId {
-        site: site.clone(),
-        colour: Blue,
-        index: 0,
-    };
-    let logs = until("it tried", async || {
-        systemd
-            .logs(&id, 20)
-            .await
-            .ok()
-            .filter(|logs| logs.contains(&"done".to_owned()))
-    })
-    .await;
+    let id = InstanceId { site: site.clone(), colour: Blue, index: 0 };
+    let logs =
+        until("it tried", async || systemd.logs(&id, 20).await.ok().filter(|logs| logs.contains(&"done".to_owned())))
+            .await;
     for line in ["wrote /srv/may", "EROFS /srv/not", "wrote /tmp"] {
         assert!(logs.contains(&line.to_owned()), "{logs:?}");
     }
@@ -302,10 +245,8 @@ async fn an_app_that_ignores_sigterm_is_killed_with_its_daemons() {
     launch.writable.push(out.clone());
     launch.stop_within = Duration::from_millis(300);
     systemd.start(&site, Blue, &[launch]).await.expect("started");
-    let daemon: u32 = until("its daemon runs", async || {
-        fs::read_to_string(out.join("daemon")).ok()?.parse().ok()
-    })
-    .await;
+    let daemon: u32 =
+        until("its daemon runs", async || fs::read_to_string(out.join("daemon")).ok()?.parse().ok()).await;
     let (pids, _) = running(&systemd, &site, Blue, 0).await;
     assert!(pids.contains(&daemon) && pids[0] != daemon, "{pids:?} {daemon}");
     systemd.stop(&site, Blue).await.expect("stopped");
@@ -317,10 +258,7 @@ async fn an_app_that_ignores_sigterm_is_killed_with_its_daemons() {
 async fn a_crashed_instance_is_started_again_counted_and_told() {
     guard();
     let (systemd, site) = (systemd().await, site("crash"));
-    systemd
-        .start(&site, Blue, &[python("sleep", SLEEP, &[])])
-        .await
-        .expect("started");
+    systemd.start(&site, Blue, &[python("sleep", SLEEP, &[])]).await.expect("started");
     let mut changes = systemd.changes(&site, Blue);
     for round in 1..=8 {
         let (pids, _) = running(&systemd, &site, Blue, round - 1).await;
@@ -358,34 +296,10 @@ async fn what_can_not_be_started_says_why_and_starts_when_it_is_put_right() {
     let (systemd, site) = (systemd().await, site("wrong"));
     let good = python("sleep", SLEEP, &[]);
     for (launch, words) in [
-        (
-            Launch {
-                argv: vec!["/nowhere/app".to_owned()],
-                ..good.clone()
-            },
-            "can't be executed",
-        ),
-        (
-            Launch {
-                user: "nosuchuser".parse().expect("a name"),
-                ..good.clone()
-            },
-            "its user does not exist",
-        ),
-        (
-            Launch {
-                writable: vec!["/srv/missing".into()],
-                ..good.clone()
-            },
-            "a shared folder missing",
-        ),
-        (
-            Launch {
-                dir: "/nowhere".into(),
-                ..good.clone()
-            },
-            "folder can't be entered",
-        ),
+        (Launch { argv: vec!["/nowhere/app".to_owned()], ..good.clone() }, "can't be executed"),
+        (Launch { user: "nosuchuser".parse().expect("a name"), ..good.clone() }, "its user does not exist"),
+        (Launch { writable: vec!["/srv/missing".into()], ..good.clone() }, "a shared folder missing"),
+        (Launch { dir: "/nowhere".into(), ..good.clone() }, "folder can't be entered"),
     ] {
         systemd.start(&site, Blue, &[launch]).await.expect("tried");
         failed(&systemd, &site, Blue, words).await;
@@ -393,14 +307,8 @@ async fn what_can_not_be_started_says_why_and_starts_when_it_is_put_right() {
     systemd.start(&site, Blue, &[good]).await.expect("started");
     running(&systemd, &site, Blue, 0).await;
     systemd.stop(&site, Blue).await.expect("stopped");
-    let root = Launch {
-        user: "root".parse().expect("a name"),
-        ..python("sleep", SLEEP, &[])
-    };
-    assert_eq!(
-        systemd.start(&site, Blue, &[root]).await.expect_err("never").class,
-        Class::User
-    );
+    let root = Launch { user: "root".parse().expect("a name"), ..python("sleep", SLEEP, &[]) };
+    assert_eq!(systemd.start(&site, Blue, &[root]).await.expect_err("never").class, Class::User);
 }
 
 #[tokio::test]
@@ -430,21 +338,12 @@ async fn an_instance_is_ready_by_its_own_socket() {
     let prober = Prober::new(systemd.clone());
     let blue = prober.watch(target(Blue), Pace::Eager, wake.clone());
     let mut reports = blue.subscribe();
-    tokio::time::timeout(PATIENCE, reports.wait_for(Report::all_ready))
-        .await
-        .expect("in time")
-        .expect("ready");
-    systemd
-        .start(&site, Green, &[python("sleep", SLEEP, &[])])
-        .await
-        .expect("started");
+    tokio::time::timeout(PATIENCE, reports.wait_for(Report::all_ready)).await.expect("in time").expect("ready");
+    systemd.start(&site, Green, &[python("sleep", SLEEP, &[])]).await.expect("started");
     let green = prober.watch(target(Green), Pace::Eager, wake);
     let mut others = green.subscribe();
     let strange = |report: &Report| report.instances[0].detail.contains("port 8081 is held by process");
-    tokio::time::timeout(PATIENCE, others.wait_for(strange))
-        .await
-        .expect("in time")
-        .expect("told");
+    tokio::time::timeout(PATIENCE, others.wait_for(strange)).await.expect("in time").expect("told");
     assert!(!green.report().any_ready());
     blue.set_pace(Pace::Steady);
     let (pids, _) = running(&systemd, &site, Blue, 0).await;
@@ -453,10 +352,7 @@ async fn an_instance_is_ready_by_its_own_socket() {
         .await
         .expect("in time")
         .expect("down");
-    tokio::time::timeout(PATIENCE, reports.wait_for(Report::all_ready))
-        .await
-        .expect("in time")
-        .expect("back");
+    tokio::time::timeout(PATIENCE, reports.wait_for(Report::all_ready)).await.expect("in time").expect("back");
     systemd.stop(&site, Blue).await.expect("stopped");
     systemd.stop(&site, Green).await.expect("stopped");
 }
@@ -466,10 +362,7 @@ async fn an_instance_is_ready_by_its_own_socket() {
 async fn the_next_supervisor_finds_what_the_one_before_started() {
     guard();
     let (before, site) = (systemd().await, site("adopted"));
-    before
-        .start(&site, Blue, &[python("sleep", SLEEP, &[])])
-        .await
-        .expect("started");
+    before.start(&site, Blue, &[python("sleep", SLEEP, &[])]).await.expect("started");
     let (pids, _) = running(&before, &site, Blue, 0).await;
     drop(before);
     let after = systemd().await;
@@ -483,18 +376,13 @@ async fn the_next_supervisor_finds_what_the_one_before_started() {
 async fn a_site_that_is_forgotten_leaves_nothing_behind() {
     guard();
     let (systemd, site) = (systemd().await, site("gone"));
-    systemd
-        .start(&site, Blue, &[python("sleep", SLEEP, &[])])
-        .await
-        .expect("started");
+    systemd.start(&site, Blue, &[python("sleep", SLEEP, &[])]).await.expect("started");
     systemd.stop(&site, Blue).await.expect("stopped");
     systemd.forget(&site).await.expect("forgotten");
     assert!(systemd.states(&site, Blue).await.expect("states").is_empty());
     let folders = ["/etc/systemd", "/run/bluegreen", "/var/lib/bluegreen"];
-    let left = std::process::Command::new("find")
-        .args(folders)
-        .args(["-name", "*gone*", "-not", "-type", "d"])
-        .output();
+    let left =
+        std::process::Command::new("find").args(folders).args(["-name", "*gone*", "-not", "-type", "d"]).output();
     let output = left.expect("find");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     let list = std::process::Command::new("systemctl")
@@ -510,20 +398,13 @@ async fn a_colour_that_gets_smaller_leaves_no_unit_for_the_next_reboot() {
     guard();
     let (systemd, site) = (systemd().await, site("smaller"));
     let launch = || python("sleep", SLEEP, &[]);
-    systemd
-        .start(&site, Blue, &[launch(), launch(), launch()])
-        .await
-        .expect("started");
+    systemd.start(&site, Blue, &[launch(), launch(), launch()]).await.expect("started");
     systemd.stop(&site, Blue).await.expect("stopped");
     systemd.start(&site, Blue, &[launch()]).await.expect("started");
     assert_eq!(systemd.states(&site, Blue).await.expect("states").len(), 1);
-    let wants = fs::read_dir("/etc/systemd/system/multi-user.target.wants")
-        .expect("a folder")
-        .flatten();
-    let of_it: Vec<_> = wants
-        .map(|link| link.file_name())
-        .filter(|name| name.to_string_lossy().contains("smaller"))
-        .collect();
+    let wants = fs::read_dir("/etc/systemd/system/multi-user.target.wants").expect("a folder").flatten();
+    let of_it: Vec<_> =
+        wants.map(|link| link.file_name()).filter(|name| name.to_string_lossy().contains("smaller")).collect();
     assert_eq!(of_it, ["bluegreen-smaller-blue@0.service"]);
     systemd.stop(&site, Blue).await.expect("stopped");
 }
@@ -537,10 +418,7 @@ async fn both_colours_are_started() {
         let slot = Path::new("/var/lib/bluegreen/sites/shop/slots").join(colour.name());
         fs::create_dir_all(&slot).expect("a slot");
         fs::write(slot.join(colour.name()), "").expect("a marker");
-        systemd
-            .start(&site, colour, &[python("sleep", SLEEP, &[])])
-            .await
-            .expect("started");
+        systemd.start(&site, colour, &[python("sleep", SLEEP, &[])]).await.expect("started");
         running(&systemd, &site, colour, 0).await;
     }
 }

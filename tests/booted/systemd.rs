@@ -27,11 +27,7 @@ fn inside(machine: &Booted, test: &str) {
 }
 
 fn is_active(machine: &Booted, unit: &str) -> bool {
-    machine
-        .output(&["systemctl", "is-active", "--quiet", unit])
-        .expect("systemctl")
-        .status
-        .success()
+    machine.output(&["systemctl", "is-active", "--quiet", unit]).expect("systemctl").status.success()
 }
 
 #[test]
@@ -61,35 +57,19 @@ fn a_reboot_starts_the_colour_that_the_link_names_and_no_other_without_the_agent
     assert!(is_active(&machine, blue) && is_active(&machine, green));
     let site = "/var/lib/bluegreen/sites/shop";
     let point = |machine: &Booted, colour: &str| {
-        machine
-            .run(&["ln", "-sfnT", &format!("slots/{colour}"), &format!("{site}/next")])
-            .expect("a link");
-        machine
-            .run(&["mv", "-T", &format!("{site}/next"), &format!("{site}/live")])
-            .expect("a rename");
+        machine.run(&["ln", "-sfnT", &format!("slots/{colour}"), &format!("{site}/next")]).expect("a link");
+        machine.run(&["mv", "-T", &format!("{site}/next"), &format!("{site}/live")]).expect("a rename");
     };
     for (colour, up, down) in [("green", green, blue), ("blue", blue, green)] {
         point(&machine, colour);
         machine.reboot().expect("a reboot");
-        assert!(
-            is_active(&machine, up) && !is_active(&machine, down),
-            "{colour}: {}",
-            machine.journal()
-        );
+        assert!(is_active(&machine, up) && !is_active(&machine, down), "{colour}: {}", machine.journal());
         machine.power_cut().expect("a power cut");
-        assert!(
-            is_active(&machine, up) && !is_active(&machine, down),
-            "{colour}: {}",
-            machine.journal()
-        );
+        assert!(is_active(&machine, up) && !is_active(&machine, down), "{colour}: {}", machine.journal());
     }
     // The next supervisor takes over what the reboot started: it is kept, wherever the link goes, and can be stopped.
     inside(&machine, "what_the_reboot_started_is_kept_and_stopped");
     machine.run(&["rm", &format!("{site}/live")]).expect("no link");
     machine.reboot().expect("a reboot");
-    assert!(
-        !is_active(&machine, blue) && !is_active(&machine, green),
-        "{}",
-        machine.journal()
-    );
+    assert!(!is_active(&machine, blue) && !is_active(&machine, green), "{}", machine.journal());
 }

@@ -28,31 +28,17 @@ pub struct Ground {
 
 impl Ground {
     pub fn new() -> Ground {
-        let dir = tempfile::Builder::new()
-            .prefix("bluegreen-supervise-")
-            .tempdir()
-            .expect("a folder");
+        let dir = tempfile::Builder::new().prefix("bluegreen-supervise-").tempdir().expect("a folder");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("open to the app's user");
         let root = rustix::process::geteuid().is_root();
         // A number that no user of the machine has, of this process alone.
-        let uid = if root {
-            200_000 + std::process::id()
-        } else {
-            rustix::process::geteuid().as_raw()
-        };
+        let uid = if root { 200_000 + std::process::id() } else { rustix::process::geteuid().as_raw() };
         let gid = if root { uid } else { rustix::process::getegid().as_raw() };
-        fs::write(
-            dir.path().join("passwd"),
-            format!("root:x:0:0::/:/bin/sh\nshop:x:{uid}:{gid}::/:/bin/sh\n"),
-        )
-        .expect("passwd");
+        fs::write(dir.path().join("passwd"), format!("root:x:0:0::/:/bin/sh\nshop:x:{uid}:{gid}::/:/bin/sh\n"))
+            .expect("passwd");
         fs::write(dir.path().join("group"), format!("extra:x:{}:shop\n", gid + 1)).expect("group");
         fs::create_dir(dir.path().join("release")).expect("a release");
-        Ground {
-            dir,
-            site: "shop".parse().expect("a name"),
-            uid,
-        }
+        Ground { dir, site: "shop".parse().expect("a name"), uid }
     }
 
     pub fn path(&self) -> &Path {
@@ -91,12 +77,11 @@ impl Ground {
 
     /// Runs a Python program.
     pub fn python(&self, program: &str, arguments: &[&str]) -> Launch {
-        let file = self.dir.path().join("release").join(format!(
-            "app-{}.py",
-            fs::read_dir(self.dir.path().join("release"))
-                .expect("a release")
-                .count()
-        ));
+        let file = self
+            .dir
+            .path()
+            .join("release")
+            .join(format!("app-{}.py", fs::read_dir(self.dir.path().join("release")).expect("a release").count()));
         fs::write(&file, program).expect("a program");
         let name = file.file_name().and_then(|name| name.to_str()).expect("text");
         Ground::launch_at(self.dir.path(), name, arguments)
@@ -106,11 +91,7 @@ impl Ground {
     pub fn launch_at(ground: &Path, program: &str, arguments: &[&str]) -> Launch {
         let dir = ground.join("release");
         let file = dir.join(program);
-        let mut argv = vec![
-            "/usr/bin/python3".to_owned(),
-            "-u".to_owned(),
-            file.to_str().expect("text").to_owned(),
-        ];
+        let mut argv = vec!["/usr/bin/python3".to_owned(), "-u".to_owned(), file.to_str().expect("text").to_owned()];
         argv.extend(arguments.iter().map(|&word| word.to_owned()));
         Launch {
             argv,
@@ -141,9 +122,7 @@ pub fn marked(entry: &str) -> Vec<i32> {
     all.filter(|process| process.stat().is_ok_and(|stat| stat.state != 'Z'))
         .filter(|process| {
             let environ = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
-            environ
-                .split(|&byte| byte == 0)
-                .any(|found| found.starts_with(entry.as_bytes()))
+            environ.split(|&byte| byte == 0).any(|found| found.starts_with(entry.as_bytes()))
         })
         .map(|process| process.pid)
         .collect()
@@ -178,15 +157,11 @@ pub async fn running(direct: &impl Supervisor, site: &SiteName, colour: Colour, 
 }
 
 pub fn cmdline(pid: u32) -> Option<String> {
-    fs::read(format!("/proc/{pid}/cmdline"))
-        .ok()
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    fs::read(format!("/proc/{pid}/cmdline")).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 pub fn alive(pid: u32) -> bool {
-    procfs::process::Process::new(pid.cast_signed())
-        .and_then(|p| p.stat())
-        .is_ok_and(|stat| stat.state != 'Z')
+    procfs::process::Process::new(pid.cast_signed()).and_then(|p| p.stat()).is_ok_and(|stat| stat.state != 'Z')
 }
 
 /// Kills a process at once.

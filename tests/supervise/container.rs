@@ -42,10 +42,7 @@ async fn an_agent_that_is_the_first_process() {
     let site = "shop".parse().expect("a name");
     if std::env::var_os("BLUEGREEN_TEST_START").is_some() {
         for colour in [Blue, Green] {
-            direct
-                .start(&site, colour, std::slice::from_ref(&launch))
-                .await
-                .expect("started");
+            direct.start(&site, colour, std::slice::from_ref(&launch)).await.expect("started");
         }
     }
     std::future::pending::<()>().await;
@@ -63,13 +60,7 @@ impl Container {
         if start {
             command.env("BLUEGREEN_TEST_START", "yes");
         }
-        Container(
-            command
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("a container"),
-        )
+        Container(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a container"))
     }
 }
 
@@ -83,19 +74,12 @@ impl Drop for Container {
 
 fn zombies_of(parent: i32) -> usize {
     let all = procfs::process::all_processes().expect("/proc").flatten();
-    all.filter_map(|process| process.stat().ok())
-        .filter(|stat| stat.ppid == parent && stat.state == 'Z')
-        .count()
+    all.filter_map(|process| process.stat().ok()).filter(|stat| stat.ppid == parent && stat.state == 'Z').count()
 }
 
 fn first_process(container: &Container) -> Option<i32> {
     let pid = container.0.id();
-    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
-        .ok()?
-        .split_ascii_whitespace()
-        .next()?
-        .parse()
-        .ok()
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 #[tokio::test]
@@ -105,18 +89,11 @@ async fn a_container_leaves_no_orphan_unburied_and_the_next_one_starts_the_live_
     let done = ground.playground().join("done");
     fs::create_dir_all(ground.site_dir().root()).expect("a site");
     symlink("slots/green", ground.site_dir().live()).expect("a link");
-    let mark = |colour: &str| {
-        format!(
-            "BLUEGREEN_INSTANCE={}/state/sites/shop/run/{colour}.0",
-            ground.path().display()
-        )
-    };
+    let mark = |colour: &str| format!("BLUEGREEN_INSTANCE={}/state/sites/shop/run/{colour}.0", ground.path().display());
 
     let before = Container::run(&ground, true);
-    until("both run", async || {
-        (!marked(&mark("blue")).is_empty() && !marked(&mark("green")).is_empty()).then_some(())
-    })
-    .await;
+    until("both run", async || (!marked(&mark("blue")).is_empty() && !marked(&mark("green")).is_empty()).then_some(()))
+        .await;
     until("the orphans are made", async || done.exists().then_some(())).await;
     let agent = first_process(&before).expect("the agent");
     until("they ended and were waited for", async || {
@@ -124,16 +101,10 @@ async fn a_container_leaves_no_orphan_unburied_and_the_next_one_starts_the_live_
     })
     .await;
     drop(before);
-    until("all is gone", async || {
-        marked(&mark("")[..mark("").len() - 2]).is_empty().then_some(())
-    })
-    .await;
+    until("all is gone", async || marked(&mark("")[..mark("").len() - 2]).is_empty().then_some(())).await;
 
     let _after = Container::run(&ground, false);
-    until("green is back", async || {
-        (!marked(&mark("green")).is_empty()).then_some(())
-    })
-    .await;
+    until("green is back", async || (!marked(&mark("green")).is_empty()).then_some(())).await;
     // Both would have been started in one breath, blue first.
     assert!(marked(&mark("blue")).is_empty());
     assert!(!ground.site_dir().run().join("blue.0.json").exists());

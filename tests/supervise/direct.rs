@@ -46,26 +46,12 @@ async fn a_started_colour_runs_until_it_is_stopped() {
     direct.start(&ground.site, Blue, &launches).await.expect("started");
     let (pids, restarts) = running(&direct, &ground.site, Blue, 0).await;
     assert_eq!(restarts, 0);
-    direct
-        .start(&ground.site, Blue, &launches)
-        .await
-        .expect("started already");
-    assert_eq!(
-        running(&direct, &ground.site, Blue, 0).await.0,
-        pids,
-        "the same process"
-    );
+    direct.start(&ground.site, Blue, &launches).await.expect("started already");
+    assert_eq!(running(&direct, &ground.site, Blue, 0).await.0, pids, "the same process");
     assert_eq!(direct.states(&ground.site, Blue).await.expect("states").len(), 2);
     assert!(direct.states(&ground.site, Green).await.expect("states").is_empty());
-    let blue = InstanceId {
-        site: ground.site.clone(),
-        colour: Blue,
-        index: 1,
-    };
-    until("it printed", async || {
-        (direct.logs(&blue, 5).await.expect("logs") == ["ready"]).then_some(())
-    })
-    .await;
+    let blue = InstanceId { site: ground.site.clone(), colour: Blue, index: 1 };
+    until("it printed", async || (direct.logs(&blue, 5).await.expect("logs") == ["ready"]).then_some(())).await;
     direct.stop(&ground.site, Blue).await.expect("stopped");
     assert!(direct.states(&ground.site, Blue).await.expect("states").is_empty());
     assert!(marked(&format!("BLUEGREEN_INSTANCE={}", ground.path().display())).is_empty());
@@ -81,10 +67,7 @@ async fn an_app_that_ignores_sigterm_is_killed_with_its_children_and_its_daemons
     launch.stop_within = Duration::from_millis(300);
     direct.start(&ground.site, Blue, &[launch]).await.expect("started");
     let (main, _) = running(&direct, &ground.site, Blue, 0).await;
-    let (child, daemon) = (
-        number_in(&play.join("child")).await,
-        number_in(&play.join("daemon")).await,
-    );
+    let (child, daemon) = (number_in(&play.join("child")).await, number_in(&play.join("daemon")).await);
     assert!(alive(child) && alive(daemon));
     direct.stop(&ground.site, Blue).await.expect("stopped");
     for pid in [main[0], child, daemon] {
@@ -99,11 +82,7 @@ async fn a_crashed_instance_is_started_again_and_counted() {
     let mut changes = direct.changes(&ground.site, Blue);
     let go = ground.playground().join("crash");
     direct
-        .start(
-            &ground.site,
-            Blue,
-            &[ground.python(CRASH_WHEN_TOLD, &[go.to_str().expect("text")])],
-        )
+        .start(&ground.site, Blue, &[ground.python(CRASH_WHEN_TOLD, &[go.to_str().expect("text")])])
         .await
         .expect("started");
     let mut before = running(&direct, &ground.site, Blue, 0).await.0;
@@ -111,10 +90,7 @@ async fn a_crashed_instance_is_started_again_and_counted() {
         changes.borrow_and_update();
         fs::write(&go, "").expect("a wish");
         fs::set_permissions(&go, fs::Permissions::from_mode(0o666)).expect("open to the app");
-        tokio::time::timeout(PATIENCE, changes.changed())
-            .await
-            .expect("told in time")
-            .expect("told");
+        tokio::time::timeout(PATIENCE, changes.changed()).await.expect("told in time").expect("told");
         let how = until("it is seen to have failed", async || {
             match direct.states(&ground.site, Blue).await.expect("states").remove(0) {
                 InstanceState::Failed { how, .. } => Some(how),
@@ -138,32 +114,14 @@ async fn a_program_that_does_not_exist_is_said_in_words_and_stopping_ends_the_tr
     let direct = ground.direct().await;
     let mut launch = ground.python(SLEEP, &[]);
     launch.argv = vec!["/nowhere/app".to_owned()];
-    direct
-        .start(&ground.site, Blue, std::slice::from_ref(&launch))
-        .await
-        .expect("tried");
-    let how = until("it failed", async || {
-        match direct.states(&ground.site, Blue).await.expect("states").remove(0) {
-            InstanceState::Failed { how, .. } => Some(how),
-            _ => None,
-        }
+    direct.start(&ground.site, Blue, std::slice::from_ref(&launch)).await.expect("tried");
+    let how = until("it failed", async || match direct.states(&ground.site, Blue).await.expect("states").remove(0) {
+        InstanceState::Failed { how, .. } => Some(how),
+        _ => None,
     })
     .await;
-    assert!(
-        how.contains("cannot execute /nowhere/app") && how.contains("No such file"),
-        "{how}"
-    );
-    let log = direct
-        .logs(
-            &InstanceId {
-                site: ground.site.clone(),
-                colour: Blue,
-                index: 0,
-            },
-            1,
-        )
-        .await
-        .expect("logs");
+    assert!(how.contains("cannot execute /nowhere/app") && how.contains("No such file"), "{how}");
+    let log = direct.logs(&InstanceId { site: ground.site.clone(), colour: Blue, index: 0 }, 1).await.expect("logs");
     assert!(log[0].contains("cannot execute /nowhere/app"), "{log:?}");
     // The mistake is put right: nobody waits for the end of the pause.
     launch.argv = ground.python(SLEEP, &[]).argv;
@@ -178,16 +136,9 @@ async fn an_unknown_user_is_the_users_fault_and_nothing_is_started() {
     let direct = ground.direct().await;
     let mut launch = ground.python(SLEEP, &[]);
     launch.user = "nosuchuser".parse().expect("a name");
-    let fault = direct
-        .start(&ground.site, Blue, &[launch])
-        .await
-        .expect_err("no such user");
+    let fault = direct.start(&ground.site, Blue, &[launch]).await.expect_err("no such user");
     assert_eq!((fault.class, fault.reason), (Class::User, "UserUnknown"));
-    assert!(
-        fault.message.contains("there is no user nosuchuser"),
-        "{}",
-        fault.message
-    );
+    assert!(fault.message.contains("there is no user nosuchuser"), "{}", fault.message);
     assert!(direct.states(&ground.site, Blue).await.expect("states").is_empty());
 }
 
@@ -198,11 +149,9 @@ async fn root_never_runs_an_app() {
     let mut launch = ground.python(SLEEP, &[]);
     launch.user = "root".parse().expect("a name");
     direct.start(&ground.site, Blue, &[launch]).await.expect("tried");
-    let how = until("it failed", async || {
-        match direct.states(&ground.site, Blue).await.expect("states").remove(0) {
-            InstanceState::Failed { how, .. } => Some(how),
-            _ => None,
-        }
+    let how = until("it failed", async || match direct.states(&ground.site, Blue).await.expect("states").remove(0) {
+        InstanceState::Failed { how, .. } => Some(how),
+        _ => None,
     })
     .await;
     assert!(how.contains("never runs as root"), "{how}");
@@ -227,13 +176,8 @@ while True: time.sleep(60)
 ";
     let secret = "s3cret-of-the-shop $HOME %n \"quoted\" 'single' \\ \n second line";
     let mut launch = ground.python(report, &[play.to_str().expect("text")]);
-    launch
-        .env
-        .insert("DB_PASSWORD".parse().expect("a name"), secret.to_owned());
-    direct
-        .start(&ground.site, Blue, &[launch.clone()])
-        .await
-        .expect("started");
+    launch.env.insert("DB_PASSWORD".parse().expect("a name"), secret.to_owned());
+    direct.start(&ground.site, Blue, &[launch.clone()]).await.expect("started");
     let text = until("it reported", async || fs::read_to_string(play.join("report")).ok()).await;
     let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let (uid, gid) = (ground.uid, told["gid"][0].as_u64().expect("a number"));
@@ -245,25 +189,13 @@ while True: time.sleep(60)
     }
     let mut env: BTreeMap<String, String> = serde_json::from_value(told["env"].clone()).expect("variables");
     env.remove("LC_CTYPE"); // Python's own
-    assert!(
-        env.remove("BLUEGREEN_INSTANCE")
-            .is_some_and(|mark| mark.ends_with("/run/blue.0"))
-    );
+    assert!(env.remove("BLUEGREEN_INSTANCE").is_some_and(|mark| mark.ends_with("/run/blue.0")));
     let wanted: BTreeMap<String, String> = launch.env.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
     assert_eq!(env, wanted);
     assert_eq!(told["cwd"], launch.dir.to_str().expect("text"));
-    assert_eq!(
-        (&told["nnp"], &told["umask"], &told["oom"]),
-        (&"1".into(), &"0027".into(), &"500".into())
-    );
+    assert_eq!((&told["nnp"], &told["umask"], &told["oom"]), (&"1".into(), &"0027".into(), &"500".into()));
     let fds: Vec<String> = serde_json::from_value(told["fds"].clone()).expect("files");
-    let log = ground
-        .site_dir()
-        .logs()
-        .join("blue.0.log")
-        .to_str()
-        .expect("text")
-        .to_owned();
+    let log = ground.site_dir().logs().join("blue.0.log").to_str().expect("text").to_owned();
     assert_eq!(fds[..3], ["/dev/null".to_owned(), log.clone(), log]);
     // Whoever started this test may have left files open for all its children; of ours none gets through.
     let inherited = |file: &String| {
@@ -278,19 +210,12 @@ while True: time.sleep(60)
     assert_eq!(fs::metadata(&run).expect("run").permissions().mode() & 0o777, 0o700);
     for file in fs::read_dir(&run).expect("run") {
         let file = file.expect("a file");
-        assert_eq!(
-            file.metadata().expect("a file").permissions().mode() & 0o777,
-            0o600,
-            "{:?}",
-            file.path()
-        );
+        assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o777, 0o600, "{:?}", file.path());
     }
     // Whoever may list processes sees no secret.
     for process in procfs::process::all_processes().expect("/proc").flatten() {
         assert!(
-            !cmdline(process.pid.cast_unsigned())
-                .unwrap_or_default()
-                .contains("s3cret-of-the-shop"),
+            !cmdline(process.pid.cast_unsigned()).unwrap_or_default().contains("s3cret-of-the-shop"),
             "{}",
             process.pid
         );
@@ -306,19 +231,12 @@ async fn the_idle_colour_goes_first_when_memory_runs_out() {
     symlink("slots/blue", ground.site_dir().live()).expect("a link");
     let mut pids = Vec::new();
     for colour in [Blue, Green] {
-        direct
-            .start(&ground.site, colour, &[ground.python(SLEEP, &[])])
-            .await
-            .expect("started");
+        direct.start(&ground.site, colour, &[ground.python(SLEEP, &[])]).await.expect("started");
         pids.push(running(&direct, &ground.site, colour, 0).await.0[0]);
     }
     let scores = || -> Vec<String> {
-        let of = |pid: &u32| {
-            fs::read_to_string(format!("/proc/{pid}/oom_score_adj"))
-                .expect("a score")
-                .trim()
-                .to_owned()
-        };
+        let of =
+            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("a score").trim().to_owned();
         pids.iter().map(of).collect()
     };
     assert_eq!(scores(), ["0", "500"]);

@@ -72,10 +72,8 @@ fn say(file: &Path, words: &str) {
 impl Scene {
     async fn new(check: HealthCheck, words: &str) -> Scene {
         let port = free_port();
-        Scene::with(check, words, port, |ground, how, asked| {
-            ground.python(SERVER, &[&port.to_string(), how, asked])
-        })
-        .await
+        Scene::with(check, words, port, |ground, how, asked| ground.python(SERVER, &[&port.to_string(), how, asked]))
+            .await
     }
 
     async fn with(check: HealthCheck, words: &str, port: u16, launch: impl Fn(&Ground, &str, &str) -> Launch) -> Scene {
@@ -129,17 +127,9 @@ impl Scene {
     }
 
     async fn main(&self) -> (u32, u32) {
-        until("it runs", async || {
-            match self
-                .direct
-                .states(&self.ground.site, Blue)
-                .await
-                .expect("states")
-                .first()
-            {
-                Some(InstanceState::Running { pids, restarts }) => pids.first().map(|&pid| (pid, *restarts)),
-                _ => None,
-            }
+        until("it runs", async || match self.direct.states(&self.ground.site, Blue).await.expect("states").first() {
+            Some(InstanceState::Running { pids, restarts }) => pids.first().map(|&pid| (pid, *restarts)),
+            _ => None,
         })
         .await
     }
@@ -168,16 +158,9 @@ async fn an_instance_is_ready_after_enough_good_answers_in_a_row() {
     assert!(report.instances[0].passed_since(begun) >= 3);
     let later = Instant::now();
     assert_eq!(report.instances[0].passed_since(later), 0);
-    scene
-        .report("a measurement after that moment", |report| {
-            report.instances[0].passed_since(later) > 0
-        })
-        .await;
+    scene.report("a measurement after that moment", |report| report.instances[0].passed_since(later) > 0).await;
     let asked = scene.asked();
-    assert!(
-        asked.starts_with("GET /health HTTP/1.1\r\nhost: shop.example.com\r\n"),
-        "{asked}"
-    );
+    assert!(asked.starts_with("GET /health HTTP/1.1\r\nhost: shop.example.com\r\n"), "{asked}");
 }
 
 #[tokio::test]
@@ -190,18 +173,12 @@ async fn a_redirect_is_healthy_and_nobody_follows_it() {
 #[tokio::test]
 async fn a_flapping_instance_never_gets_ready_and_a_single_bad_answer_does_not_unready_one() {
     let scene = Scene::new(check(), "200 200 503").await;
-    scene
-        .report("many answers", |report| {
-            report.instances[0].passed_since(Instant::now() - PATIENCE) >= 12
-        })
-        .await;
+    scene.report("many answers", |report| report.instances[0].passed_since(Instant::now() - PATIENCE) >= 12).await;
     assert!(!scene.probe.report().any_ready());
     say(&scene.how(), "200 200 200 200 503");
     scene.report("readiness", Report::all_ready).await;
     let ready = Instant::now();
-    let after = scene
-        .report("bad answers", |report| report.instances[0].failed_since(ready) >= 2)
-        .await;
+    let after = scene.report("bad answers", |report| report.instances[0].failed_since(ready) >= 2).await;
     assert!(after.all_ready(), "two that are not in a row: {after:?}");
     say(&scene.how(), "503");
     let report = scene.report("it is unready", |report| !report.any_ready()).await;
@@ -218,10 +195,7 @@ async fn a_flapping_instance_never_gets_ready_and_a_single_bad_answer_does_not_u
 
 #[tokio::test]
 async fn a_slow_answer_is_no_answer() {
-    let check = HealthCheck {
-        timeout: Duration::from_millis(100),
-        ..check()
-    };
+    let check = HealthCheck { timeout: Duration::from_millis(100), ..check() };
     let scene = Scene::new(check, "slow").await;
     scene.report("a time-out", says("did not answer within 100ms")).await;
     say(&scene.how(), "200");
@@ -245,23 +219,13 @@ async fn an_instance_at_the_wrong_port_or_address_is_told_where_it_listens() {
         ground.python(SERVER, &[&wrong.to_string(), how, asked])
     })
     .await;
-    scene
-        .report(
-            "the wrong port",
-            says(&format!("it listens on port {wrong}, not on its own, {right}")),
-        )
-        .await;
+    scene.report("the wrong port", says(&format!("it listens on port {wrong}, not on its own, {right}"))).await;
     assert_eq!(scene.asked(), "", "a port that is not its own is not asked");
     let elsewhere = Scene::with(check(), "200", right, |ground, how, asked| {
         ground.python(SERVER, &[&right.to_string(), how, asked, "127.0.0.2"])
     })
     .await;
-    elsewhere
-        .report(
-            "the wrong address",
-            says(&format!("it listens on port {right}, but not on 127.0.0.1")),
-        )
-        .await;
+    elsewhere.report("the wrong address", says(&format!("it listens on port {right}, but not on 127.0.0.1"))).await;
 }
 
 #[tokio::test]
@@ -274,9 +238,7 @@ async fn a_healthy_answer_of_whoever_holds_the_port_is_not_the_instances() {
             let mut client = client.expect("a client");
             let mut request = [0; 4096];
             let length = client.read(&mut request).expect("a request");
-            client
-                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-                .expect("an answer");
+            client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").expect("an answer");
             if request[..length].starts_with(b"STOP") {
                 return asked;
             }
@@ -290,10 +252,7 @@ async fn a_healthy_answer_of_whoever_holds_the_port_is_not_the_instances() {
     .await;
     let words = format!("port {port} is held by process {}", std::process::id());
     let report = scene.report("the stranger", says(&words)).await;
-    assert!(
-        !report.any_ready() && report.instances[0].detail.contains("not by the instance"),
-        "{report:?}"
-    );
+    assert!(!report.any_ready() && report.instances[0].detail.contains("not by the instance"), "{report:?}");
     // Nobody is woken for what is known already.
     until("more looks", async || {
         (scene.probe.report().instances[0].failed_since(report.instances[0].since) >= 5).then_some(())
@@ -301,21 +260,16 @@ async fn a_healthy_answer_of_whoever_holds_the_port_is_not_the_instances() {
     .await;
     let mut stop = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
     stop.write_all(b"STOP").expect("a word");
-    assert_eq!(
-        answering.join().expect("an answer"),
-        0,
-        "the stranger was not even asked"
-    );
+    assert_eq!(answering.join().expect("an answer"), 0, "the stranger was not even asked");
 }
 
 #[tokio::test]
 async fn an_instance_that_ends_because_its_port_is_taken_is_told_by_whom() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
     let port = taken.local_addr().expect("an address").port();
-    let scene = Scene::with(check(), "200", port, |ground, how, asked| {
-        ground.python(SERVER, &[&port.to_string(), how, asked])
-    })
-    .await;
+    let scene =
+        Scene::with(check(), "200", port, |ground, how, asked| ground.python(SERVER, &[&port.to_string(), how, asked]))
+            .await;
     let report = scene.report("its end", says("it ended by itself (exit code 1)")).await;
     let words = format!("port {port} is held by process {}", std::process::id());
     assert!(report.instances[0].detail.contains(&words), "{report:?}");

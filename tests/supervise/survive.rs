@@ -16,19 +16,12 @@ use super::app::{Ground, SLEEP, alive, kill, marked, running, until};
 async fn a_supervisor_adopts_what_the_one_before_left_and_stops_it() {
     let ground = Ground::new();
     let first = ground.direct().await;
-    first
-        .start(&ground.site, Blue, &[ground.python(SLEEP, &[])])
-        .await
-        .expect("started");
+    first.start(&ground.site, Blue, &[ground.python(SLEEP, &[])]).await.expect("started");
     let (pids, _) = running(&first, &ground.site, Blue, 0).await;
     drop(first);
     assert!(alive(pids[0]), "it does not die with its supervisor");
     let second = ground.direct().await;
-    assert_eq!(
-        running(&second, &ground.site, Blue, 0).await,
-        (pids.clone(), 0),
-        "not started anew"
-    );
+    assert_eq!(running(&second, &ground.site, Blue, 0).await, (pids.clone(), 0), "not started anew");
     kill(pids[0]);
     let (after, restarts) = running(&second, &ground.site, Blue, 1).await;
     assert_eq!(restarts, 1);
@@ -46,10 +39,7 @@ async fn a_supervisor_adopts_what_the_one_before_left_and_stops_it() {
 async fn a_process_that_got_the_pid_of_ours_is_neither_adopted_nor_harmed() {
     let ground = Ground::new();
     let first = ground.direct().await;
-    first
-        .start(&ground.site, Blue, &[ground.python(SLEEP, &[])])
-        .await
-        .expect("started");
+    first.start(&ground.site, Blue, &[ground.python(SLEEP, &[])]).await.expect("started");
     let (pids, _) = running(&first, &ground.site, Blue, 0).await;
     drop(first);
     kill(pids[0]);
@@ -63,10 +53,7 @@ async fn a_process_that_got_the_pid_of_ours_is_neither_adopted_nor_harmed() {
     let (now, _) = running(&second, &ground.site, Blue, 1).await;
     assert_ne!(now[0], stranger.0.id());
     second.stop(&ground.site, Blue).await.expect("stopped");
-    assert!(
-        stranger.0.try_wait().expect("a look").is_none(),
-        "the stranger lives on"
-    );
+    assert!(stranger.0.try_wait().expect("a look").is_none(), "the stranger lives on");
 }
 
 struct Stranger(Child);
@@ -83,10 +70,7 @@ async fn a_record_that_was_cut_in_half_loses_no_process_and_starts_no_second_one
     let ground = Ground::new();
     let first = ground.direct().await;
     let launch = ground.python(SLEEP, &[]);
-    first
-        .start(&ground.site, Blue, std::slice::from_ref(&launch))
-        .await
-        .expect("started");
+    first.start(&ground.site, Blue, std::slice::from_ref(&launch)).await.expect("started");
     let (pids, _) = running(&first, &ground.site, Blue, 0).await;
     drop(first);
     for file in ["blue.0.pid", "blue.0.json"] {
@@ -112,15 +96,10 @@ async fn after_a_reboot_the_colour_that_the_link_names_is_started_and_no_other()
     let ground = Ground::new();
     let first = ground.direct().await;
     for colour in [Blue, Green] {
-        first
-            .start(&ground.site, colour, &[ground.python(SLEEP, &[])])
-            .await
-            .expect("started");
+        first.start(&ground.site, colour, &[ground.python(SLEEP, &[])]).await.expect("started");
     }
-    let (blue, green) = (
-        running(&first, &ground.site, Blue, 0).await.0,
-        running(&first, &ground.site, Green, 0).await.0,
-    );
+    let (blue, green) =
+        (running(&first, &ground.site, Blue, 0).await.0, running(&first, &ground.site, Green, 0).await.0);
     symlink("slots/green", ground.site_dir().live()).expect("a link");
     drop(first);
     for pid in blue.iter().chain(&green) {
@@ -165,10 +144,7 @@ async fn an_agent_that_starts_and_stops_for_ever() {
     };
     let site = "shop".parse().expect("a name");
     loop {
-        direct
-            .start(&site, Blue, &[launch.clone(), launch.clone()])
-            .await
-            .expect("started");
+        direct.start(&site, Blue, &[launch.clone(), launch.clone()]).await.expect("started");
         direct.stop(&site, Blue).await.expect("stopped");
     }
 }
@@ -180,21 +156,14 @@ async fn an_agent_killed_between_any_two_instructions_leaves_no_instance_twice_a
     for round in 0..40u32 {
         let mut agent = Stranger(
             Command::new(std::env::current_exe().expect("this program"))
-                .args([
-                    "--ignored",
-                    "--exact",
-                    "survive::an_agent_that_starts_and_stops_for_ever",
-                ])
+                .args(["--ignored", "--exact", "survive::an_agent_that_starts_and_stops_for_ever"])
                 .env("BLUEGREEN_TEST_GROUND", ground.path())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
                 .expect("an agent"),
         );
-        until("the agent works", async || {
-            ground.site_dir().run().exists().then_some(())
-        })
-        .await;
+        until("the agent works", async || ground.site_dir().run().exists().then_some(())).await;
         // Another moment in each round, over some turns of its loop.
         tokio::time::sleep(Duration::from_micros(u64::from(round) * 1_373 % 29_000 + 15_000)).await;
         agent.0.kill().expect("killed");
@@ -205,11 +174,7 @@ async fn an_agent_killed_between_any_two_instructions_leaves_no_instance_twice_a
             .await
             .or_else(|fault| {
                 // What was being stopped when the agent was killed is stopped first.
-                if fault.reason == "StillStopping" {
-                    Ok(())
-                } else {
-                    Err(fault)
-                }
+                if fault.reason == "StillStopping" { Ok(()) } else { Err(fault) }
             })
             .expect("started");
         let states = direct.states(&ground.site, Blue).await.expect("states");

@@ -28,9 +28,7 @@ impl SiteDir {
     /// The folder of `site` below the agent's state folder (by default `/var/lib/bluegreen`).
     #[must_use]
     pub fn new(state: &Path, site: &SiteName) -> SiteDir {
-        SiteDir {
-            root: state.join("sites").join(site.as_str()),
-        }
+        SiteDir { root: state.join("sites").join(site.as_str()) }
     }
 
     /// The folder itself.

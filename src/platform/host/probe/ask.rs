@@ -18,34 +18,27 @@ pub(super) async fn ask(target: &Target, port: u16, own: &OwnConnections) -> Mea
     let path = &target.check.path;
     let within = target.check.timeout;
     match tokio::time::timeout(within, get(target, port, own)).await {
-        Ok(Ok(status)) if status.is_success() || status.is_redirection() => Measure {
-            passed: true,
-            detail: format!("GET {path} answers {status}"),
-        },
+        Ok(Ok(status)) if status.is_success() || status.is_redirection() => {
+            Measure { passed: true, detail: format!("GET {path} answers {status}") }
+        }
         Ok(Ok(status)) => Measure {
             passed: false,
             detail: format!("GET {path} on port {port} answers {status}; from 200 to 399 is healthy"),
         },
-        Ok(Err(why)) => Measure {
-            passed: false,
-            detail: format!("GET {path} on port {port} {why}"),
-        },
-        Err(_) => Measure {
-            passed: false,
-            detail: format!("GET {path} on port {port} did not answer within {within:?}"),
-        },
+        Ok(Err(why)) => Measure { passed: false, detail: format!("GET {path} on port {port} {why}") },
+        Err(_) => {
+            Measure { passed: false, detail: format!("GET {path} on port {port} did not answer within {within:?}") }
+        }
     }
 }
 
 async fn get(target: &Target, port: u16, own: &OwnConnections) -> Result<hyper::StatusCode, String> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(|e| format!("could not connect: {e}"))?;
+    let stream =
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(|e| format!("could not connect: {e}"))?;
     let mine = stream.local_addr().map_err(|e| format!("lost its connection: {e}"))?;
     let _note = own.note(mine.port());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| format!("could not be asked: {e}"))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|e| format!("could not be asked: {e}"))?;
     let request = Request::get(target.check.path.as_str())
         .header(header::HOST, &target.host)
         .header(header::USER_AGENT, concat!("bluegreen/", env!("CARGO_PKG_VERSION")))

@@ -63,9 +63,7 @@ pub(super) fn down(listening: &[Socket], port: u16, how: &str, restarts: u32) ->
         1 => "it was started again once".to_owned(),
         n => format!("it was started again {n} times"),
     };
-    let in_the_way = reached(listening, port)
-        .first()
-        .map(|socket| stranger(holder(socket.inode), port));
+    let in_the_way = reached(listening, port).first().map(|socket| stranger(holder(socket.inode), port));
     let cause = in_the_way.map_or_else(String::new, |why| format!("; {why}"));
     Seen::Down(format!("it ended by itself ({how}) and {times}{cause}"))
 }

@@ -72,13 +72,7 @@ impl<S: Supervisor + 'static> Prober<S> {
     /// A prober that asks `supervisor` whose processes are whose.
     #[must_use]
     pub fn new(supervisor: Arc<S>) -> Prober<S> {
-        Prober {
-            shared: Arc::new(Shared {
-                supervisor,
-                own: Arc::default(),
-                listening: Mutex::default(),
-            }),
-        }
+        Prober { shared: Arc::new(Shared { supervisor, own: Arc::default(), listening: Mutex::default() }) }
     }
 
     /// The connections that probes have open: a drain leaves them out.
@@ -92,9 +86,7 @@ impl<S: Supervisor + 'static> Prober<S> {
     #[must_use]
     pub fn watch(&self, target: Target, pace: Pace, wake: Arc<Notify>) -> Probe {
         let now = Instant::now();
-        let report = watch::Sender::new(Report {
-            instances: vec![Health::unknown(now); target.ports.len()],
-        });
+        let report = watch::Sender::new(Report { instances: vec![Health::unknown(now); target.ports.len()] });
         let pace = watch::Sender::new(pace);
         let task = tokio::spawn(
             Rounds {
@@ -107,11 +99,7 @@ impl<S: Supervisor + 'static> Prober<S> {
             }
             .run(),
         );
-        Probe {
-            report: report.subscribe(),
-            pace,
-            task: task.abort_handle(),
-        }
+        Probe { report: report.subscribe(), pace, task: task.abort_handle() }
     }
 }
 
@@ -191,12 +179,7 @@ impl<S: Supervisor + 'static> Rounds<S> {
         loop {
             changes.borrow_and_update();
             self.look(&mut asking).await;
-            let next = self
-                .streaks
-                .iter()
-                .filter(|streak| !streak.asking)
-                .filter_map(|streak| streak.next)
-                .min();
+            let next = self.streaks.iter().filter(|streak| !streak.asking).filter_map(|streak| streak.next).min();
             tokio::select! {
                 () = sleep_until(next.unwrap_or_else(|| Instant::now() + STEADY).into()) => {}
                 Some(done) = asking.join_next() => {
@@ -230,47 +213,26 @@ impl<S: Supervisor + 'static> Rounds<S> {
     async fn look(&mut self, asking: &mut JoinSet<(usize, Instant, Seen)>) {
         let now = Instant::now();
         let due: Vec<usize> = (0..self.streaks.len())
-            .filter(|&index| {
-                self.streaks
-                    .get(index)
-                    .is_some_and(|s| !s.asking && s.next.is_none_or(|at| at <= now))
-            })
+            .filter(|&index| self.streaks.get(index).is_some_and(|s| !s.asking && s.next.is_none_or(|at| at <= now)))
             .collect();
         if due.is_empty() {
             return;
         }
-        let states = match self
-            .shared
-            .supervisor
-            .states(&self.target.site, self.target.colour)
-            .await
-        {
+        let states = match self.shared.supervisor.states(&self.target.site, self.target.colour).await {
             Ok(states) => states,
             Err(fault) => {
                 for index in due {
-                    self.take(
-                        index,
-                        now,
-                        Seen::Unknown(format!("the supervisor does not answer: {fault}")),
-                    );
+                    self.take(index, now, Seen::Unknown(format!("the supervisor does not answer: {fault}")));
                 }
                 return;
             }
         };
         let steady = *self.pace.borrow() == Pace::Steady && self.report.borrow().all_ready();
-        let listening = match self.shared.listening(if steady {
-            Duration::from_millis(500)
-        } else {
-            Duration::ZERO
-        }) {
+        let listening = match self.shared.listening(if steady { Duration::from_millis(500) } else { Duration::ZERO }) {
             Ok(listening) => listening,
             Err(error) => {
                 for index in due {
-                    self.take(
-                        index,
-                        now,
-                        Seen::Unknown(format!("the kernel does not tell who listens: {error}")),
-                    );
+                    self.take(index, now, Seen::Unknown(format!("the kernel does not tell who listens: {error}")));
                 }
                 return;
             }
@@ -308,10 +270,7 @@ impl<S: Supervisor + 'static> Rounds<S> {
             self.take(index, now, Seen::Down("it was started again".to_owned()));
         }
         if let Some(streak) = self.streaks.get_mut(index) {
-            *streak = Streak {
-                life,
-                ..Streak::default()
-            };
+            *streak = Streak { life, ..Streak::default() };
         }
     }
 
@@ -325,11 +284,7 @@ impl<S: Supervisor + 'static> Rounds<S> {
         asking.spawn(async move {
             let asked = Instant::now();
             let Measure { passed, detail } = ask::ask(&target, port, &shared.own).await;
-            let seen = if passed {
-                Seen::Passed(detail)
-            } else {
-                Seen::Refused(detail)
-            };
+            let seen = if passed { Seen::Passed(detail) } else { Seen::Refused(detail) };
             (index, asked, seen)
         });
     }
@@ -375,11 +330,7 @@ impl<S: Supervisor + 'static> Rounds<S> {
             let Some(health) = report.instances.get_mut(index) else {
                 return false;
             };
-            let ready = if passed.is_some() && unready_now {
-                false
-            } else {
-                health.ready || ready_now
-            };
+            let ready = if passed.is_some() && unready_now { false } else { health.ready || ready_now };
             if let Some(passed) = passed {
                 health.remember(passed, asked);
             }

@@ -73,12 +73,7 @@ pub(super) fn sockets(ask: Ask) -> io::Result<Vec<Socket>> {
 }
 
 fn dump(family: AddressFamily, ask: Ask) -> io::Result<Vec<Socket>> {
-    let fd = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        Some(SOCK_DIAG),
-    )?;
+    let fd = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?;
     let kernel = SocketAddrNetlink::new(0, 0);
     sendto(&fd, &request(family, ask), SendFlags::empty(), &kernel)?;
     let mut found = Vec::new();
@@ -179,15 +174,11 @@ fn from_procfs(ask: Ask) -> io::Result<Vec<Socket>> {
         Ask::Listening => *state == TcpState::Listen,
         Ask::Connected { .. } => matches!(state, TcpState::Established | TcpState::SynRecv),
     };
-    let sockets = all
-        .map_err(io::Error::other)?
-        .into_iter()
-        .filter(|entry| wanted(&entry.state))
-        .map(|entry| Socket {
-            local: entry.local_address,
-            peer: entry.remote_address,
-            inode: entry.inode,
-        });
+    let sockets = all.map_err(io::Error::other)?.into_iter().filter(|entry| wanted(&entry.state)).map(|entry| Socket {
+        local: entry.local_address,
+        peer: entry.remote_address,
+        inode: entry.inode,
+    });
     Ok(sockets.filter(|socket| ask.takes(socket)).collect())
 }
 
@@ -227,10 +218,7 @@ mod tests {
                 wanted.sort();
                 assert_eq!(peers, wanted);
             }
-            assert_eq!(
-                all(Ask::Listening, by_netlink, port),
-                all(Ask::Listening, from_procfs, port)
-            );
+            assert_eq!(all(Ask::Listening, by_netlink, port), all(Ask::Listening, from_procfs, port));
             drop(clients);
         }
     }
@@ -240,13 +228,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let port = listener.local_addr().expect("an address").port();
         let _client = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-        for (from, to, seen) in [
-            (port, port, 1),
-            (0, port, 1),
-            (port, u16::MAX, 1),
-            (0, port - 1, 0),
-            (port + 1, u16::MAX, 0),
-        ] {
+        for (from, to, seen) in
+            [(port, port, 1), (0, port, 1), (port, u16::MAX, 1), (0, port - 1, 0), (port + 1, u16::MAX, 0)]
+        {
             let found = all(Ask::Connected { from, to }, by_netlink, port);
             assert_eq!(found.len(), seen, "{from} to {to} of {port}");
         }

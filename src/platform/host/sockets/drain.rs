@@ -27,11 +27,7 @@ impl Drain {
     /// The colour with these ports lost its traffic at `moved`; the web server keeps idle connections for `pool`.
     #[must_use]
     pub fn new(ports: BTreeSet<u16>, moved: Instant, pool: Duration) -> Drain {
-        Drain {
-            ports,
-            idle_gone: moved + pool,
-            clear: 0,
-        }
+        Drain { ports, idle_gone: moved + pool, clear: 0 }
     }
 
     /// Looks at the sockets: whether nothing is in flight any more. Once true, it stays so.
@@ -40,10 +36,7 @@ impl Drain {
     /// The kernel does not tell: nothing is known.
     pub fn look(&mut self, now: Instant, own: &OwnConnections) -> io::Result<bool> {
         if self.clear < TWICE && now >= self.idle_gone {
-            let open = connections(&self.ports)?
-                .iter()
-                .filter(|socket| !own.holds(socket))
-                .count();
+            let open = connections(&self.ports)?.iter().filter(|socket| !own.holds(socket)).count();
             self.count(open);
         }
         Ok(self.clear >= TWICE)
@@ -86,10 +79,7 @@ mod tests {
         assert!(!drain.look(late, &own).expect("sockets"), "a request came between");
         let note = own.note(client.local_addr().expect("an address").port());
         assert!(!drain.look(late, &own).expect("sockets"));
-        assert!(
-            drain.look(late, &own).expect("sockets"),
-            "a connection of ours is no request"
-        );
+        assert!(drain.look(late, &own).expect("sockets"), "a connection of ours is no request");
         drop(note);
         assert!(drain.look(late, &own).expect("sockets"), "what was drained stays so");
     }

@@ -26,17 +26,11 @@ pub fn listeners() -> io::Result<Vec<Socket>> {
 #[must_use]
 pub fn reached(listening: &[Socket], port: u16) -> Vec<Socket> {
     let with = |takes: fn(IpAddr) -> bool| -> Vec<Socket> {
-        let here = listening
-            .iter()
-            .filter(|socket| socket.local.port() == port && takes(socket.local.ip()));
+        let here = listening.iter().filter(|socket| socket.local.port() == port && takes(socket.local.ip()));
         here.copied().collect()
     };
     let exact = with(|ip| ip.to_canonical() == IpAddr::V4(Ipv4Addr::LOCALHOST));
-    if exact.is_empty() {
-        with(|ip| ip.is_unspecified())
-    } else {
-        exact
-    }
+    if exact.is_empty() { with(|ip| ip.is_unspecified()) } else { exact }
 }
 
 /// The connections to local ports: their server side, as far as they are open or about to be.
@@ -70,24 +64,15 @@ pub fn is_held_by(inode: u64, pids: &[u32]) -> bool {
 /// A process of the machine that has the socket open; `None` if the kernel does not let us see it. Looks at all files of all processes.
 #[must_use]
 pub fn holder(inode: u64) -> Option<Holder> {
-    let pid = process::numbers("/proc")
-        .into_iter()
-        .find(|&pid| is_held_by(inode, &[pid]))?;
-    Some(Holder {
-        pid,
-        program: Stat::read(pid).map_or_else(|| "?".to_owned(), |stat| stat.name),
-    })
+    let pid = process::numbers("/proc").into_iter().find(|&pid| is_held_by(inode, &[pid]))?;
+    Some(Holder { pid, program: Stat::read(pid).map_or_else(|| "?".to_owned(), |stat| stat.name) })
 }
 
 /// The ports at which these processes listen.
 #[must_use]
 pub fn ports_of(listening: &[Socket], pids: &[u32]) -> BTreeSet<u16> {
     let open: BTreeSet<u64> = pids.iter().flat_map(|&pid| inodes(pid)).collect();
-    listening
-        .iter()
-        .filter(|socket| open.contains(&socket.inode))
-        .map(|socket| socket.local.port())
-        .collect()
+    listening.iter().filter(|socket| open.contains(&socket.inode)).map(|socket| socket.local.port()).collect()
 }
 
 /// The sockets that a process has open.
@@ -95,12 +80,7 @@ fn inodes(pid: u32) -> impl Iterator<Item = u64> {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     files.filter_map(|file| {
         let target = fs::read_link(file.path()).ok()?;
-        target
-            .to_str()?
-            .strip_prefix("socket:[")?
-            .strip_suffix(']')?
-            .parse()
-            .ok()
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
     })
 }
 
@@ -132,11 +112,7 @@ pub struct Note<'a> {
 
 impl Drop for Note<'_> {
     fn drop(&mut self) {
-        self.of
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.port);
+        self.of.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.port);
     }
 }
 
@@ -183,10 +159,7 @@ mod tests {
 
     #[test]
     fn only_connections_to_the_ports_count_and_the_probers_own_can_be_told() {
-        let (a, b) = (
-            TcpListener::bind("127.0.0.1:0").expect("a"),
-            TcpListener::bind("127.0.0.1:0").expect("b"),
-        );
+        let (a, b) = (TcpListener::bind("127.0.0.1:0").expect("a"), TcpListener::bind("127.0.0.1:0").expect("b"));
         let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
         let to_a = TcpStream::connect(a.local_addr().expect("an address")).expect("a connection");
         let _to_b = TcpStream::connect(b.local_addr().expect("an address")).expect("a connection");

@@ -70,16 +70,9 @@ impl Accounts {
         let (uid, gid) = passwd
             .lines()
             .find_map(|line| user_of(line, user.as_str()))
-            .ok_or_else(|| NoAccount::Unknown {
-                user: user.clone(),
-                file: self.passwd.clone(),
-            })?;
+            .ok_or_else(|| NoAccount::Unknown { user: user.clone(), file: self.passwd.clone() })?;
         let mut groups = vec![gid];
-        groups.extend(
-            read(&self.group)?
-                .lines()
-                .filter_map(|line| group_of(line, user.as_str())),
-        );
+        groups.extend(read(&self.group)?.lines().filter_map(|line| group_of(line, user.as_str())));
         groups.sort_unstable();
         groups.dedup();
         Ok(Account { uid, gid, groups })
@@ -87,10 +80,7 @@ impl Accounts {
 }
 
 fn read(file: &PathBuf) -> Result<String, NoAccount> {
-    fs::read_to_string(file).map_err(|source| NoAccount::Unreadable {
-        file: file.clone(),
-        source,
-    })
+    fs::read_to_string(file).map_err(|source| NoAccount::Unreadable { file: file.clone(), source })
 }
 
 /// `name:password:uid:gid:…`
@@ -118,22 +108,12 @@ mod tests {
     fn a_user_has_its_own_group_and_those_that_list_it() {
         let dir = tempfile::tempdir().expect("a folder");
         let (passwd, group) = (dir.path().join("passwd"), dir.path().join("group"));
-        fs::write(
-            &passwd,
-            "root:x:0:0:root:/root:/bin/sh\nshop:x:1001:1002::/srv:/bin/sh\nbad:x:one:two::\n",
-        )
-        .expect("passwd");
+        fs::write(&passwd, "root:x:0:0:root:/root:/bin/sh\nshop:x:1001:1002::/srv:/bin/sh\nbad:x:one:two::\n")
+            .expect("passwd");
         fs::write(&group, "www:x:33:mail,shop\nshop:x:1002:\nother:x:5:shopper\n").expect("group");
         let accounts = Accounts::new(passwd, group);
         let shop = accounts.find(&"shop".parse().expect("a name")).expect("a user");
-        assert_eq!(
-            shop,
-            Account {
-                uid: 1001,
-                gid: 1002,
-                groups: vec![33, 1002]
-            }
-        );
+        assert_eq!(shop, Account { uid: 1001, gid: 1002, groups: vec![33, 1002] });
         for missing in ["shopper", "bad", "sho"] {
             assert!(accounts.find(&missing.parse().expect("a name")).is_err(), "{missing}");
         }

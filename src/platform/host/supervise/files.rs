@@ -14,13 +14,8 @@ pub(super) fn write_whole(file: &Path, content: &[u8], mode: u32, durable: bool)
     name.push(".new");
     let new = PathBuf::from(name);
     let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed();
-    let mut out = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(&new)?;
+    let mut out =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).custom_flags(flags).open(&new)?;
     out.write_all(content)?;
     // Independent of the umask, and of a mode that a file of this name had before.
     out.set_permissions(Permissions::from_mode(mode))?;

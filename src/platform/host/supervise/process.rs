@@ -29,10 +29,7 @@ impl Process {
     /// The process that has this pid now; `None` if there is none, or only what is left of one until its parent looks.
     pub(crate) fn find(pid: u32) -> Option<Process> {
         let stat = Stat::read(pid).filter(Stat::is_alive)?;
-        Some(Process {
-            pid,
-            started: stat.started,
-        })
+        Some(Process { pid, started: stat.started })
     }
 
     /// Whether it is still there.
@@ -111,11 +108,7 @@ pub(crate) fn tree(root: Process) -> Vec<u32> {
         found.push(pid);
         for thread in numbers(&format!("/proc/{pid}/task")) {
             let children = fs::read_to_string(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default();
-            todo.extend(
-                children
-                    .split_ascii_whitespace()
-                    .filter_map(|word| word.parse::<u32>().ok()),
-            );
+            todo.extend(children.split_ascii_whitespace().filter_map(|word| word.parse::<u32>().ok()));
         }
     }
     found
@@ -133,10 +126,8 @@ pub(crate) struct Kin<'a> {
 
 /// All living processes of an instance: those of its session, their children, and those that carry its mark.
 pub(crate) fn kin(of: &Kin<'_>) -> Vec<u32> {
-    let all: BTreeMap<u32, Stat> = numbers("/proc")
-        .into_iter()
-        .filter_map(|pid| Some((pid, Stat::read(pid).filter(Stat::is_alive)?)))
-        .collect();
+    let all: BTreeMap<u32, Stat> =
+        numbers("/proc").into_iter().filter_map(|pid| Some((pid, Stat::read(pid).filter(Stat::is_alive)?))).collect();
     let mut found: BTreeSet<u32> = all
         .iter()
         .filter(|&(&pid, stat)| leads_to(of, pid, stat) || (runs_as(pid, of.uid) && marked(pid, of.marker)))
@@ -220,9 +211,7 @@ pub(crate) fn to_pid(pid: u32) -> Option<Pid> {
 /// The entries of a folder that are numbers.
 pub(crate) fn numbers(folder: &str) -> Vec<u32> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -233,10 +222,7 @@ mod tests {
     fn a_program_with_a_parenthesis_in_its_name_is_read_like_any_other() {
         let line = "42 (a) R (b) S 7 8 9 0 -1 1 2 3 4 5 6 7 8 9 10 20 1 0 777 1 2";
         let stat = Stat::parse(line).expect("a line of the kernel's");
-        assert_eq!(
-            (stat.name.as_str(), stat.parent, stat.session, stat.started),
-            ("a) R (b", 7, 9, 777)
-        );
+        assert_eq!((stat.name.as_str(), stat.parent, stat.session, stat.started), ("a) R (b", 7, 9, 777));
         assert!(stat.is_alive());
     }
 
@@ -244,10 +230,7 @@ mod tests {
     fn a_process_with_the_same_pid_and_another_start_is_somebody_else() {
         let me = Process::find(std::process::id()).expect("this process");
         assert!(me.is_alive());
-        let earlier = Process {
-            started: me.started - 1,
-            ..me
-        };
+        let earlier = Process { started: me.started - 1, ..me };
         assert!(!earlier.is_alive());
         assert!(tree(earlier).is_empty());
     }

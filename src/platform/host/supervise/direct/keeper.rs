@@ -181,10 +181,7 @@ impl Keeper {
             .stderr(Stdio::null())
             .spawn()?;
         // It is our child and nobody waits for it but `ended`: the pid can't be another's, even if it has ended already.
-        Ok(Process::find(child.id()).unwrap_or(Process {
-            pid: child.id(),
-            started: 0,
-        }))
+        Ok(Process::find(child.id()).unwrap_or(Process { pid: child.id(), started: 0 }))
     }
 
     /// Waits for the end of the process, and keeps its log small meanwhile.
@@ -239,12 +236,7 @@ impl Keeper {
             Ok(spec)
         })
         .await
-        .map_err(|e| {
-            format!(
-                "cannot write that {} is wanted no more: {e}",
-                self.record.marker().display()
-            )
-        })?;
+        .map_err(|e| format!("cannot write that {} is wanted no more: {e}", self.record.marker().display()))?;
         let within = spec.map_or(DEFAULT_STOP_WITHIN, |spec| spec.stop_within);
         let deadline = Instant::now() + within;
         let record = self.record.clone();
@@ -383,10 +375,7 @@ async fn poll_until_gone(process: Process) {
 /// Frees the number of a child that ended. `None`: it is somebody else's child, or not at its end.
 fn reap(pid: u32) -> Option<WaitStatus> {
     let pid = process::to_pid(pid)?;
-    waitpid(Some(pid), WaitOptions::NOHANG)
-        .ok()
-        .flatten()
-        .map(|(_, status)| status)
+    waitpid(Some(pid), WaitOptions::NOHANG).ok().flatten().map(|(_, status)| status)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -65,9 +65,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> End {
             "--spec" => spec = arguments.next().map(PathBuf::from),
             "--restarts" => restarts = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(0),
             _ => {
-                return End::Failed(format!(
-                    "{word:?} is no argument of `launch`, which only the agent calls"
-                ));
+                return End::Failed(format!("{word:?} is no argument of `launch`, which only the agent calls"));
             }
         }
     }
@@ -77,12 +75,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> End {
     // It fails when we lead a group already; then the agent's session is ours, which the record will show.
     let _ = setsid();
     match prepare(&record, restarts) {
-        Ok(Ready {
-            spec,
-            log,
-            mut error,
-            lock,
-        }) => {
+        Ok(Ready { spec, log, mut error, lock }) => {
             let why = become_app(&record, &spec, &log);
             let _ = writeln!(error, "{why}");
             let _ = writeln!(&log, "bluegreen: {why}");
@@ -120,17 +113,13 @@ fn prepare(record: &Record, restarts: u32) -> Result<Ready, End> {
     };
     log::rotate(&spec.log).map_err(|e| fail("cannot rotate the log", &e))?;
     let log = open_log(&spec.log).map_err(|e| fail("cannot open the log", &e))?;
-    let me = u32::try_from(getpid().as_raw_nonzero().get())
-        .ok()
-        .and_then(Process::find);
+    let me = u32::try_from(getpid().as_raw_nonzero().get()).ok().and_then(Process::find);
     let born = Born {
         process: me.ok_or_else(|| fail("/proc does not show this process", &io::ErrorKind::NotFound.into()))?,
         boot: process::boot(),
         restarts,
     };
-    record
-        .set_born(&born)
-        .map_err(|e| fail("cannot write who the instance is", &e))?;
+    record.set_born(&born).map_err(|e| fail("cannot write who the instance is", &e))?;
     Ok(Ready { spec, log, error, lock })
 }
 
@@ -197,21 +186,10 @@ fn give_up_power(record: &Record, spec: &Spec) -> Result<(), String> {
 fn limit(resource: Resource, soft: u64) {
     let now = getrlimit(resource);
     let current = now.maximum.map_or(soft, |hard| hard.min(soft));
-    let _ = setrlimit(
-        resource,
-        Rlimit {
-            current: Some(current),
-            maximum: now.maximum,
-        },
-    );
+    let _ = setrlimit(resource, Rlimit { current: Some(current), maximum: now.maximum });
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed();
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(flags)
-        .open(path)
+    OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path)
 }

@@ -57,11 +57,7 @@ fn tail_of(log: &Path, lines: usize) -> io::Result<Vec<String>> {
     }
     let text = String::from_utf8_lossy(&text);
     let all: Vec<&str> = text.lines().collect();
-    Ok(all
-        .iter()
-        .skip(all.len().saturating_sub(lines))
-        .map(|&line| line.to_owned())
-        .collect())
+    Ok(all.iter().skip(all.len().saturating_sub(lines)).map(|&line| line.to_owned()).collect())
 }
 
 /// Whether it is time.
@@ -112,12 +108,7 @@ mod tests {
         rotate(&log).expect("nothing to do");
         assert_eq!(tail(&log, 5).expect("a tail"), ["small"]);
         let mut open = File::options().append(true).open(&log).expect("the app's file");
-        File::options()
-            .write(true)
-            .open(&log)
-            .expect("a log")
-            .set_len(LIMIT + 1)
-            .expect("a large log");
+        File::options().write(true).open(&log).expect("a log").set_len(LIMIT + 1).expect("a large log");
         rotate_open(&log).expect("room");
         assert_eq!(fs::metadata(&log).expect("a log").len(), 0);
         writeln!(open, "after").expect("the app goes on");

@@ -76,10 +76,7 @@ impl Direct {
     /// # Errors
     /// The state folder can't be read.
     pub async fn open(settings: Settings) -> Result<Direct, Fault> {
-        let direct = Direct {
-            settings,
-            kept: Mutex::default(),
-        };
+        let direct = Direct { settings, kept: Mutex::default() };
         let sites = direct.settings.state.join("sites");
         let left = tokio::task::spawn_blocking(move || left_behind(&sites))
             .await
@@ -89,12 +86,7 @@ impl Direct {
         for (id, record, wanted) in left {
             direct.keep(id, record, wanted);
         }
-        let all: Vec<Arc<Keeper>> = direct
-            .kept()
-            .keepers
-            .values()
-            .map(|(keeper, _)| keeper.clone())
-            .collect();
+        let all: Vec<Arc<Keeper>> = direct.kept().keepers.values().map(|(keeper, _)| keeper.clone()).collect();
         for keeper in all {
             keeper.seen().await;
         }
@@ -121,15 +113,8 @@ impl Direct {
 
     fn of_colour(&self, site: &SiteName, colour: Colour) -> Vec<(InstanceId, Arc<Keeper>)> {
         let kept = self.kept();
-        let first = InstanceId {
-            site: site.clone(),
-            colour,
-            index: 0,
-        };
-        let of_it = kept
-            .keepers
-            .range(first..)
-            .take_while(|(id, _)| id.site == *site && id.colour == colour);
+        let first = InstanceId { site: site.clone(), colour, index: 0 };
+        let of_it = kept.keepers.range(first..).take_while(|(id, _)| id.site == *site && id.colour == colour);
         let left = of_it.filter(|(_, (keeper, _))| *keeper.life.borrow() != Life::Stopped);
         left.map(|(id, (keeper, _))| (id.clone(), keeper.clone())).collect()
     }
@@ -137,18 +122,15 @@ impl Direct {
     /// Forgets the instances that are gone.
     fn sweep(&self) {
         let mut kept = self.kept();
-        kept.keepers
-            .retain(|_, (keeper, _)| *keeper.life.borrow() != Life::Stopped);
+        kept.keepers.retain(|_, (keeper, _)| *keeper.life.borrow() != Life::Stopped);
         while kept.tasks.try_join_next().is_some() {}
     }
 
     fn spec(&self, id: &InstanceId, launch: &Launch) -> Result<Spec, Fault> {
         let account = self.settings.accounts.find(&launch.user).map_err(|error| match error {
-            NoAccount::Unknown { .. } => Fault {
-                class: Class::User,
-                reason: "UserUnknown",
-                message: error.to_string(),
-            },
+            NoAccount::Unknown { .. } => {
+                Fault { class: Class::User, reason: "UserUnknown", message: error.to_string() }
+            }
             NoAccount::Unreadable { ref source, .. } => cannot(&error.to_string(), source),
         })?;
         let dir = SiteDir::new(&self.settings.state, &id.site);
@@ -210,11 +192,7 @@ impl Supervisor for Direct {
     async fn start(&self, site: &SiteName, colour: Colour, instances: &[Launch]) -> Result<(), Fault> {
         let known: BTreeMap<InstanceId, Arc<Keeper>> = self.of_colour(site, colour).into_iter().collect();
         for (index, launch) in (0u16..).zip(instances) {
-            let id = InstanceId {
-                site: site.clone(),
-                colour,
-                index,
-            };
+            let id = InstanceId { site: site.clone(), colour, index };
             let keeper = known.get(&id).cloned();
             self.start_one(id, launch, keeper).await?;
         }
@@ -228,9 +206,7 @@ impl Supervisor for Direct {
         }
         for (id, keeper) in all {
             let mut life = keeper.life.subscribe();
-            let end = life
-                .wait_for(|life| matches!(life, Life::Stopped | Life::Stuck(_)))
-                .await;
+            let end = life.wait_for(|life| matches!(life, Life::Stopped | Life::Stuck(_))).await;
             if let Ok(Life::Stuck(why)) = end.as_deref() {
                 return Err(Fault {
                     class: Class::Transient,
@@ -256,11 +232,7 @@ impl Supervisor for Direct {
     }
 
     fn changes(&self, site: &SiteName, colour: Colour) -> watch::Receiver<u64> {
-        self.kept()
-            .changes
-            .entry((site.clone(), colour))
-            .or_default()
-            .subscribe()
+        self.kept().changes.entry((site.clone(), colour)).or_default().subscribe()
     }
 
     async fn forget(&self, site: &SiteName) -> Result<(), Fault> {
@@ -282,10 +254,7 @@ impl Supervisor for Direct {
 fn state_of(keeper: &Keeper) -> InstanceState {
     let life = keeper.life.borrow().clone();
     match life {
-        Life::Running(main, restarts) => InstanceState::Running {
-            pids: process::tree(main),
-            restarts,
-        },
+        Life::Running(main, restarts) => InstanceState::Running { pids: process::tree(main), restarts },
         Life::Failed(how, restarts) => InstanceState::Failed { how, restarts },
         Life::Stuck(why) => InstanceState::Failed { how: why, restarts: 0 },
         Life::Unseen | Life::Stopped => InstanceState::Stopped,
@@ -297,21 +266,14 @@ fn log_file(dir: &SiteDir, id: &InstanceId) -> PathBuf {
 }
 
 fn cannot(what: &str, error: &io::Error) -> Fault {
-    Fault {
-        class: Class::Transient,
-        reason: "SupervisorFailed",
-        message: format!("cannot {what}: {error}"),
-    }
+    Fault { class: Class::Transient, reason: "SupervisorFailed", message: format!("cannot {what}: {error}") }
 }
 
 /// What an earlier agent recorded below the folder of all sites, and whether it shall run.
 fn left_behind(sites: &Path) -> io::Result<Vec<(InstanceId, Record, bool)>> {
     let mut found = Vec::new();
     for site in entries(sites)? {
-        let Some(name) = site
-            .file_name()
-            .and_then(|name| name.to_str()?.parse::<SiteName>().ok())
-        else {
+        let Some(name) = site.file_name().and_then(|name| name.to_str()?.parse::<SiteName>().ok()) else {
             continue;
         };
         for file in entries(&site.join("run"))? {
@@ -319,11 +281,7 @@ fn left_behind(sites: &Path) -> io::Result<Vec<(InstanceId, Record, bool)>> {
             let Some((colour, index)) = record.place() else {
                 continue;
             };
-            let id = InstanceId {
-                site: name.clone(),
-                colour,
-                index,
-            };
+            let id = InstanceId { site: name.clone(), colour, index };
             match wish(&record, colour) {
                 Some(wanted) => found.push((id, record, wanted)),
                 None => record.remove()?,
@@ -353,10 +311,7 @@ fn wish(record: &Record, colour: Colour) -> Option<bool> {
     }
     // From now on it belongs to this boot, whatever the link names later.
     let file = record.spec_file();
-    let now = Spec {
-        boot: process::boot(),
-        ..spec
-    };
+    let now = Spec { boot: process::boot(), ..spec };
     if let Err(error) = record.set_spec(&now) {
         tracing::error!(file = %file.display(), %error, "an instance is started after a reboot, and that could not be written");
     }
@@ -379,9 +334,8 @@ async fn reap_orphans() {
     loop {
         tokio::time::sleep(ROUND).await;
         let dead = process::numbers("/proc").into_iter();
-        let dead: Vec<u32> = dead
-            .filter(|&pid| Stat::read(pid).is_some_and(|s| s.is_zombie() && s.parent == 1))
-            .collect();
+        let dead: Vec<u32> =
+            dead.filter(|&pid| Stat::read(pid).is_some_and(|s| s.is_zombie() && s.parent == 1)).collect();
         for &pid in dead.iter().filter(|pid| before.contains(pid)) {
             // How it ended interests nobody.
             let _ = waitpid(process::to_pid(pid), WaitOptions::NOHANG);

@@ -83,16 +83,12 @@ pub(crate) struct Record {
 impl Record {
     /// The record of an instance in the folder `run` of its site.
     pub(crate) fn new(run: &Path, colour: Colour, index: u16) -> Record {
-        Record {
-            base: run.join(format!("{}.{index}", colour.name())),
-        }
+        Record { base: run.join(format!("{}.{index}", colour.name())) }
     }
 
     /// The record whose specification is this file.
     pub(crate) fn of_spec(file: &Path) -> Option<Record> {
-        (file.extension()? == "json").then(|| Record {
-            base: file.with_extension(""),
-        })
+        (file.extension()? == "json").then(|| Record { base: file.with_extension("") })
     }
 
     /// The colour and index, read from the name.
@@ -140,22 +136,14 @@ impl Record {
 
     /// Waits for the lock and takes it, until the file is closed.
     pub(crate) fn lock(&self) -> io::Result<File> {
-        let file = private()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.file(".lock"))?;
+        let file = private().create(true).truncate(false).write(true).open(self.file(".lock"))?;
         flock(&file, FlockOperation::LockExclusive)?;
         Ok(file)
     }
 
     /// An empty file for why the app could not be executed.
     pub(crate) fn new_error(&self) -> io::Result<File> {
-        private()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .open(self.file(".error"))
+        private().create(true).truncate(true).write(true).open(self.file(".error"))
     }
 
     /// Why the app could not be executed; `None` if it could.

@@ -86,20 +86,14 @@ impl Bus {
     }
 
     pub(super) async fn manager(&self) -> zbus::Result<ManagerProxy<'static>> {
-        ManagerProxy::builder(&self.connection().await?)
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await
+        ManagerProxy::builder(&self.connection().await?).cache_properties(CacheProperties::No).build().await
     }
 
     /// The version's number, as 252.
     pub(super) async fn version(&self) -> zbus::Result<u32> {
         let text = self.manager().await?.version().await?;
-        let digits: String = text
-            .chars()
-            .skip_while(|c| !c.is_ascii_digit())
-            .take_while(char::is_ascii_digit)
-            .collect();
+        let digits: String =
+            text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
         Ok(digits.parse().unwrap_or(0))
     }
 
@@ -107,16 +101,10 @@ impl Bus {
     pub(super) async fn unit(&self, name: &str) -> zbus::Result<Unit> {
         let path = self.manager().await?.load_unit(name.to_owned()).await?;
         let connection = self.connection().await?;
-        let unit = UnitProxy::builder(&connection)
-            .path(path.clone())
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await?;
-        let service = ServiceProxy::builder(&connection)
-            .path(path)
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await?;
+        let unit =
+            UnitProxy::builder(&connection).path(path.clone()).cache_properties(CacheProperties::No).build().await?;
+        let service =
+            ServiceProxy::builder(&connection).path(path).cache_properties(CacheProperties::No).build().await?;
         Ok(Unit {
             active: unit.active_state().await?,
             sub: unit.sub_state().await?,
@@ -161,12 +149,7 @@ impl Bus {
                 Err(_) => {
                     let mut left = BTreeSet::new();
                     for (path, unit) in waiting {
-                        let id = path
-                            .as_str()
-                            .rsplit('/')
-                            .next()
-                            .and_then(|id| id.parse().ok())
-                            .unwrap_or(0);
+                        let id = path.as_str().rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or(0);
                         if manager.get_job(id).await.is_ok() {
                             left.insert((path, unit));
                         }

@@ -47,11 +47,7 @@ impl Settings {
     /// The usual ones, with this state folder.
     #[must_use]
     pub fn new(state: PathBuf) -> Settings {
-        Settings {
-            state,
-            run: "/run/bluegreen".into(),
-            units: "/etc/systemd/system".into(),
-        }
+        Settings { state, run: "/run/bluegreen".into(), units: "/etc/systemd/system".into() }
     }
 }
 
@@ -83,11 +79,7 @@ impl Systemd {
             }
         }
         let listener = tokio::spawn(shared::listen(shared.clone())).abort_handle();
-        Ok(Systemd {
-            shared,
-            listener,
-            steps: version >= WITH_RESTART_STEPS,
-        })
+        Ok(Systemd { shared, listener, steps: version >= WITH_RESTART_STEPS })
     }
 
     /// Writes the files of an instance that is off; whether anything changed.
@@ -104,10 +96,7 @@ impl Systemd {
         let file = settings.units.join(unit::name(id));
         let write = || -> io::Result<bool> {
             let mut changed = false;
-            for (path, content, mode) in [
-                (&places.env, variables.as_bytes(), 0o600),
-                (&file, text.as_bytes(), 0o644),
-            ] {
+            for (path, content, mode) in [(&places.env, variables.as_bytes(), 0o600), (&file, text.as_bytes(), 0o644)] {
                 if fs::read(path).is_ok_and(|old| old == content) {
                     continue;
                 }
@@ -136,11 +125,7 @@ impl Supervisor for Systemd {
         shared.shrink(site, colour, instances.len()).await?;
         let mut to_start = Vec::new();
         for (index, launch) in (0u16..).zip(instances) {
-            let id = InstanceId {
-                site: site.clone(),
-                colour,
-                index,
-            };
+            let id = InstanceId { site: site.clone(), colour, index };
             let unit = shared.ask(&id).await?;
             if unit.active == "deactivating" {
                 return Err(Fault {
@@ -214,15 +199,7 @@ impl Supervisor for Systemd {
     async fn logs(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>, Fault> {
         let name = unit::name(instance);
         let output = Command::new("journalctl")
-            .args([
-                "--quiet",
-                "--no-pager",
-                "--output=cat",
-                "--lines",
-                &lines.to_string(),
-                "--unit",
-                &name,
-            ])
+            .args(["--quiet", "--no-pager", "--output=cat", "--lines", &lines.to_string(), "--unit", &name])
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()
@@ -230,15 +207,9 @@ impl Supervisor for Systemd {
             .map_err(|error| cannot("run journalctl", &error))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(cannot(
-                &format!("read the journal of {name}"),
-                &io::Error::other(said.trim().to_owned()),
-            ));
+            return Err(cannot(&format!("read the journal of {name}"), &io::Error::other(said.trim().to_owned())));
         }
-        Ok(String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
     async fn forget(&self, site: &SiteName) -> Result<(), Fault> {

@@ -42,11 +42,7 @@ struct Known {
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Shared {
-        Shared {
-            settings,
-            bus: Bus::default(),
-            known: Mutex::default(),
-        }
+        Shared { settings, bus: Bus::default(), known: Mutex::default() }
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -58,11 +54,7 @@ impl Shared {
     }
 
     pub(super) fn changes(&self, site: &SiteName, colour: Colour) -> watch::Receiver<u64> {
-        self.known()
-            .changes
-            .entry((site.clone(), colour))
-            .or_default()
-            .subscribe()
+        self.known().changes.entry((site.clone(), colour)).or_default().subscribe()
     }
 
     pub(super) fn unwant(&self, site: &SiteName, colour: Colour) -> Result<(), Fault> {
@@ -140,11 +132,7 @@ impl Shared {
         let file = self.wanted(site, colour);
         let write = || {
             fs::create_dir_all(&self.settings.run)?;
-            if file.exists() {
-                Ok(())
-            } else {
-                write_whole(&file, b"", 0o644, false)
-            }
+            if file.exists() { Ok(()) } else { write_whole(&file, b"", 0o644, false) }
         };
         write().map_err(|error| cannot("write that a colour is wanted", &error))
     }
@@ -165,11 +153,7 @@ impl Shared {
     pub(super) fn of_colour(&self, site: &SiteName, colour: Colour) -> Result<Vec<InstanceId>, Fault> {
         let mut ids = Vec::new();
         for index in 0.. {
-            let id = InstanceId {
-                site: site.clone(),
-                colour,
-                index,
-            };
+            let id = InstanceId { site: site.clone(), colour, index };
             match self.settings.units.join(unit::name(&id)).try_exists() {
                 Ok(true) => ids.push(id),
                 Ok(false) => break,
@@ -182,11 +166,7 @@ impl Shared {
     /// What systemd says now.
     pub(super) async fn ask(&self, id: &InstanceId) -> Result<Unit, Fault> {
         let age = self.known().age;
-        let unit = self
-            .bus
-            .unit(&unit::name(id))
-            .await
-            .map_err(|error| self.broken(&error))?;
+        let unit = self.bus.unit(&unit::name(id)).await.map_err(|error| self.broken(&error))?;
         let mut known = self.known();
         if known.listening && known.age == age {
             known.units.insert(id.clone(), unit.clone());
@@ -266,17 +246,10 @@ pub(super) async fn listen(shared: Arc<Shared>) {
             let shared = shared.clone();
             tokio::spawn(async move { shared.prefer(&id.site, id.colour).await });
         };
-        let error = shared
-            .bus
-            .listen(|| shared.known().set_listening(true), changed)
-            .await
-            .err();
+        let error = shared.bus.listen(|| shared.known().set_listening(true), changed).await.err();
         shared.known().set_listening(false);
         shared.bus.forget_connection();
-        tracing::warn!(
-            error = error.map(tracing::field::display),
-            "the connection to systemd broke and is made anew"
-        );
+        tracing::warn!(error = error.map(tracing::field::display), "the connection to systemd broke and is made anew");
         tokio::time::sleep(RECONNECT).await;
     }
 }
@@ -300,9 +273,5 @@ fn link_once(target: &Path, link: &Path) -> io::Result<()> {
 }
 
 pub(super) fn cannot(what: &str, error: &io::Error) -> Fault {
-    Fault {
-        class: Class::Transient,
-        reason: "SupervisorFailed",
-        message: format!("cannot {what}: {error}"),
-    }
+    Fault { class: Class::Transient, reason: "SupervisorFailed", message: format!("cannot {what}: {error}") }
 }

@@ -9,18 +9,12 @@ use crate::platform::host::supervise::{InstanceState, process};
 pub(super) fn state_of(unit: &Unit) -> InstanceState {
     let restarts = unit.restarts;
     if unit.waits() || unit.active == "failed" {
-        return InstanceState::Failed {
-            how: how(unit),
-            restarts,
-        };
+        return InstanceState::Failed { how: how(unit), restarts };
     }
     if unit.is_off() {
         return InstanceState::Stopped;
     }
-    InstanceState::Running {
-        pids: processes(unit),
-        restarts,
-    }
+    InstanceState::Running { pids: processes(unit), restarts }
 }
 
 fn how(unit: &Unit) -> String {

@@ -63,10 +63,7 @@ pub(super) fn prefix(site: &SiteName, colour: Colour) -> String {
 
 /// The instance of a unit.
 pub(super) fn parse_name(name: &str) -> Option<InstanceId> {
-    let (place, index) = name
-        .strip_prefix("bluegreen-")?
-        .strip_suffix(".service")?
-        .split_once('@')?;
+    let (place, index) = name.strip_prefix("bluegreen-")?.strip_suffix(".service")?.split_once('@')?;
     let (site, colour) = place.rsplit_once('-')?;
     Some(InstanceId {
         site: site.parse().ok()?,
@@ -106,16 +103,9 @@ pub(super) fn text(id: &InstanceId, launch: &Launch, places: &Places, steps: boo
     if launch.user.as_str() == "root" {
         return Err(Unwritable::Root);
     }
-    let unset: Vec<&str> = OF_SYSTEMD
-        .iter()
-        .copied()
-        .filter(|name| !launch.env.keys().any(|k| k.as_str() == *name))
-        .collect();
-    let writable: Vec<String> = launch
-        .writable
-        .iter()
-        .map(|path| plain(path))
-        .collect::<Result<_, _>>()?;
+    let unset: Vec<&str> =
+        OF_SYSTEMD.iter().copied().filter(|name| !launch.env.keys().any(|k| k.as_str() == *name)).collect();
+    let writable: Vec<String> = launch.writable.iter().map(|path| plain(path)).collect::<Result<_, _>>()?;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let rendered = environment.render_str(
@@ -137,9 +127,7 @@ pub(super) fn text(id: &InstanceId, launch: &Launch, places: &Places, steps: boo
             steps,
         },
     );
-    rendered
-        .map(|text| text + "\n")
-        .map_err(|error| Unwritable::Template(error.to_string()))
+    rendered.map(|text| text + "\n").map_err(|error| Unwritable::Template(error.to_string()))
 }
 
 /// The text of the file with the instance's variables.
@@ -195,9 +183,7 @@ fn word(text: &str) -> Result<String, Unwritable> {
 /// Settings that take a path know no quotes; a plain path needs none.
 fn plain(path: &Path) -> Result<String, Unwritable> {
     let parsed: Option<AbsPath> = path.to_str().and_then(|text| text.parse().ok());
-    parsed
-        .map(|path| path.to_string())
-        .ok_or_else(|| Unwritable::Path(path.to_owned()))
+    parsed.map(|path| path.to_string()).ok_or_else(|| Unwritable::Path(path.to_owned()))
 }
 
 #[cfg(test)]
@@ -219,11 +205,7 @@ mod tests {
     }
 
     fn id() -> InstanceId {
-        InstanceId {
-            site: "my-shop".parse().expect("a name"),
-            colour: Colour::Green,
-            index: 1,
-        }
+        InstanceId { site: "my-shop".parse().expect("a name"), colour: Colour::Green, index: 1 }
     }
 
     fn places() -> Places {
@@ -240,18 +222,9 @@ mod tests {
         assert_eq!(parse_name(&name(&id())), Some(id()));
         let object = "/org/freedesktop/systemd1/unit/bluegreen_2dmy_2dshop_2dgreen_401_2eservice";
         assert_eq!(of_object(object), Some(id()));
-        for other in [
-            "ssh_2eservice",
-            "bluegreen_2eservice",
-            "bluegreen_2dx",
-            "bluegreen_2d_",
-            "bluegreen_2d\u{e9}_4",
-        ] {
-            assert_eq!(
-                of_object(&format!("/org/freedesktop/systemd1/unit/{other}")),
-                None,
-                "{other}"
-            );
+        for other in ["ssh_2eservice", "bluegreen_2eservice", "bluegreen_2dx", "bluegreen_2d_", "bluegreen_2d\u{e9}_4"]
+        {
+            assert_eq!(of_object(&format!("/org/freedesktop/systemd1/unit/{other}")), None, "{other}");
         }
         assert_eq!(parse_name("bluegreen-shop-red@0.service"), None);
         assert_eq!(parse_name("bluegreen-blue@0.service"), None);
@@ -279,49 +252,30 @@ mod tests {
         assert_eq!(exec(&[]), Err(Unwritable::NoCommand));
         assert_eq!(exec(&["/a".to_owned(), "\0".to_owned()]), Err(Unwritable::Nul));
         for program in ["app", "/bin/a b", "/bin/a\nb", "-/bin/app", "/bin/%n"] {
-            assert_eq!(
-                exec(&[program.to_owned()]),
-                Err(Unwritable::Program(program.to_owned()))
-            );
+            assert_eq!(exec(&[program.to_owned()]), Err(Unwritable::Program(program.to_owned())));
         }
     }
 
     #[test]
     fn no_path_adds_a_setting() {
         for bad in ["relative", "/a b", "/a\nUser=root", "/a%n", "/a\\", "/a/../b"] {
-            let launch = Launch {
-                writable: vec![bad.into()],
-                ..launch()
-            };
-            assert_eq!(
-                text(&id(), &launch, &places(), false),
-                Err(Unwritable::Path(bad.into())),
-                "{bad:?}"
-            );
+            let launch = Launch { writable: vec![bad.into()], ..launch() };
+            assert_eq!(text(&id(), &launch, &places(), false), Err(Unwritable::Path(bad.into())), "{bad:?}");
         }
-        let root = Launch {
-            user: "root".parse().expect("a name"),
-            ..launch()
-        };
+        let root = Launch { user: "root".parse().expect("a name"), ..launch() };
         assert_eq!(text(&id(), &root, &places(), false), Err(Unwritable::Root));
     }
 
     #[test]
     fn variables_keep_every_character_or_are_refused() {
         let mut launch = launch();
-        launch.env.insert(
-            "A".parse().expect("a name"),
-            "x \"y\" 'z' $HOME `id` \\ %n #\nsecond\tline".to_owned(),
-        );
+        launch.env.insert("A".parse().expect("a name"), "x \"y\" 'z' $HOME `id` \\ %n #\nsecond\tline".to_owned());
         assert_eq!(
             variables(&launch).expect("a text"),
             "A=\"x \\\"y\\\" 'z' \\$HOME \\`id\\` \\\\ %n #\nsecond\tline\"\n"
         );
         launch.env.insert("B".parse().expect("a name"), "\r".to_owned());
-        assert_eq!(
-            variables(&launch),
-            Err(Unwritable::Variable("B".parse().expect("a name")))
-        );
+        assert_eq!(variables(&launch), Err(Unwritable::Variable("B".parse().expect("a name"))));
     }
 
     #[test]
@@ -335,14 +289,9 @@ mod tests {
         assert!(!unit.contains(" PATH "));
         assert!(unit.contains("\nConditionPathExists=|/var/lib/bluegreen/sites/my-shop/live/green\n"));
         assert!(unit.contains("\nReadWritePaths=/srv/uploads\nPrivateTmp=yes\n"));
+        assert!(unit.contains("\nRestartSec=200ms\nKillMode=mixed\nTimeoutStopSec=5000ms\n"), "{unit}");
         assert!(
-            unit.contains("\nRestartSec=200ms\nKillMode=mixed\nTimeoutStopSec=5000ms\n"),
-            "{unit}"
-        );
-        assert!(
-            text(&id(), &launch, &places(), true)
-                .expect("a text")
-                .contains("RestartMaxDelaySec=5s\nKillMode=mixed\n")
+            text(&id(), &launch, &places(), true).expect("a text").contains("RestartMaxDelaySec=5s\nKillMode=mixed\n")
         );
     }
 }
