@@ -493,3 +493,17 @@ proptest! {
         prop_assert_eq!(bluegreen::api::span::parse(&text).is_ok(), span.is_match(&text), "{}", text);
     }
 }
+
+/// The manifests that the rig writes are what every other test hands in.
+#[test]
+fn what_the_rig_writes_is_a_site() {
+    use bluegreen_rig::manifest::Manifest;
+    let listen = "127.0.0.1:8080".parse().expect("an address");
+    let app = Manifest::app("shop", listen, "shop", &[8081], &[8082]).release(std::path::Path::new("/srv/shop"));
+    let files = Manifest::files("docs", listen, "docs").release(std::path::Path::new("/srv/docs"));
+    for manifest in [app, files] {
+        if let Err(problems) = parse::manifest(&manifest.yaml().expect("it can be written")) {
+            panic!("{}:\n{problems}", manifest.name());
+        }
+    }
+}

@@ -92,7 +92,7 @@ pub struct Host {
     #[schemars(length(max = 64), inner(regex(pattern = Hostname::PATTERN)), inner(length(max = 255)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hostnames: Vec<String>,
-    /// Where the site listens: ADDRESS:PORT, [V6ADDRESS]:PORT, or *:PORT for every address. Default: *:80. Not with front Include.
+    /// Where the site listens: ADDRESS:PORT (an IPv6 address in brackets), or *:PORT for every address. Default: *:80. Not with front Include.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), inner(regex(pattern = LISTEN_PATTERN)))]
     #[x_kube(merge_strategy = ListMerge::Set)]

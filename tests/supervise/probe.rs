@@ -53,8 +53,14 @@ struct Scene {
 }
 
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
-    listener.local_addr().expect("an address").port()
+    let [port] = free_ports();
+    port
+}
+
+/// Ports that nobody has, each another one.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let all = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener"));
+    all.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 fn say(file: &Path, words: &str) {
@@ -208,7 +214,7 @@ async fn what_is_no_http_and_what_closes_at_once_is_said() {
 
 #[tokio::test]
 async fn an_instance_at_the_wrong_port_or_address_is_told_where_it_listens() {
-    let (right, wrong) = (free_port(), free_port());
+    let [right, wrong] = free_ports();
     let scene = Scene::with(check(), "200", right, |ground, how, asked| {
         ground.python(SERVER, &[&wrong.to_string(), how, asked])
     })

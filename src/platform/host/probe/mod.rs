@@ -26,8 +26,8 @@ use crate::api::site::HealthCheck;
 use crate::api::types::SiteName;
 use crate::rollout::Colour;
 
-/// How often a ready instance is asked at [`Pace::Steady`].
-pub const STEADY: Duration = Duration::from_secs(5);
+/// How often an instance that has long been ready is asked at [`Pace::Steady`].
+pub const STEADY: Duration = Duration::from_secs(10);
 /// How often is looked whether something listens yet.
 const KNOCK: Duration = Duration::from_millis(50);
 
@@ -312,7 +312,11 @@ impl<S: Supervisor + 'static> Rounds<S> {
         let wait = match seen {
             // The longer nothing comes, the less a moment matters.
             Seen::Silent(_) => KNOCK * (1 + streak.failed / 100).min(20),
-            Seen::Passed(_) if pace == Pace::Steady && streak.passed >= check.successes => check.interval.max(STEADY),
+            // The longer it has been well, the less a moment matters.
+            Seen::Passed(_) if pace == Pace::Steady && streak.passed >= check.successes => {
+                let well = streak.passed - check.successes + 1;
+                (check.interval * well.min(1_000)).min(STEADY).max(check.interval)
+            }
             // Told by the supervisor when it starts again.
             Seen::Down(_) => STEADY,
             _ => check.interval,
