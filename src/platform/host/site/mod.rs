@@ -227,6 +227,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             *inner.watched(colour) = None;
             self.host.supervisor.stop(&self.name, colour).await?;
         }
+        self.host.supervisor.forget(&self.name).await?;
         let root = self.dir.root().to_owned();
         blocking(move || match std::fs::remove_dir_all(&root) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Fault {
