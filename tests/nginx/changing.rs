@@ -531,3 +531,39 @@ async fn a_caller_that_goes_away_leaves_nothing_half_done() {
     rig.nginx.ensure(shop).await.unwrap();
     assert_eq!(rig.nginx.reloads(), 1);
 }
+
+/// Not a test of its own: run by the next one, in a process that may mount nothing.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the next test, without a capability"]
+async fn without_mounts() {
+    let rig = Rig::start().await;
+    let blue = Instance::start("blue").await;
+    let shop = live(&rig, "shop", &blue);
+    rig.nginx.ensure(shop.clone()).await.unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.body, "blue");
+    let before = rig.ours();
+    rig.theirs("broken", "nonsense on;\n");
+    refused(
+        rig.nginx.ensure(live(&rig, "blog", &blue)).await,
+        Class::User,
+        reason::CONFIGURATION_BROKEN,
+        &["nonsense"],
+    );
+    assert_eq!(rig.ours(), before);
+    let mine = std::fs::read_to_string("/proc/self/status").unwrap();
+    let effective = mine.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
+    let sys_admin = u64::from_str_radix(effective, 16).unwrap() >> 21 & 1;
+    assert_eq!(sys_admin, 0, "it was to be without");
+}
+
+#[test]
+fn where_nothing_may_be_mounted_a_configuration_is_tested_all_the_same() {
+    let output = std::process::Command::new("setpriv")
+        .args(["--bounding-set", "-sys_admin"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "changing::without_mounts"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
