@@ -558,10 +558,53 @@ async fn without_mounts() {
 
 #[test]
 fn where_nothing_may_be_mounted_a_configuration_is_tested_all_the_same() {
-    let output = std::process::Command::new("setpriv")
-        .args(["--bounding-set", "-sys_admin"])
+    run_under("setpriv", &["--bounding-set", "-sys_admin"], "changing::without_mounts");
+}
+
+/// Not a test of its own: run by the next one, where a disk can be mounted that goes away with the process.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the next test, in a mount namespace"]
+async fn on_a_small_disk() {
+    let mut rig = Rig::laid_out();
+    let sites = rig.settings.folders.sites.clone();
+    let size = c"size=64k";
+    rustix::mount::mount("tmpfs", &sites, "tmpfs", rustix::mount::MountFlags::empty(), size).unwrap();
+    rig.run().await;
+    let blue = Instance::start("blue").await;
+    rig.nginx.ensure(live(&rig, "shop", &blue)).await.unwrap();
+    let before = rig.ours();
+    let filler = sites.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 1024]).is_ok() {}
+    let blog = live(&rig, "blog", &blue);
+    refused(
+        rig.nginx.ensure(blog.clone()).await,
+        Class::Transient,
+        reason::FILES,
+        &["No space left", "conf.d/bluegreen-"],
+    );
+    std::fs::remove_file(filler).unwrap();
+    assert_eq!(rig.ours(), before, "nothing is left half written");
+    assert_eq!(rig.get("shop.test", "/").await.body, "blue");
+    rig.nginx.ensure(blog).await.unwrap();
+    assert_eq!(rig.get("blog.test", "/").await.body, "blue");
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_in_force_as_it_was() {
+    run_under(
+        "unshare",
+        &["--mount", "--propagation", "private"],
+        "changing::on_a_small_disk",
+    );
+}
+
+/// Runs one test of this program in a process that `program` makes.
+fn run_under(program: &str, args: &[&str], test: &str) {
+    let output = std::process::Command::new(program)
+        .args(args)
         .arg(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "changing::without_mounts"])
+        .args(["--ignored", "--exact", test])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
