@@ -583,6 +583,7 @@ async fn on_a_small_disk() {
         reason::FILES,
         &["No space left", "conf.d/bluegreen-"],
     );
+    drop(file);
     std::fs::remove_file(filler).unwrap();
     assert_eq!(rig.ours(), before, "nothing is left half written");
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
