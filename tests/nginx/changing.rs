@@ -1,12 +1,14 @@
 //! How a shape comes into force, and what happens when it can't.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::nginx::reason;
 use bluegreen::platform::host::web::{Mode, Shape, WebServer};
 use bluegreen::platform::{Class, Fault};
 use bluegreen::rollout::Colour;
+use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::Signal;
 
 use crate::fixture::{Instance, Rig, until};
@@ -566,14 +568,12 @@ fn where_nothing_may_be_mounted_a_configuration_is_tested_all_the_same() {
 #[ignore = "run by the next test, in a mount namespace"]
 async fn on_a_small_disk() {
     let mut rig = Rig::laid_out();
-    let sites = rig.settings.folders.sites.clone();
-    let size = c"size=64k";
-    rustix::mount::mount("tmpfs", &sites, "tmpfs", rustix::mount::MountFlags::empty(), size).unwrap();
+    let disk = SmallDisk::over(&rig.settings.folders.sites);
     rig.run().await;
     let blue = Instance::start("blue").await;
     rig.nginx.ensure(live(&rig, "shop", &blue)).await.unwrap();
     let before = rig.ours();
-    let filler = sites.join("filler");
+    let filler = disk.0.join("filler");
     let mut file = std::fs::File::create(&filler).unwrap();
     while std::io::Write::write_all(&mut file, &[0; 1024]).is_ok() {}
     let blog = live(&rig, "blog", &blue);
@@ -589,6 +589,22 @@ async fn on_a_small_disk() {
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
     rig.nginx.ensure(blog).await.unwrap();
     assert_eq!(rig.get("blog.test", "/").await.body, "blue");
+}
+
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn over(folder: &Path) -> SmallDisk {
+        rustix::mount::mount("tmpfs", folder, "tmpfs", MountFlags::empty(), c"size=64k").unwrap();
+        SmallDisk(folder.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Else the folder that it lies over can't be removed.
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+    }
 }
 
 #[test]
