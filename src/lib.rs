@@ -4,5 +4,8 @@
 //! together), `cli`.
 
 pub mod api;
+pub mod cli;
+pub mod control;
+pub mod driver;
 pub mod platform;
 pub mod rollout;

@@ -1,1 +1,30 @@
-//! What the tests, the demo and the benchmarks share.
+//! What the tests, the demo and the benchmarks of bluegreen share. Everything in here is real: a real web app, a client that writes
+//! HTTP to a socket and never repeats a request, a real nginx in a prefix of its own, the built agent as a process of its own.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | `booted` | a Debian that boots, with systemd, for what needs one |
+//! | `binaries` | where the built programs are |
+//! | `app` | a small web app that says who it is in every answer, and can be told to misbehave (binary `rig-app`) |
+//! | `load` | keep-alive clients that count every lost request (binary `rig-load`) |
+//! | `nginx` | an nginx of one's own, gone when it is dropped |
+//! | `agent` | `bluegreen host run` with folders of its own, gone when it is dropped |
+//! | `manifest` | a site's manifest, and releases made of the app |
+//! | `users` | a user for apps to run as |
+//! | `ports` | ports that nobody else takes meanwhile |
+//! | `demo`, `bench` | what `make demo` plays and `make bench-cutover` measures |
+//! | `wait` | wait for a condition, never for a time |
+
+pub mod agent;
+pub mod app;
+pub mod bench;
+pub mod binaries;
+pub mod booted;
+pub mod demo;
+pub mod load;
+pub mod manifest;
+pub mod nginx;
+pub mod ports;
+pub mod process;
+pub mod users;
+pub mod wait;

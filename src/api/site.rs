@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::types::{AbsPath, EnvName, Hostname, RelPath, Sha256, SiteName, UrlPath, UserName};
+use super::types::{AbsPath, EnvName, Hostname, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
 use crate::rollout::{Limits, Promotion};
 
 /// A site as somebody wants it.
@@ -76,7 +76,7 @@ pub struct Run {
     pub user: UserName,
     /// What the web server answers itself.
     pub statics: Vec<Static>,
-    /// Files outside the release that are copied into it when a rollout starts.
+    /// Files outside the release that are copied beside it when a rollout starts.
     pub config_files: Vec<AbsPath>,
     /// Folders outside the release that appear inside it, and outlive it.
     pub shared_dirs: Vec<SharedDir>,
@@ -86,6 +86,9 @@ pub struct Run {
     pub health: HealthCheck,
     /// From SIGTERM to SIGKILL.
     pub stop_within: Duration,
+    /// What a `restart` asked for: another one makes another revision of what is otherwise the same release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<Token>,
 }
 
 /// What starts a release.

@@ -22,12 +22,15 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 macro_rules! narrow {
-    ($(#[$doc:meta])* $name:ident, $check:expr, $right:literal) => {
+    ($(#[$doc:meta])* $name:ident, $pattern:literal, $check:expr, $right:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
         impl $name {
+            /// The same form as a regular expression, for a schema. Lengths stand beside it there.
+            pub const PATTERN: &str = $pattern;
+
             /// The text, as it was parsed.
             #[must_use]
             pub fn as_str(&self) -> &str {
@@ -71,6 +74,7 @@ macro_rules! narrow {
 narrow!(
     /// The name of a site: `metadata.name`. It becomes part of unit names, paths, object names and upstream groups.
     SiteName,
+    r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
     |s| s.len() <= 49 && is_label(s),
     "a site's name: lower-case letters, digits and '-', a letter or digit at both ends, at most 49 characters"
 );
@@ -78,16 +82,19 @@ narrow!(
 narrow!(
     /// A host name that a site answers to: a DNS name, lower case, optionally with `*.` as its first label.
     Hostname,
+    r"^([*][.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
     |s| {
         let name = s.strip_prefix("*.").unwrap_or(s);
-        name.len() <= 253 && name.split('.').all(is_label) && !name.ends_with(|c: char| c == '.')
+        name.len() <= 253 && name.split('.').all(is_label) && !name.ends_with('.')
     },
     "a host name: lower-case labels of letters, digits and '-', joined by dots, optionally '*.' in front"
 );
 
 narrow!(
-    /// A path of a URL, without query: starts with `/`, and holds only characters that mean nothing to a web server's configuration.
+    /// A path of a URL, without query: starts with `/`, and holds only characters that mean nothing to a web server's
+    /// configuration.
     UrlPath,
+    r"^/(([A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][.][A-Za-z0-9_.~+@,=-]+)(/([A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][.][A-Za-z0-9_.~+@,=-]+))*/?)?$",
     |s| s.starts_with('/') && s.len() <= 1024 && !climbs(s) && !s.contains("//") && s.bytes().all(is_plain_path_byte),
     "a URL path: it starts with '/' and holds letters, digits, '-', '_', '.', '~', '+', '@', ',' and '=', without '..' or '//'"
 );
@@ -95,6 +102,7 @@ narrow!(
 narrow!(
     /// A path inside a release or a site's folder: relative, without `.` or `..`.
     RelPath,
+    r"^([A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][.][A-Za-z0-9_.~+@,=-]+)(/([A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][.][A-Za-z0-9_.~+@,=-]+))*$",
     |s| {
         !s.is_empty()
             && s.len() <= 1024
@@ -107,6 +115,7 @@ narrow!(
 narrow!(
     /// An absolute path on the host, without `.` or `..`.
     AbsPath,
+    r"^(/([A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][.][A-Za-z0-9_.~+@,=-]+))+$",
     |s| {
         s.len() <= 4096
             && s.strip_prefix('/').is_some_and(|rest| {
@@ -120,6 +129,7 @@ narrow!(
 narrow!(
     /// The name of a user account on the host.
     UserName,
+    r"^[a-z_][a-z0-9_-]{0,31}$",
     |s| {
         s.len() <= 32
             && s.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
@@ -131,6 +141,7 @@ narrow!(
 narrow!(
     /// The name of an environment variable.
     EnvName,
+    r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
     |s| {
         s.len() <= 128
             && s.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -142,9 +153,27 @@ narrow!(
 narrow!(
     /// A SHA-256 checksum: 64 lower-case hexadecimal digits.
     Sha256,
+    r"^[0-9a-f]{64}$",
     |s| s.len() == 64 && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
     "a SHA-256 checksum: 64 lower-case hexadecimal digits"
 );
+
+narrow!(
+    /// What a `restart` asked for: another token makes another incarnation of the same release.
+    Token,
+    r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$",
+    |s| {
+        s.len() <= 64
+            && s.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
+    },
+    "a token: letters, digits, '.', '_', ':' and '-', a letter or digit first, at most 64 characters"
+);
+
+impl UrlPath {
+    /// The form of a path that ends with `/`.
+    pub const FOLDER_PATTERN: &str = r"^/(([A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][A-Za-z0-9_~+@,=-][A-Za-z0-9_.~+@,=-]*|[.][.][A-Za-z0-9_.~+@,=-]+)/)*$";
+}
 
 impl AbsPath {
     /// As a path.
@@ -171,8 +200,7 @@ impl RelPath {
 fn is_label(s: &str) -> bool {
     !s.is_empty()
         && s.len() <= 63
-        && s.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !s.starts_with('-')
         && !s.ends_with('-')
 }
@@ -191,15 +219,10 @@ mod tests {
 
     #[test]
     fn what_could_be_read_as_syntax_is_no_narrow_type() {
-        for bad in [
-            "a;b", "a}b", "a{b", "a\nb", "a\"b", "a'b", "a$b", "a`b", "a\\b", "a b", "a\0b", "a#b", "a*b", "",
-        ] {
+        for bad in ["a;b", "a}b", "a{b", "a\nb", "a\"b", "a'b", "a$b", "a`b", "a\\b", "a b", "a\0b", "a#b", "a*b", ""] {
             assert!(bad.parse::<SiteName>().is_err(), "site {bad:?}");
             assert!(bad.parse::<Hostname>().is_err(), "hostname {bad:?}");
-            assert!(
-                format!("/{bad}").parse::<UrlPath>().is_err() || bad.is_empty(),
-                "url path {bad:?}"
-            );
+            assert!(format!("/{bad}").parse::<UrlPath>().is_err() || bad.is_empty(), "url path {bad:?}");
             assert!(bad.parse::<RelPath>().is_err(), "path {bad:?}");
             assert!(format!("/{bad}").parse::<AbsPath>().is_err(), "absolute path {bad:?}");
             assert!(bad.parse::<UserName>().is_err(), "user {bad:?}");
@@ -217,23 +240,10 @@ mod tests {
 
     #[test]
     fn hostnames_are_dns_names() {
-        for good in [
-            "shop.example.com",
-            "localhost",
-            "*.example.com",
-            "xn--bcher-kva.example",
-        ] {
+        for good in ["shop.example.com", "localhost", "*.example.com", "xn--bcher-kva.example"] {
             assert!(good.parse::<Hostname>().is_ok(), "{good}");
         }
-        for bad in [
-            "-a.example",
-            "a..b",
-            ".a",
-            "a.",
-            "UPPER.example",
-            "*.*.example",
-            "a_b.example",
-        ] {
+        for bad in ["-a.example", "a..b", ".a", "a.", "UPPER.example", "*.*.example", "a_b.example"] {
             assert!(bad.parse::<Hostname>().is_err(), "{bad}");
         }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::colour::Colour;
 use super::revision::{Attempt, Revision};
+use super::time::Time;
 use super::world::Stage;
 
 /// What the world shall be. A platform makes it so, idempotently, and looks again at the moment of each call (see `guard`).
@@ -15,8 +16,6 @@ pub struct Goal {
     pub step: Option<Step>,
     /// The revision whose artifact shall be fetched and checked.
     pub prepare: Option<Revision>,
-    /// The colour that a preview shows: the candidate's, once it runs.
-    pub preview: Option<Colour>,
     /// The checks that shall be running.
     pub check: Option<CheckGoal>,
 }
@@ -46,8 +45,8 @@ pub enum Step {
     Stop {
         /// Which.
         colour: Colour,
-        /// The drain limit has passed: requests still in flight no longer hold it up.
-        drained_or_late: bool,
+        /// The drain that no longer holds it up because its limit has passed, named by its beginning. A later one does.
+        late: Option<Time>,
     },
     /// Traffic shall go to the colour.
     Route {

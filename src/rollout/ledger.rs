@@ -99,10 +99,7 @@ impl Ledger {
     /// The attempt that a rollout of `revision` is now.
     #[must_use]
     pub fn attempt(&self, revision: Revision) -> Attempt {
-        Attempt {
-            revision,
-            number: 1 + self.retries.get(&revision).copied().unwrap_or(0),
-        }
+        Attempt { revision, number: 1 + self.retries.get(&revision).copied().unwrap_or(0) }
     }
 
     /// Whether `revision` may never get traffic by our hand.

@@ -96,9 +96,6 @@ impl FromStr for Attempt {
     fn from_str(text: &str) -> Result<Self, NotARevision> {
         let (revision, number) = text.split_once('/').ok_or(NotARevision)?;
         let number = number.parse().map_err(|_| NotARevision)?;
-        Ok(Attempt {
-            revision: revision.parse()?,
-            number,
-        })
+        Ok(Attempt { revision: revision.parse()?, number })
     }
 }

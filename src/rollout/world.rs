@@ -10,6 +10,7 @@ use super::time::Time;
 
 /// One look at a site as it really is. An observation that failed is [`Observed::Unknown`], never an empty world.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one lives at a time, and briefly")]
 pub enum Observed {
     /// All of it was seen.
     World(World),

@@ -21,16 +21,12 @@ fn live(rig: &Rig, name: &str, blue: &Instance) -> Shape {
 }
 
 fn hostnames(shape: &mut Shape, names: &[&str]) {
-    let Mode::Own { hostnames, .. } = &mut shape.mode else {
-        panic!()
-    };
+    let Mode::Own { hostnames, .. } = &mut shape.mode else { panic!() };
     *hostnames = names.iter().map(|name| name.parse().unwrap()).collect();
 }
 
 fn listen(shape: &mut Shape, addresses: &[SocketAddr]) {
-    let Mode::Own { listen, .. } = &mut shape.mode else {
-        panic!()
-    };
+    let Mode::Own { listen, .. } = &mut shape.mode else { panic!() };
     *listen = addresses.to_vec();
 }
 
@@ -133,18 +129,9 @@ async fn what_somebody_else_broke_is_told_with_its_line_and_our_change_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_name_that_a_hand_written_block_has_is_refused_and_the_rest_of_the_batch_is_not() {
     let rig = Rig::start().await;
-    rig.theirs(
-        "a",
-        &format!(
-            "\nserver {{ listen {}; server_name Taken.test; return 418; }}\n",
-            rig.http
-        ),
-    );
+    rig.theirs("a", &format!("\nserver {{ listen {}; server_name Taken.test; return 418; }}\n", rig.http));
     rig.signal(Signal::HUP);
-    until("their block serves", async || {
-        rig.try_get("taken.test").await == Some(418)
-    })
-    .await;
+    until("their block serves", async || rig.try_get("taken.test").await == Some(418)).await;
     let blue = Instance::start("blue").await;
     let mut bad = live(&rig, "shop", &blue);
     hostnames(&mut bad, &["fine.test", "taken.test"]);
@@ -153,12 +140,7 @@ async fn a_host_name_that_a_hand_written_block_has_is_refused_and_the_rest_of_th
     let (refusal, taken) = tokio::join!(nginx.ensure(bad.clone()), other.ensure(good));
     taken.unwrap();
     let place = format!("{}:2", rig.path("theirs/a").display());
-    refused(
-        refusal,
-        Class::User,
-        reason::HOSTNAME_TAKEN,
-        &[&place, "taken.test", "front: include"],
-    );
+    refused(refusal, Class::User, reason::HOSTNAME_TAKEN, &[&place, "taken.test", "front: include"]);
     assert_eq!(rig.get("blog.test", "/").await.body, "blue");
     assert_eq!(rig.get("taken.test", "/").await.status, 418);
 
@@ -177,12 +159,7 @@ async fn two_sites_with_one_host_name_the_first_keeps_it() {
     rig.nginx.ensure(first).await.unwrap();
     let mut second = live(&rig, "blog", &two);
     hostnames(&mut second, &["blog.test", "shop.test"]);
-    refused(
-        rig.nginx.ensure(second).await,
-        Class::User,
-        reason::HOSTNAME_TAKEN,
-        &["the site shop", "shop.test"],
-    );
+    refused(rig.nginx.ensure(second).await, Class::User, reason::HOSTNAME_TAKEN, &["the site shop", "shop.test"]);
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
 }
 
@@ -266,14 +243,8 @@ async fn a_reload_that_comes_to_nothing_is_taken_back() {
     })
     .await;
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
-    assert_eq!(
-        rig.nginx.seen(&blog.site).await.unwrap_err().reason,
-        reason::NOT_IN_FORCE
-    );
-    until("the change gets in", async || {
-        rig.nginx.ensure(blog.clone()).await.is_ok()
-    })
-    .await;
+    assert_eq!(rig.nginx.seen(&blog.site).await.unwrap_err().reason, reason::NOT_IN_FORCE);
+    until("the change gets in", async || rig.nginx.ensure(blog.clone()).await.is_ok()).await;
     assert_eq!(rig.get("blog.test", "/").await.body, "blue");
 }
 
@@ -282,12 +253,7 @@ async fn a_stopped_nginx_is_said_and_comes_up_with_the_site() {
     let mut rig = Rig::laid_out();
     let blue = Instance::start("blue").await;
     let shop = live(&rig, "shop", &blue);
-    refused(
-        rig.nginx.ensure(shop.clone()).await,
-        Class::Transient,
-        reason::DOWN,
-        &["start it"],
-    );
+    refused(rig.nginx.ensure(shop.clone()).await, Class::Transient, reason::DOWN, &["start it"]);
     let fault = rig.nginx.seen(&shop.site).await.unwrap_err();
     assert_eq!((fault.class, fault.reason), (Class::Transient, reason::DOWN));
     rig.run().await;
@@ -334,10 +300,7 @@ async fn files_that_somebody_changed_or_removed_are_put_back() {
         rig.nginx.ensure(shop.clone()).await.unwrap();
         assert_eq!(rig.ours(), before, "{}", path.display());
     }
-    let site = before
-        .keys()
-        .find(|path| path.ends_with("bluegreen-shop.conf"))
-        .unwrap();
+    let site = before.keys().find(|path| path.ends_with("bluegreen-shop.conf")).unwrap();
     let mut text = before[site].clone();
     text.extend(b"nonsense");
     std::fs::write(site, text).unwrap();
@@ -367,10 +330,7 @@ async fn a_file_of_somebody_else_s_with_our_name_is_left_alone() {
     assert_eq!(rig.nginx.ensure(shop.clone()).await.unwrap_err().reason, reason::FILES);
     std::fs::remove_file(&theirs).unwrap();
     rig.nginx.ensure(shop).await.unwrap();
-    assert_eq!(
-        std::fs::read_to_string(&target).unwrap(),
-        "# Rendered by bluegreen for a trap\n"
-    );
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "# Rendered by bluegreen for a trap\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -387,15 +347,9 @@ async fn a_server_block_of_the_user_s_includes_the_site() {
         reason::SNIPPET_NOT_INCLUDED,
         &[&format!("include {};", snippet.display())],
     );
-    assert_eq!(
-        rig.nginx.ensure(shop.clone()).await.unwrap_err().reason,
-        reason::SNIPPET_NOT_INCLUDED
-    );
+    assert_eq!(rig.nginx.ensure(shop.clone()).await.unwrap_err().reason, reason::SNIPPET_NOT_INCLUDED);
     let block = |include: &str| {
-        format!(
-            "server {{ listen {}; server_name shop.test; location = /mine {{ return 418; }} {include} }}",
-            rig.http
-        )
+        format!("server {{ listen {}; server_name shop.test; location = /mine {{ return 418; }} {include} }}", rig.http)
     };
     rig.theirs("shop", &block(&format!("include {};", snippet.display())));
     // Without a reload of the user's own: it is done for them.
@@ -409,15 +363,8 @@ async fn a_server_block_of_the_user_s_includes_the_site() {
     }
     assert_eq!(rig.get("shop.test", "/mine").await.status, 418);
     route::unroute(&shop.dir).unwrap();
-    until("it is served no more", async || {
-        rig.get("shop.test", "/").await.status == 503
-    })
-    .await;
-    assert_eq!(
-        rig.get("shop.test", "/mine").await.status,
-        418,
-        "the user's own location is none of ours"
-    );
+    until("it is served no more", async || rig.get("shop.test", "/").await.status == 503).await;
+    assert_eq!(rig.get("shop.test", "/mine").await.status, 418, "the user's own location is none of ours");
     assert_eq!(rig.nginx.reloads(), reloads);
 
     // It goes while it is still included: nginx must not break for that.
@@ -438,17 +385,10 @@ async fn a_snippet_that_does_not_fit_its_server_block_holds_up_nobody_else() {
     let mut shop = live(&rig, "shop", &blue);
     shop.mode = Mode::Include;
     let snippet = rig.nginx.snippet(&shop.site);
-    assert_eq!(
-        rig.nginx.ensure(shop.clone()).await.unwrap_err().reason,
-        reason::SNIPPET_NOT_INCLUDED
-    );
+    assert_eq!(rig.nginx.ensure(shop.clone()).await.unwrap_err().reason, reason::SNIPPET_NOT_INCLUDED);
     rig.theirs(
         "shop",
-        &format!(
-            "server {{ listen {}; location / {{ return 418; }}\ninclude {}; }}",
-            rig.http,
-            snippet.display()
-        ),
+        &format!("server {{ listen {}; location / {{ return 418; }}\ninclude {}; }}", rig.http, snippet.display()),
     );
     let place = format!("{}:", snippet.display());
     refused(
@@ -492,9 +432,7 @@ async fn a_folder_that_nginx_does_not_read_is_said() {
     let rig = Rig::start().await;
     let blue = Instance::start("blue").await;
     let main = rig.path("nginx.conf");
-    let text = std::fs::read_to_string(&main)
-        .unwrap()
-        .replace("/conf.d/*.conf", "/theirs/*.conf");
+    let text = std::fs::read_to_string(&main).unwrap().replace("/conf.d/*.conf", "/theirs/*.conf");
     std::fs::write(&main, text).unwrap();
     refused(
         rig.nginx.ensure(live(&rig, "shop", &blue)).await,

@@ -79,22 +79,12 @@ impl Rig {
             prefix: Some(dir.path().to_owned()),
             conf: Some(at("nginx.conf")),
             pid: at("nginx.pid"),
-            folders: Folders {
-                sites: at("conf.d"),
-                snippets: at("snippets"),
-            },
+            folders: Folders { sites: at("conf.d"), snippets: at("snippets") },
             work: at("work"),
             door: free(ip),
             reload_within: Duration::from_secs(20),
         };
-        let rig = Rig {
-            nginx: Nginx::new(settings.clone()),
-            http: free(ip),
-            settings,
-            ip,
-            dir,
-            child: None,
-        };
+        let rig = Rig { nginx: Nginx::new(settings.clone()), http: free(ip), settings, ip, dir, child: None };
         rig.write_main("");
         rig
     }
@@ -102,11 +92,7 @@ impl Rig {
     /// Writes `nginx.conf`, with `http` inside its `http` block before our files.
     pub fn write_main(&self, http: &str) {
         let root = self.path("").display().to_string();
-        let user = if rustix::process::geteuid().is_root() {
-            "user nobody nogroup;"
-        } else {
-            ""
-        };
+        let user = if rustix::process::geteuid().is_root() { "user nobody nogroup;" } else { "" };
         let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {root}/tmp/{kind};"))
             .join(" ");
@@ -123,11 +109,7 @@ impl Rig {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        if name.is_empty() {
-            self.dir.path().to_owned()
-        } else {
-            self.dir.path().join(name)
-        }
+        if name.is_empty() { self.dir.path().to_owned() } else { self.dir.path().join(name) }
     }
 
     /// A file that somebody wrote by hand.
@@ -158,11 +140,7 @@ impl Rig {
         self.child = Some(child);
         until("nginx starts", async || {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(
-                ended.is_none(),
-                "nginx: {}",
-                std::fs::read_to_string(self.path("start.log")).unwrap()
-            );
+            assert!(ended.is_none(), "nginx: {}", std::fs::read_to_string(self.path("start.log")).unwrap());
             self.workers().len() == 2
         })
         .await;
@@ -196,10 +174,7 @@ impl Rig {
         let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
         let _ = child.kill();
         let _ = child.wait();
-        for pid in children
-            .split_whitespace()
-            .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
-        {
+        for pid in children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
@@ -236,17 +211,11 @@ impl Rig {
     pub fn site(&self, name: &str, blue: &[SocketAddr], green: &[SocketAddr]) -> Shape {
         let dir = SiteDir::new(&self.path("state"), &name.parse().unwrap());
         route::prepare(&dir).unwrap();
-        let side = |instances: &[SocketAddr]| Side {
-            instances: instances.to_vec(),
-            statics: Vec::new(),
-        };
+        let side = |instances: &[SocketAddr]| Side { instances: instances.to_vec(), statics: Vec::new() };
         Shape {
             site: name.parse().unwrap(),
             dir,
-            mode: Mode::Own {
-                hostnames: vec![format!("{name}.test").parse().unwrap()],
-                listen: vec![self.http],
-            },
+            mode: Mode::Own { hostnames: vec![format!("{name}.test").parse().unwrap()], listen: vec![self.http] },
             blue: side(blue),
             green: side(green),
         }
@@ -277,11 +246,7 @@ fn free(ip: IpAddr) -> SocketAddr {
 /// A static path for both colours.
 pub fn statics(shape: &mut Shape, path: &str, root: &str, keep: bool) {
     for side in [&mut shape.blue, &mut shape.green] {
-        side.statics.push(StaticPath {
-            path: path.parse().unwrap(),
-            root: root.parse().unwrap(),
-            keep,
-        });
+        side.statics.push(StaticPath { path: path.parse().unwrap(), root: root.parse().unwrap(), keep });
     }
 }
 
@@ -317,9 +282,8 @@ pub struct Client {
 impl Client {
     pub async fn connect(to: SocketAddr) -> Result<Client, String> {
         let stream = TcpStream::connect(to).await.map_err(|e| e.to_string())?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| e.to_string())?;
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
         tokio::spawn(connection);
         Ok(Client { sender })
     }
@@ -329,12 +293,8 @@ impl Client {
     }
 
     pub async fn send(&mut self, method: &str, host: &str, path: &str, body: &str) -> Result<Answer, String> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", host)
-            .body(Full::from(body.to_owned()))
-            .unwrap();
+        let request =
+            Request::builder().method(method).uri(path).header("host", host).body(Full::from(body.to_owned())).unwrap();
         self.request(request).await
     }
 
@@ -399,10 +359,7 @@ impl Instance {
     pub async fn stop(self) {
         let address = self.address;
         drop(self);
-        until("the instance is gone", async || {
-            TcpStream::connect(address).await.is_err()
-        })
-        .await;
+        until("the instance is gone", async || TcpStream::connect(address).await.is_err()).await;
     }
 }
 
@@ -437,10 +394,8 @@ async fn answer(name: &'static str, request: Request<Incoming>) -> Result<Respon
                     }
                 }
             });
-            let response = Response::builder()
-                .status(101)
-                .header("connection", "upgrade")
-                .header("upgrade", "websocket");
+            let response =
+                Response::builder().status(101).header("connection", "upgrade").header("upgrade", "websocket");
             Ok(response.body(Full::default().boxed()).unwrap())
         }
         _ => {

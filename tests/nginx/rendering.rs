@@ -26,36 +26,24 @@ fn shape(mode: Mode, blue: &[&str], green: &[&str]) -> Shape {
 
 fn own() -> Mode {
     Mode::Own {
-        hostnames: vec![
-            "shop.example.com".parse().unwrap(),
-            "*.shop.example.com".parse().unwrap(),
-        ],
+        hostnames: vec!["shop.example.com".parse().unwrap(), "*.shop.example.com".parse().unwrap()],
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()],
     }
 }
 
 #[track_caller]
 fn golden(name: &str, text: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/nginx/golden")
-        .join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/nginx/golden").join(name);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, text).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        golden == text,
-        "{name} differs; look at it, and run with UPDATE=1 if it is right:\n{text}"
-    );
+    assert!(golden == text, "{name} differs; look at it, and run with UPDATE=1 if it is right:\n{text}");
 }
 
 #[test]
 fn the_files_of_a_site_are_the_golden_ones() {
-    let mut app = shape(
-        own(),
-        &["127.0.0.1:8081", "[::1]:8082"],
-        &["127.0.0.1:8083", "127.0.0.1:8084"],
-    );
+    let mut app = shape(own(), &["127.0.0.1:8081", "[::1]:8082"], &["127.0.0.1:8083", "127.0.0.1:8084"]);
     statics(&mut app, "/assets/", "public/assets", true);
     statics(&mut app, "/a.b+c/", "public/c", false);
     golden("app.conf", &render::site(&app, DOOR.parse().unwrap()).unwrap().site);
@@ -79,32 +67,18 @@ fn the_common_file_is_the_golden_one() {
         catch: ["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()].into(),
         hash_bucket: Some(128),
     };
-    golden(
-        "common.conf",
-        &render::common(&common, DOOR.parse().unwrap(), "0123456789abcdef").unwrap(),
-    );
+    golden("common.conf", &render::common(&common, DOOR.parse().unwrap(), "0123456789abcdef").unwrap());
 }
 
 #[test]
 fn a_folder_whose_name_could_be_read_as_syntax_is_refused() {
-    for bad in [
-        "/srv/a;b",
-        "/srv/a b",
-        "/srv/{",
-        "/srv/a\nb",
-        "/srv/a\"b",
-        "/srv/a'b",
-        "/srv/a#b",
-        "/srv/a\\b",
-        "/srv/a$b",
-    ] {
+    for bad in
+        ["/srv/a;b", "/srv/a b", "/srv/{", "/srv/a\nb", "/srv/a\"b", "/srv/a'b", "/srv/a#b", "/srv/a\\b", "/srv/a$b"]
+    {
         let mut shape = shape(own(), &[], &[]);
         shape.dir = SiteDir::new(Path::new(bad), &shape.site);
         let error = render::site(&shape, DOOR.parse().unwrap()).unwrap_err();
-        assert!(
-            error.to_string().contains("can't stand in nginx's configuration"),
-            "{bad}: {error}"
-        );
+        assert!(error.to_string().contains("can't stand in nginx's configuration"), "{bad}: {error}");
     }
 }
 

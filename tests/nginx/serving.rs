@@ -55,10 +55,7 @@ async fn two_hundred_cutovers_lose_no_request_and_reload_nothing() {
         route::point(&shape.dir, colour).unwrap();
         assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), Some(colour));
         assert_eq!(rig.get("shop.test", "/").await.body, colour.name());
-        until("requests go on", async || {
-            answered.load(Ordering::Relaxed) > before + 20
-        })
-        .await;
+        until("requests go on", async || answered.load(Ordering::Relaxed) > before + 20).await;
     }
     over.store(true, Ordering::Relaxed);
     for client in clients {
@@ -106,11 +103,7 @@ async fn without_a_link_every_request_is_answered_503_and_the_door_says_so() {
     std::fs::remove_file(shape.dir.live()).unwrap();
     until("it is noticed", async || rig.get("shop.test", "/").await.status == 503).await;
     route::point(&shape.dir, Colour::Green).unwrap();
-    assert_eq!(
-        rig.get("shop.test", "/").await.body,
-        "green",
-        "put back, it serves at once"
-    );
+    assert_eq!(rig.get("shop.test", "/").await.body, "green", "put back, it serves at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,10 +119,7 @@ async fn an_upload_that_outlives_its_colour_is_answered_by_the_other_one() {
     upload.write_all(head.as_bytes()).await.unwrap();
     upload.write_all(&[b'x'; 100_000]).await.unwrap();
     // The colour is chosen when the headers are in: before the body goes to a file, which nginx unlinks as soon as it is open.
-    until("nginx buffers the body", async || {
-        rig.workers().into_iter().any(holds_a_body)
-    })
-    .await;
+    until("nginx buffers the body", async || rig.workers().into_iter().any(holds_a_body)).await;
     route::point(&shape.dir, Colour::Green).unwrap();
     blue.stop().await;
     upload.write_all(&[b'x'; 100_000]).await.unwrap();
@@ -208,10 +198,7 @@ async fn an_instance_that_comes_back_is_found_again_within_its_second() {
         assert_eq!(post(&rig).await, 200, "nothing was sent to the one that is gone");
     }
     let _back = Instance::start_at("one", address).await;
-    until("it is in rotation again", async || {
-        rig.get("shop.test", "/").await.body == "one"
-    })
-    .await;
+    until("it is in rotation again", async || rig.get("shop.test", "/").await.body == "one").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,10 +313,7 @@ async fn a_host_name_that_is_no_site_s_gets_no_site() {
     assert_eq!(rig.get("blog.test", "/").await.body, "blue");
     assert_eq!(rig.get("evil.test", "/").await.status, 404);
     // Somebody marks a block of theirs later: ours gives way, and nginx has no objection.
-    rig.theirs(
-        "default",
-        &format!("server {{ listen {} default_server; return 418; }}", rig.http),
-    );
+    rig.theirs("default", &format!("server {{ listen {} default_server; return 418; }}", rig.http));
     assert!(rig.test());
 }
 
@@ -344,21 +328,13 @@ async fn files_are_answered_from_the_live_release_and_those_kept_from_others() {
         &shape,
         Colour::Blue,
         1,
-        &[
-            ("public/assets/a-1.css", "one"),
-            ("public/assets/same.css", "old"),
-            ("docs/x", "1"),
-        ],
+        &[("public/assets/a-1.css", "one"), ("public/assets/same.css", "old"), ("docs/x", "1")],
     );
     release(
         &shape,
         Colour::Green,
         2,
-        &[
-            ("public/assets/a-2.css", "two"),
-            ("public/assets/same.css", "new"),
-            ("docs/y", "2"),
-        ],
+        &[("public/assets/a-2.css", "two"), ("public/assets/same.css", "new"), ("docs/y", "2")],
     );
     write(&shape.dir.kept().join("0/a-0.css"), "zero");
     write(&shape.dir.kept().join("0/same.css"), "oldest");
@@ -378,12 +354,8 @@ async fn files_are_answered_from_the_live_release_and_those_kept_from_others() {
         }
         assert_eq!(rig.get("shop.test", &format!("/docs/{docs}")).await.body.len(), 1);
         // What is no file is the app's, whatever it is.
-        for path in [
-            format!("/docs/{missing}"),
-            "/docs/z".to_owned(),
-            "/assets/none".to_owned(),
-            "/assets/".to_owned(),
-        ] {
+        for path in [format!("/docs/{missing}"), "/docs/z".to_owned(), "/assets/none".to_owned(), "/assets/".to_owned()]
+        {
             assert_eq!(rig.get("shop.test", &path).await.body, colour.name(), "{path}");
         }
         let mut client = Client::connect(rig.http).await.unwrap();
@@ -400,41 +372,24 @@ async fn each_colour_s_files_lie_where_its_own_release_has_them() {
     shape.green.statics[0].root = "dist".parse().unwrap();
     shape.green.statics[0].keep = false;
     let only = shape.blue.statics[0].clone();
-    shape.green.statics.push(bluegreen::platform::host::web::StaticPath {
-        path: "/new/".parse().unwrap(),
-        ..only
-    });
+    shape.green.statics.push(bluegreen::platform::host::web::StaticPath { path: "/new/".parse().unwrap(), ..only });
     release(
         &shape,
         Colour::Blue,
         1,
-        &[
-            ("public/a", "blue"),
-            ("dist/a", "wrong"),
-            ("public/b", "b"),
-            ("public/n", "n"),
-        ],
+        &[("public/a", "blue"), ("dist/a", "wrong"), ("public/b", "b"), ("public/n", "n")],
     );
     release(
         &shape,
         Colour::Green,
         2,
-        &[
-            ("dist/a", "green"),
-            ("public/a", "wrong"),
-            ("dist/c", "c"),
-            ("public/n", "N"),
-        ],
+        &[("dist/a", "green"), ("public/a", "wrong"), ("dist/c", "c"), ("public/n", "N")],
     );
     rig.nginx.ensure(shape.clone()).await.unwrap();
     route::point(&shape.dir, Colour::Blue).unwrap();
     assert_eq!(rig.get("shop.test", "/assets/a").await.body, "blue");
     assert_eq!(rig.get("shop.test", "/assets/c").await.body, "c", "blue keeps");
-    assert_eq!(
-        rig.get("shop.test", "/new/n").await.status,
-        404,
-        "blue has no such path"
-    );
+    assert_eq!(rig.get("shop.test", "/new/n").await.status, 404, "blue has no such path");
     route::point(&shape.dir, Colour::Green).unwrap();
     assert_eq!(rig.get("shop.test", "/assets/a").await.body, "green");
     assert_eq!(rig.get("shop.test", "/assets/b").await.status, 404, "green doesn't");
@@ -473,10 +428,7 @@ async fn a_site_of_files_alone_has_its_index_and_its_folders() {
         assert_eq!((answer.status, answer.body.as_str()), (status, body), "{path}");
     }
     let moved = rig.get("shop.test", "/docs?a=b").await;
-    assert_eq!(
-        (moved.status, moved.headers["location"].to_str().unwrap()),
-        (302, "/docs/?a=b")
-    );
+    assert_eq!((moved.status, moved.headers["location"].to_str().unwrap()), (302, "/docs/?a=b"));
     for path in [
         "/empty/",
         "/empty",
@@ -493,20 +445,10 @@ async fn a_site_of_files_alone_has_its_index_and_its_folders() {
     ] {
         let answer = rig.get("shop.test", path).await;
         assert!(matches!(answer.status, 404 | 400), "{path} {answer:?}");
-        assert!(
-            !answer.body.contains("secret") && !answer.body.contains("Index of"),
-            "{path}"
-        );
+        assert!(!answer.body.contains("secret") && !answer.body.contains("Index of"), "{path}");
     }
     let mut client = Client::connect(rig.http).await.unwrap();
-    assert_eq!(
-        client
-            .send("POST", "shop.test", "/index.html", "x")
-            .await
-            .unwrap()
-            .status,
-        405
-    );
+    assert_eq!(client.send("POST", "shop.test", "/index.html", "x").await.unwrap().status, 405);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -515,12 +457,8 @@ async fn nothing_is_answered_through_a_symlink() {
     let rig = Rig::start().await;
     let mut shape = rig.site("shop", &[], &[]);
     statics(&mut shape, "/assets/", "public", true);
-    let root = release(
-        &shape,
-        Colour::Blue,
-        1,
-        &[("public/a", "a"), ("secret", "secret"), ("public/d/index.html", "d")],
-    );
+    let root =
+        release(&shape, Colour::Blue, 1, &[("public/a", "a"), ("secret", "secret"), ("public/d/index.html", "d")]);
     let other = release(&shape, Colour::Green, 2, &[("public/g", "g")]);
     let outside = rig.path("outside");
     write(&outside.join("secret"), "secret");
@@ -530,14 +468,7 @@ async fn nothing_is_answered_through_a_symlink() {
     write(&kept.join("k"), "k");
     symlink(".tree", shape.dir.kept().join("0")).unwrap();
     for folder in [root.join("public"), other.join("public"), kept] {
-        let name = folder
-            .parent()
-            .unwrap()
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let name = folder.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
         symlink(outside.join("secret"), folder.join(format!("file-{name}"))).unwrap();
         symlink(&outside, folder.join(format!("folder-{name}"))).unwrap();
         symlink("../secret", folder.join(format!("inside-{name}"))).unwrap();
@@ -545,24 +476,11 @@ async fn nothing_is_answered_through_a_symlink() {
     route::point(&shape.dir, Colour::Blue).unwrap();
     rig.nginx.ensure(shape.clone()).await.unwrap();
     for (path, body) in [("a", "a"), ("g", "g"), ("k", "k"), ("d/", "d")] {
-        assert_eq!(
-            rig.get("shop.test", &format!("/assets/{path}")).await.body,
-            body,
-            "{path}"
-        );
+        assert_eq!(rig.get("shop.test", &format!("/assets/{path}")).await.body, body, "{path}");
     }
-    for name in [
-        root.file_name().unwrap().to_str().unwrap(),
-        other.file_name().unwrap().to_str().unwrap(),
-        "kept",
-    ] {
+    for name in [root.file_name().unwrap().to_str().unwrap(), other.file_name().unwrap().to_str().unwrap(), "kept"] {
         for path in ["file-", "folder-", "inside-"].map(|kind| format!("/assets/{kind}{name}")) {
-            for path in [
-                path.clone(),
-                format!("{path}/"),
-                format!("{path}/secret"),
-                format!("{path}/index.html"),
-            ] {
+            for path in [path.clone(), format!("{path}/"), format!("{path}/secret"), format!("{path}/index.html")] {
                 let answer = rig.get("shop.test", &path).await;
                 assert_eq!(answer.status, 404, "{path} {answer:?}");
             }

@@ -10,6 +10,7 @@
 //!     live                             → slots/blue; the only thing that a cutover changes
 //!     kept/                            hashed assets of earlier revisions
 //!     logs/blue.0.log                  what an instance printed (supervisor `direct`)
+//!     run/blue.0.json                  what supervisor `direct` knows of an instance; holds secrets
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -27,9 +28,7 @@ impl SiteDir {
     /// The folder of `site` below the agent's state folder (by default `/var/lib/bluegreen`).
     #[must_use]
     pub fn new(state: &Path, site: &SiteName) -> SiteDir {
-        SiteDir {
-            root: state.join("sites").join(site.as_str()),
-        }
+        SiteDir { root: state.join("sites").join(site.as_str()) }
     }
 
     /// The folder itself.
@@ -84,5 +83,11 @@ impl SiteDir {
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+
+    /// The folder of what supervisor `direct` knows of instances.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
     }
 }

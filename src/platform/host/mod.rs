@@ -5,13 +5,22 @@
 //! | `layout` | where everything of a site lies on disk |
 //! | `route` | the link that decides which colour is live, and which revision a slot holds |
 //! | `web` | the front door: configuration of nginx, and what it answers |
+//! | `store` | state files: written whole or not at all |
+//! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
 //! | `supervise` | starts, stops and watches the instances of a colour |
 //! | `release` | takes artifacts over into read-only releases |
+//! | `state` | the two memories, and what happened |
+//! | `site` | one site: ties all of these together |
 //! | `probe` | asks the instances for their health |
 //! | `sockets` | who listens where, and what is still in flight |
 
 pub mod layout;
+pub mod probe;
 pub mod release;
 pub mod route;
+pub mod site;
+pub mod sockets;
+pub mod state;
+pub mod store;
 pub mod supervise;
 pub mod web;

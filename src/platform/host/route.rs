@@ -77,10 +77,7 @@ pub fn live(dir: &SiteDir) -> io::Result<Option<Colour>> {
     let Some(text) = read_link(&root, LIVE)? else {
         return Ok(None);
     };
-    let Some(colour) = Colour::BOTH
-        .into_iter()
-        .find(|c| text.to_bytes() == target(*c).as_bytes())
-    else {
+    let Some(colour) = Colour::BOTH.into_iter().find(|c| text.to_bytes() == target(*c).as_bytes()) else {
         return Ok(None);
     };
     let Some(slot) = open_slot(&root, colour)? else {
@@ -174,9 +171,7 @@ pub fn held(dir: &SiteDir, colour: Colour) -> io::Result<Option<Revision>> {
     };
     let text = read_link(&slot, RELEASE)?;
     let revision = text.as_deref().and_then(|text| text.to_str().ok());
-    Ok(revision
-        .and_then(|text| text.strip_prefix("../../releases/"))
-        .and_then(|text| text.parse().ok()))
+    Ok(revision.and_then(|text| text.strip_prefix("../../releases/")).and_then(|text| text.parse().ok()))
 }
 
 fn target(colour: Colour) -> &'static str {
@@ -437,12 +432,7 @@ mod tests {
     fn the_web_server_gets_through_the_folders_whatever_the_umask() {
         let (_state, dir) = site();
         for path in [dir.root().to_owned(), dir.root().join("slots"), dir.slot(Colour::Green)] {
-            assert_eq!(
-                path.metadata().unwrap().permissions().mode() & 0o777,
-                0o755,
-                "{}",
-                path.display()
-            );
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o755, "{}", path.display());
         }
     }
 }

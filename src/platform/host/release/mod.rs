@@ -1,1 +1,43 @@
 //! Takes what somebody uploaded over into a release: read-only, root's, complete before it is visible.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `account` | the user that a site runs as: looked up, and refused if it is root or the system's |
+//! | `source` | opens what was uploaded, a folder or an archive |
+//! | `fingerprint` | tells what it is, and which revision that makes |
+//! | `config`, `shared` | what comes from outside of the release: copied, and linked |
+//! | `take`, `work` | makes a release of it, in a working folder |
+//! | `unpack` | archives, in a process that may do nothing else |
+//! | `shelf` | the releases on disk: which there are, which may go |
+//! | `kept` | hashed assets of earlier releases |
+//! | `tree`, `beneath`, `entry`, `limits` | what all of them stand on: walking without being led astray |
+//!
+//! Nothing in here is asynchronous and all of it may block on the disk: the site's glue calls it from a thread of the blocking pool.
+
+mod account;
+mod beneath;
+mod config;
+mod entry;
+mod fingerprint;
+mod kept;
+mod limits;
+mod shared;
+mod shelf;
+mod source;
+mod take;
+mod tree;
+mod unpack;
+mod work;
+
+pub use account::{Account, AccountError, check_user};
+pub use config::{Config, ConfigDigest, ConfigError};
+pub use entry::{Danger, Special};
+pub use fingerprint::{Fingerprint, Fingerprints, Identity, read as read_fingerprint, revision};
+pub use kept::{KeptError, keep_assets, kept_dir};
+pub use limits::{Excess, Limits, Measure, Tally};
+pub use shared::{SharedError, check as check_shared};
+pub use shelf::{Listed, Record, ShelfError, config_dir, is_complete, list, prune, record};
+pub use source::{Kind, SourceError};
+pub use take::{Order, Step, TakeError, take};
+pub use tree::TreeError;
+pub use unpack::{OURSELVES, SUBCOMMAND, UnpackError, unpack_main};

@@ -52,10 +52,7 @@ impl Applier {
     /// For this nginx.
     #[must_use]
     pub fn new(settings: NginxSettings) -> Applier {
-        Applier {
-            settings,
-            included: BTreeMap::new(),
-        }
+        Applier { settings, included: BTreeMap::new() }
     }
 
     /// Brings changes into force. One result for each, in their order.
@@ -75,10 +72,7 @@ impl Applier {
                         results.extend(of(&site).into_iter().map(|at| (at, Err(copy(&fault)))));
                     }
                 }
-                Err(No {
-                    whose: Whose::Site(site),
-                    fault,
-                }) if !of(&site).is_empty() => {
+                Err(No { whose: Whose::Site(site), fault }) if !of(&site).is_empty() => {
                     let out = of(&site);
                     let rest: Vec<usize> = group.iter().copied().filter(|at| !out.contains(at)).collect();
                     results.extend(out.into_iter().map(|at| (at, Err(copy(&fault)))));
@@ -86,10 +80,7 @@ impl Applier {
                         groups.push(rest);
                     }
                 }
-                Err(No {
-                    whose: Whose::Site(_) | Whose::Somebody,
-                    ..
-                }) if group.len() > 1 => {
+                Err(No { whose: Whose::Site(_) | Whose::Somebody, .. }) if group.len() > 1 => {
                     groups.extend(group.iter().rev().map(|at| vec![*at]));
                 }
                 Err(No { fault, .. }) => results.extend(group.iter().map(|at| (*at, Err(copy(&fault))))),
@@ -228,12 +219,7 @@ impl Applier {
     fn look_for_conflicts(&self, serving: &Serving, live: &Set, wanted: &Set, changes: &[&Change]) -> Result<(), No> {
         // The last one first: of two that want the same, the one that asked first gets it.
         for change in changes.iter().rev() {
-            let Change::Put(Shape {
-                site,
-                mode: Mode::Own { hostnames, listen },
-                ..
-            }) = change
-            else {
+            let Change::Put(Shape { site, mode: Mode::Own { hostnames, listen }, .. }) = change else {
                 continue;
             };
             let own = Name::Site(site.clone());
@@ -311,10 +297,7 @@ impl Applier {
         if matches!(whose, Whose::Everyone) {
             // It may still come: then it comes with the old files.
             reloads.fetch_add(1, Ordering::Relaxed);
-            let again = Reload {
-                within: self.settings.reload_within.min(Duration::from_secs(2)),
-                ..reload
-            };
+            let again = Reload { within: self.settings.reload_within.min(Duration::from_secs(2)), ..reload };
             let _ = again.run(&generation_of(live));
         }
         let undone = match undone {
@@ -361,9 +344,7 @@ impl Applier {
     }
 
     fn all_are_included(&self, changes: &[&Change]) -> bool {
-        changes
-            .iter()
-            .all(|change| !in_include_mode(change) || self.included.get(change.site()) == Some(&true))
+        changes.iter().all(|change| !in_include_mode(change) || self.included.get(change.site()) == Some(&true))
     }
 
     fn includes(&self, dump: &Dump, change: &Change) -> bool {
@@ -395,11 +376,5 @@ impl Applier {
 }
 
 fn in_include_mode(change: &Change) -> bool {
-    matches!(
-        change,
-        Change::Put(Shape {
-            mode: Mode::Include,
-            ..
-        })
-    )
+    matches!(change, Change::Put(Shape { mode: Mode::Include, .. }))
 }

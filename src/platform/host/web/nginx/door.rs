@@ -68,10 +68,7 @@ fn parse(response: &str) -> Option<Answer> {
         "unknown" => Says::Unknown,
         _ => return None,
     };
-    Some(Answer {
-        says,
-        generation: generation.to_owned(),
-    })
+    Some(Answer { says, generation: generation.to_owned() })
 }
 
 #[cfg(test)]

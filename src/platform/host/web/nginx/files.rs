@@ -122,10 +122,9 @@ impl Folders {
     /// When one can't be read, or has the name of ours and isn't.
     pub fn read(&self) -> Result<Set, FilesError> {
         let mut set = Set::new();
-        for (folder, name_of) in [
-            (&self.sites, Name::in_sites as fn(&OsStr) -> Option<Name>),
-            (&self.snippets, Name::in_snippets),
-        ] {
+        for (folder, name_of) in
+            [(&self.sites, Name::in_sites as fn(&OsStr) -> Option<Name>), (&self.snippets, Name::in_snippets)]
+        {
             let failed = |error| FilesError::Io(folder.clone(), error);
             for entry in fs::read_dir(folder).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
@@ -197,10 +196,7 @@ impl Folders {
         }
         fs::create_dir_all(work).map_err(failed)?;
         fs::set_permissions(work, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        let stand_in = Folders {
-            sites: work.join("sites"),
-            snippets: work.join("snippets"),
-        };
+        let stand_in = Folders { sites: work.join("sites"), snippets: work.join("snippets") };
         fs::create_dir(&stand_in.snippets).map_err(failed)?;
         copy_tree(&self.sites, &stand_in.sites).map_err(failed)?;
         for file in fs::read_dir(&stand_in.sites).map_err(failed)? {
@@ -212,10 +208,7 @@ impl Folders {
         for (name, text) in new {
             fs::write(name.path(&stand_in), text).map_err(failed)?;
         }
-        Ok([
-            (stand_in.sites, self.sites.clone()),
-            (stand_in.snippets, self.snippets.clone()),
-        ])
+        Ok([(stand_in.sites, self.sites.clone()), (stand_in.snippets, self.snippets.clone())])
     }
 }
 
@@ -244,10 +237,7 @@ pub fn fingerprint(path: &Path) -> Option<(u64, u64, i64, i64)> {
 fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
     // Not through a link, and not waiting for the other end of a pipe.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(i32::try_from(flags).unwrap_or(0))
-        .open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(i32::try_from(flags).unwrap_or(0)).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }

@@ -96,10 +96,7 @@ impl Default for NginxSettings {
             prefix: None,
             conf: None,
             pid: "/run/nginx.pid".into(),
-            folders: Folders {
-                sites: "/etc/nginx/conf.d".into(),
-                snippets: "/etc/nginx/bluegreen".into(),
-            },
+            folders: Folders { sites: "/etc/nginx/conf.d".into(), snippets: "/etc/nginx/bluegreen".into() },
             work: "/run/bluegreen/nginx".into(),
             // Of loopback, but not the address that everybody uses; a port that nobody registered, below those that a user may take.
             door: SocketAddr::from((Ipv4Addr::new(127, 98, 103, 1), 947)),
@@ -230,10 +227,7 @@ impl WebServer for Nginx {
                     Some(_) => fault(
                         Class::Transient,
                         reason::NOT_IN_FORCE,
-                        format!(
-                            "nginx runs but does not answer on {}: {error}",
-                            self.shared.settings.door
-                        ),
+                        format!("nginx runs but does not answer on {}: {error}", self.shared.settings.door),
                     ),
                 });
             }
@@ -297,10 +291,7 @@ impl Shared {
             names.push(Name::Snippet(shape.site.clone()));
         }
         let path = |name: &Name| name.path(&self.settings.folders);
-        names
-            .iter()
-            .map(|name| files::fingerprint(Path::new(&path(name))))
-            .collect()
+        names.iter().map(|name| files::fingerprint(Path::new(&path(name)))).collect()
     }
 }
 
@@ -322,13 +313,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        fault(
-            Class::Transient,
-            reason::DOWN,
-            format!("nginx could not be asked: {error}"),
-        )
-    })
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| fault(Class::Transient, reason::DOWN, format!("nginx could not be asked: {error}")))
 }
 
 fn fault(class: Class, reason: &'static str, message: String) -> Fault {

@@ -32,10 +32,7 @@ pub fn workers(master: Known) -> Vec<Known> {
         // A kernel without that file.
         Err(_) => every_child(master.pid),
     };
-    pids.into_iter()
-        .filter_map(know)
-        .filter(|known| accepts(*known))
-        .collect()
+    pids.into_iter().filter_map(know).filter(|known| accepts(*known)).collect()
 }
 
 /// Whether a worker takes new connections: it is there, and has not said that it is shutting down.
@@ -61,10 +58,7 @@ pub fn hang_up(master: Known) -> io::Result<()> {
 
 fn know(pid: i32) -> Option<Known> {
     let stat = Process::new(pid).ok()?.stat().ok()?;
-    Some(Known {
-        pid,
-        started: stat.starttime,
-    })
+    Some(Known { pid, started: stat.starttime })
 }
 
 /// What nginx calls the process: the first of its arguments, which it overwrites. Empty for one that has ended.

@@ -87,11 +87,7 @@ struct Mark {
 impl Mark {
     fn at_end(path: &Path) -> Option<Mark> {
         let meta = path.metadata().ok()?;
-        Some(Mark {
-            path: path.to_owned(),
-            inode: meta.ino(),
-            end: meta.len(),
-        })
+        Some(Mark { path: path.to_owned(), inode: meta.ino(), end: meta.len() })
     }
 
     /// What the master has said since then of a reload that it gave up.
@@ -109,11 +105,7 @@ impl Mark {
     fn since(&self) -> Option<String> {
         let mut file = File::open(&self.path).ok()?;
         // Rotated in between: then the new file holds what was said since.
-        let from = if file.metadata().ok()?.ino() == self.inode {
-            self.end
-        } else {
-            0
-        };
+        let from = if file.metadata().ok()?.ino() == self.inode { self.end } else { 0 };
         file.seek(SeekFrom::Start(from)).ok()?;
         let mut bytes = Vec::new();
         file.take(256 << 10).read_to_end(&mut bytes).ok()?;

@@ -83,10 +83,7 @@ pub struct Common {
 /// Never with a generation of plain letters and digits.
 pub fn common(common: &Common, door: SocketAddr, generation: &str) -> Result<String, RenderError> {
     let catch: Vec<String> = common.catch.iter().map(ToString::to_string).collect();
-    render(
-        "common.conf",
-        context! { generation, door => door.to_string(), hash_bucket => common.hash_bucket, catch },
-    )
+    render("common.conf", context! { generation, door => door.to_string(), hash_bucket => common.hash_bucket, catch })
 }
 
 /// The name by which the door knows a site: short, so that it never makes nginx ask for bigger hash buckets.
@@ -171,11 +168,8 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
         }
     }
     let mut switches = Vec::new();
-    let statics: Vec<Static> = paths
-        .iter()
-        .enumerate()
-        .map(|(number, path)| static_context(number, path, shape, &mut switches))
-        .collect();
+    let statics: Vec<Static> =
+        paths.iter().enumerate().map(|(number, path)| static_context(number, path, shape, &mut switches)).collect();
     SiteContext {
         site: shape.site.to_string(),
         live: shape.dir.live().display().to_string(),
@@ -198,11 +192,7 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
             })
             .collect(),
         app,
-        appless: Colour::BOTH
-            .into_iter()
-            .filter(|c| shape.side(*c).instances.is_empty())
-            .map(Colour::name)
-            .collect(),
+        appless: Colour::BOTH.into_iter().filter(|c| shape.side(*c).instances.is_empty()).map(Colour::name).collect(),
         keeps: statics.iter().any(|s| s.keep),
         whole: paths.contains(&"/"),
         miss: if app { "@bluegreen_app" } else { "=404" },
@@ -233,11 +223,7 @@ fn static_context(number: usize, path: &str, shape: &Shape, switches: &mut Vec<S
             return blue;
         }
         let variable = format!("$bluegreen_{name}_{number}");
-        switches.push(Switch {
-            variable: variable.clone(),
-            blue,
-            green,
-        });
+        switches.push(Switch { variable: variable.clone(), blue, green });
         variable
     };
     let keep = Colour::BOTH.into_iter().any(keeps);
@@ -295,10 +281,7 @@ fn write_plain(out: &mut minijinja::Output<'_>, _state: &mut State<'_, '_>, valu
     if let Some(bad) = word.bytes().find(|b| !plain(*b)) {
         return Err(Error::new(
             ErrorKind::BadEscape,
-            format!(
-                "{text:?} can't stand in nginx's configuration because of {:?}",
-                bad as char
-            ),
+            format!("{text:?} can't stand in nginx's configuration because of {:?}", bad as char),
         ));
     }
     out.write_str(&text).map_err(Error::from)

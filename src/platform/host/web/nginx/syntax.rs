@@ -87,27 +87,16 @@ impl Dump {
 
     fn included(&self, pattern: &str) -> impl Iterator<Item = (&PathBuf, &String)> {
         // Relative to the folder of the main file, wherever the include stands.
-        let base = self
-            .files
-            .first()
-            .and_then(|(main, _)| main.parent())
-            .unwrap_or(Path::new("/"));
+        let base = self.files.first().and_then(|(main, _)| main.parent()).unwrap_or(Path::new("/"));
         let pattern = base.join(pattern);
-        self.files
-            .iter()
-            .filter(move |(name, _)| glob(&pattern, name))
-            .map(|(name, text)| (name, text))
+        self.files.iter().filter(move |(name, _)| glob(&pattern, name)).map(|(name, text)| (name, text))
     }
 }
 
 /// Takes the text of one file apart.
 #[must_use]
 pub fn parse(file: &Path, text: &str) -> Vec<Directive> {
-    let mut reader = Reader {
-        file,
-        rest: text.chars().peekable(),
-        line: 1,
-    };
+    let mut reader = Reader { file, rest: text.chars().peekable(), line: 1 };
     reader.block(0)
 }
 
@@ -140,9 +129,7 @@ impl Reader<'_> {
                 }
                 Token::Semicolon => self.finish(&mut out, &mut words, line, None),
                 Token::Open => {
-                    let foreign = words
-                        .first()
-                        .is_some_and(|name: &String| name.ends_with("_by_lua_block"));
+                    let foreign = words.first().is_some_and(|name: &String| name.ends_with("_by_lua_block"));
                     let inner = if foreign {
                         self.skip_lua();
                         Vec::new()
@@ -161,12 +148,7 @@ impl Reader<'_> {
     fn finish(&self, out: &mut Vec<Directive>, words: &mut Vec<String>, line: u32, block: Option<Vec<Directive>>) {
         let words = std::mem::take(words);
         if !words.is_empty() {
-            out.push(Directive {
-                words,
-                file: self.file.to_owned(),
-                line,
-                block,
-            });
+            out.push(Directive { words, file: self.file.to_owned(), line, block });
         }
     }
 
@@ -296,9 +278,7 @@ fn glob_part(pattern: &[u8], name: &[u8]) -> bool {
             Some((_, false)) => false,
             None => name.strip_prefix(b"[").is_some_and(|tail| glob_part(rest, tail)),
         },
-        [first, rest @ ..] => name
-            .split_first()
-            .is_some_and(|(c, tail)| c == first && glob_part(rest, tail)),
+        [first, rest @ ..] => name.split_first().is_some_and(|(c, tail)| c == first && glob_part(rest, tail)),
     }
 }
 
@@ -341,27 +321,17 @@ mod tests {
     fn quotes_comments_and_variables_are_read_as_nginx_reads_them() {
         assert_eq!(
             words("a 'b;c' \"d}e\" f\\;g; # h; {\ni \"#j\" k#l ${m}n;\n\"o\\\"p\" ~* \\.php$;"),
-            [
-                vec!["a", "b;c", "d}e", "f\\;g"],
-                vec!["i", "#j", "k#l", "${m}n"],
-                vec!["o\"p", "~*", "\\.php$"],
-            ]
+            [vec!["a", "b;c", "d}e", "f\\;g"], vec!["i", "#j", "k#l", "${m}n"], vec!["o\"p", "~*", "\\.php$"],]
         );
     }
 
     #[test]
     fn blocks_nest_and_every_directive_knows_its_line() {
-        let read = parse(
-            Path::new("/x"),
-            "http {\n  server {\n    listen 80;\n  }\n}\nuser\n  www;",
-        );
+        let read = parse(Path::new("/x"), "http {\n  server {\n    listen 80;\n  }\n}\nuser\n  www;");
         assert_eq!((read[0].name(), read[0].line), ("http", 1));
         let server = &read[0].block.as_ref().unwrap()[0];
         let listen = &server.block.as_ref().unwrap()[0];
-        assert_eq!(
-            (listen.name(), listen.args(), listen.line),
-            ("listen", &["80".to_owned()][..], 3)
-        );
+        assert_eq!((listen.name(), listen.args(), listen.line), ("listen", &["80".to_owned()][..], 3));
         assert_eq!((read[1].name(), read[1].line), ("user", 6));
     }
 
@@ -373,18 +343,7 @@ mod tests {
 
     #[test]
     fn text_that_ends_too_early_is_read_as_far_as_it_goes() {
-        for text in [
-            "a {",
-            "a 'b",
-            "a \\",
-            "a ${",
-            "}",
-            "{",
-            "a_by_lua_block {",
-            ";;",
-            "a [",
-            "a \"\\",
-        ] {
+        for text in ["a {", "a 'b", "a \\", "a ${", "}", "{", "a_by_lua_block {", ";;", "a [", "a \"\\"] {
             let _ = words(text);
         }
     }

@@ -107,11 +107,7 @@ impl Serving {
         counts: impl Fn(&Server) -> bool,
     ) -> Option<Conflict> {
         let servers: Vec<&Server> = self.servers.iter().filter(|server| counts(server)).collect();
-        let conflict = |server: &Server, what: What| Conflict {
-            file: server.file.clone(),
-            line: server.line,
-            what,
-        };
+        let conflict = |server: &Server, what: What| Conflict { file: server.file.clone(), line: server.line, what };
         for ours in listen {
             for server in &servers {
                 if server.listen.contains(ours)
@@ -175,12 +171,7 @@ pub fn server(directive: &Directive) -> Server {
     if !listens {
         listen.insert(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80));
     }
-    Server {
-        file: directive.file.clone(),
-        line: directive.line,
-        listen,
-        names,
-    }
+    Server { file: directive.file.clone(), line: directive.line, listen, names }
 }
 
 /// The addresses that `listen` means: `80`, `*:80`, `127.0.0.1`, `[::]:80`, `localhost:80`, `8080-8090`.
@@ -207,9 +198,7 @@ fn addresses(text: &str) -> Vec<SocketAddr> {
         host => host.parse().into_iter().collect(),
     };
     let ports = first..=last;
-    ports
-        .flat_map(|port| hosts.iter().map(move |host| SocketAddr::new(*host, port)))
-        .collect()
+    ports.flat_map(|port| hosts.iter().map(move |host| SocketAddr::new(*host, port))).collect()
 }
 
 /// Whether `wide` is all addresses of the port and family that `narrow` is one of.

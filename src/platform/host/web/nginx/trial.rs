@@ -69,10 +69,7 @@ pub fn trial(nginx: &Command, over: &[(PathBuf, PathBuf)]) -> Result<Dump, Trial
             run(&mut command)
         });
         asked.join().unwrap_or_else(|_| {
-            Err(TrialError::Failed(
-                "run nginx -T",
-                io::Error::other("the thread that ran it panicked"),
-            ))
+            Err(TrialError::Failed("run nginx -T", io::Error::other("the thread that ran it panicked")))
         })
     })
 }
@@ -80,10 +77,7 @@ pub fn trial(nginx: &Command, over: &[(PathBuf, PathBuf)]) -> Result<Dump, Trial
 fn lay_over(over: &[(PathBuf, PathBuf)]) -> Result<(), TrialError> {
     let refused = |errno: rustix::io::Errno| TrialError::NoNamespace(errno.into());
     // Deprecated for what it does to file descriptors with another flag; with this one it is as safe as its signature.
-    #[expect(
-        deprecated,
-        reason = "the successor is unsafe because of CLONE_FILES, which is not asked for"
-    )]
+    #[expect(deprecated, reason = "the successor is unsafe because of CLONE_FILES, which is not asked for")]
     let unshared = rustix::thread::unshare(UnshareFlags::NEWNS);
     unshared.map_err(refused)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -156,10 +150,7 @@ impl Refusal {
             let (file, line) = place.trim().rsplit_once(':')?;
             Some((PathBuf::from(file), line.parse().ok()?))
         });
-        Refusal {
-            text: text.trim().to_owned(),
-            place,
-        }
+        Refusal { text: text.trim().to_owned(), place }
     }
 }
 

@@ -1,0 +1,49 @@
+# What can be done here. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo check model test test-all deny advisories bench-cutover
+
+CARGO ?= cargo
+# nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
+# What takes long to make and doesn't belong to a checkout.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bluegreen
+
+help: ## List what can be done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Watch a real site go from blue to green under load, with nothing lost
+	@scripts/setup.sh demo
+	@$(CARGO) build --quiet --release --workspace --bins
+	@target/release/demo
+
+check: ## The quick one: format, lints, unit tests, the search of the logic
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --lib --bins --locked --quiet
+	@$(MAKE) --no-print-directory model
+
+model: ## Search every state that the rollout logic can reach
+	$(CARGO) test --package bluegreen-model --locked -- --nocapture
+
+test: ## Everything, installing what it needs
+	@scripts/setup.sh test
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --locked
+
+test-all: test deny advisories ## Everything, and what comes in from outside
+
+deny: ## Judge what comes in from outside: licences, bans, sources
+	@command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo-deny/bin/cargo-deny || \
+		CARGO_TARGET_DIR=$(CACHE)/cargo-deny/target $(CARGO) install --locked --root $(CACHE)/cargo-deny cargo-deny
+	PATH="$(CACHE)/cargo-deny/bin:$$PATH" $(CARGO) deny --locked check bans licenses sources
+
+advisories: deny ## Look for known holes in what comes in from outside (asks github.com)
+	PATH="$(CACHE)/cargo-deny/bin:$$PATH" $(CARGO) deny --locked check advisories
+
+bench-cutover: ## Measure what a cutover loses and costs, beside the known recipe (about an hour)
+	@scripts/setup.sh bench
+	@$(CARGO) build --quiet --release --workspace --bins
+	@target/release/bench-cutover

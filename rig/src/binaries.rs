@@ -1,0 +1,61 @@
+//! Where the built programs are. They are built when they are asked for, so that no test runs against an old one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::process;
+
+/// The small web app.
+///
+/// # Errors
+/// When it can't be built.
+pub fn rig_app() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    built(&BUILT, "bluegreen-rig", "rig-app")
+}
+
+/// The product; or the one that `BLUEGREEN_PROGRAM` names, for a look at an installed one.
+///
+/// # Errors
+/// When it can't be built.
+pub fn bluegreen() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("BLUEGREEN_PROGRAM") {
+        return Ok(PathBuf::from(program));
+    }
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    built(&BUILT, "bluegreen", "bluegreen")
+}
+
+fn built(once: &OnceLock<Result<PathBuf, String>>, package: &str, name: &str) -> Result<PathBuf> {
+    let built = once.get_or_init(|| build(package, name).map_err(|error| format!("{error:#}")));
+    built.clone().map_err(|error| anyhow!(error))
+}
+
+/// With the profile, and into the folder, of the program that asks.
+fn build(package: &str, name: &str) -> Result<PathBuf> {
+    let me = std::env::current_exe().context("cannot tell where this program is")?;
+    let folder = me.parent().context("this program is nowhere")?;
+    let folder = if folder.ends_with("deps") || folder.ends_with("examples") {
+        folder.parent().context("this program is nowhere")?
+    } else {
+        folder
+    };
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    if let (Some(target), true) = (folder.parent(), manifest.exists()) {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--package", package, "--bin", name, "--manifest-path"]);
+        cargo.arg(&manifest).arg("--target-dir").arg(target);
+        if folder.ends_with("release") {
+            cargo.arg("--release");
+        }
+        process::run(&mut cargo)?;
+    }
+    let program = folder.join(name);
+    if !program.exists() {
+        anyhow::bail!("{} is not there: build it with `cargo build --workspace`", program.display());
+    }
+    Ok(program)
+}

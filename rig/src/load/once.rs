@@ -1,0 +1,100 @@
+//! Single requests, for tests that ask one thing. Never repeated either.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::wire::{Answer, Loss, Wire};
+
+/// A single request, on a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// Where.
+    pub address: SocketAddr,
+    /// What the `Host` header says.
+    pub host: String,
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// The path, with its query.
+    pub path: String,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// The body; empty means none.
+    pub body: Vec<u8>,
+    /// How long sending the body takes, in many small pieces; zero sends it whole.
+    pub body_over: Duration,
+    /// How long the whole may take.
+    pub within: Duration,
+}
+
+impl Fetch {
+    /// A GET of that path.
+    #[must_use]
+    pub fn get(address: SocketAddr, host: &str, path: &str) -> Fetch {
+        Fetch {
+            address,
+            host: host.to_owned(),
+            method: "GET".to_owned(),
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            body_over: Duration::ZERO,
+            within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Sends it and reads the answer, whatever its status.
+///
+/// # Errors
+/// How it was lost.
+pub async fn fetch_async(fetch: &Fetch) -> Result<Answer, Loss> {
+    let exchange = async {
+        let mut wire = Wire::connect(fetch.address, fetch.within).await?;
+        wire.send(head_of(fetch).as_bytes()).await?;
+        let pieces = if fetch.body_over.is_zero() { 1 } else { 100 };
+        let pause = fetch.body_over / pieces;
+        for piece in fetch.body.chunks(fetch.body.len().div_ceil(pieces as usize).max(1)) {
+            wire.send(piece).await?;
+            tokio::time::sleep(pause).await;
+        }
+        wire.receive(&fetch.method).await
+    };
+    tokio::time::timeout(fetch.within, exchange).await.map_err(|_| Loss::Timeout)?
+}
+
+/// [`fetch_async`] where nothing is awaited. Not to be called from within a runtime.
+///
+/// # Errors
+/// How it was lost.
+pub fn fetch(fetch: &Fetch) -> Result<Answer, Loss> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Loss::Connect)?;
+    runtime.block_on(fetch_async(fetch))
+}
+
+/// A GET.
+///
+/// # Errors
+/// How it was lost.
+pub fn get(address: SocketAddr, host: &str, path: &str) -> Result<Answer, Loss> {
+    fetch(&Fetch::get(address, host, path))
+}
+
+/// A POST.
+///
+/// # Errors
+/// How it was lost.
+pub fn post(address: SocketAddr, host: &str, path: &str, body: impl Into<Vec<u8>>) -> Result<Answer, Loss> {
+    fetch(&Fetch { method: "POST".to_owned(), body: body.into(), ..Fetch::get(address, host, path) })
+}
+
+fn head_of(fetch: &Fetch) -> String {
+    let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", fetch.method, fetch.path, fetch.host);
+    for (name, value) in &fetch.headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !fetch.body.is_empty() || fetch.method == "POST" {
+        text.push_str(&format!("Content-Length: {}\r\n", fetch.body.len()));
+    }
+    text.push_str("\r\n");
+    text
+}

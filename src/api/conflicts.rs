@@ -1,0 +1,55 @@
+//! What no site can say alone: two sites that want the same host name or the same port. Pure, over the sites of one machine.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::problem::Problem;
+use super::site::{Front, Site};
+use super::types::SiteName;
+
+/// The sites that can't have what they want because another one has it: the one that comes first in the order given keeps it. An agent
+/// gives them in the order in which it accepted them, so that a newcomer never takes anything from a site that runs.
+#[must_use]
+pub fn conflicts(sites: &[Site]) -> Vec<(SiteName, Problem)> {
+    let mut found = Vec::new();
+    let mut ports: BTreeMap<u16, &SiteName> = BTreeMap::new();
+    let mut doors: BTreeMap<(SocketAddr, &str), &SiteName> = BTreeMap::new();
+    for site in sites {
+        let mut said: Vec<&str> = Vec::new();
+        if let Front::Own { hostnames, listen } = &site.host.front {
+            for (index, hostname) in hostnames.iter().enumerate() {
+                for address in listen {
+                    let owner = *doors.entry((*address, hostname.as_str())).or_insert(&site.name);
+                    if *owner != site.name && !said.contains(&hostname.as_str()) {
+                        said.push(hostname.as_str());
+                        found.push((
+                            site.name.clone(),
+                            Problem::new(
+                                format!("spec.target.host.hostnames[{index}]"),
+                                format!(
+                                    "the site {owner} answers to {hostname} already: take it out of one of the two"
+                                ),
+                            ),
+                        ));
+                    }
+                }
+            }
+        }
+        let pair = &site.host.run.ports;
+        for (colour, list) in [("blue", &pair.blue), ("green", &pair.green)] {
+            for (index, port) in list.iter().enumerate() {
+                let owner = *ports.entry(*port).or_insert(&site.name);
+                if *owner != site.name {
+                    found.push((
+                        site.name.clone(),
+                        Problem::new(
+                            format!("spec.target.host.ports.{colour}[{index}]"),
+                            format!("the site {owner} has port {port} already: take another one"),
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,74 @@
+//! Every name that the outside sees, in one place: the group, annotations, condition types and reasons. Code, tests and
+//! documents use these and no literals.
+
+/// The API group.
+pub const GROUP: &str = "bluegreen.dev";
+/// The API version that is served and stored.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` of a site.
+pub const API_VERSION: &str = "bluegreen.dev/v1alpha1";
+/// `kind` of a site.
+pub const KIND: &str = "BlueGreenSite";
+
+/// Annotations that a person sets on a site. The first six are commands: `REVISION/ATTEMPT[@ID]`.
+pub mod annotations {
+    /// Let the candidate go live.
+    pub const APPROVE: &str = "bluegreen.dev/approve";
+    /// Give up the candidate.
+    pub const ABORT: &str = "bluegreen.dev/abort";
+    /// Forget the rejection and try again.
+    pub const RETRY: &str = "bluegreen.dev/retry";
+    /// Go back: `REVISION/ATTEMPT to REVISION[@ID]`.
+    pub const ROLLBACK: &str = "bluegreen.dev/rollback";
+    /// Hold the rollout.
+    pub const PAUSE: &str = "bluegreen.dev/pause";
+    /// Go on.
+    pub const RESUME: &str = "bluegreen.dev/resume";
+    /// A token; another one makes another incarnation of the same release, which is rolled out like any other revision.
+    pub const RESTART: &str = "bluegreen.dev/restart";
+    /// All of them.
+    pub const ALL: [&str; 7] = [APPROVE, ABORT, RETRY, ROLLBACK, PAUSE, RESUME, RESTART];
+}
+
+/// Types of conditions. `Ready`, `Reconciling` and `Stalled` are kstatus's; a tool that knows those needs no other.
+pub mod conditions {
+    /// What was asked for is live, and nothing is under way.
+    pub const READY: &str = "Ready";
+    /// Something is under way. Present only while it is true.
+    pub const RECONCILING: &str = "Reconciling";
+    /// It goes on only when somebody does something. Present only while it is true.
+    pub const STALLED: &str = "Stalled";
+    /// The live colour can serve, whatever else is wrong.
+    pub const AVAILABLE: &str = "Available";
+}
+
+/// Reasons of conditions that are not the name of a phase or of a rejection ([`crate::rollout::Reason`]) and not a platform's
+/// own ([`crate::platform::Fault::reason`]).
+pub mod reasons {
+    /// What was asked for is live.
+    pub const LIVE: &str = "Live";
+    /// Somebody paused the rollout.
+    pub const PAUSED: &str = "Paused";
+    /// Somebody rolled back, and the specification still says what was left.
+    pub const ROLLED_BACK: &str = "RolledBack";
+    /// The release can't be told yet: it is missing, or half uploaded.
+    pub const RELEASE_UNKNOWN: &str = "ReleaseUnknown";
+    /// The world could not be looked at.
+    pub const UNKNOWN: &str = "WorldUnknown";
+    /// The logic can't tell what is true, and touches nothing.
+    pub const AMBIGUOUS: &str = "Ambiguous";
+    /// The manifest has errors; what ran before goes on.
+    pub const INVALID: &str = "InvalidSpec";
+    /// Another site has the same hostname or port, and had it first.
+    pub const CONFLICT: &str = "ConflictsWithSite";
+    /// Every instance of the live colour is ready.
+    pub const ALL_READY: &str = "AllInstancesReady";
+    /// Some instances of the live colour are ready.
+    pub const DEGRADED: &str = "SomeInstancesReady";
+    /// No instance of the live colour is ready.
+    pub const DOWN: &str = "NoInstanceReady";
+    /// Nothing was live yet.
+    pub const NEVER_LIVE: &str = "NothingLive";
+    /// The route waits to be seen.
+    pub const ROUTE_UNSEEN: &str = "FrontDoorSilent";
+}

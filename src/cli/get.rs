@@ -1,0 +1,164 @@
+//! `bluegreen get`: the sites, as a table or as data.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::output::{complain, print};
+use super::render::table::{AGE, Rows, SITE_ROOM, site_columns, site_row};
+use super::view::{self, Site};
+use super::{bare, explain};
+use crate::control::api::{ChangeKind, SiteView};
+use crate::control::client::Client;
+
+/// Show sites.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these.
+    names: Vec<String>,
+
+    /// Go on, with a line for each change.
+    #[arg(short, long)]
+    watch: bool,
+
+    /// Another form than the table.
+    #[arg(short, long, value_enum)]
+    output: Option<Output>,
+
+    /// Leave out the line of headers.
+    #[arg(long)]
+    no_headers: bool,
+}
+
+/// Other forms than the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// The objects, as JSON.
+    Json,
+    /// The objects, as YAML: what can be applied again.
+    Yaml,
+    /// The table, with more columns.
+    Wide,
+    /// The names, for another command.
+    Name,
+}
+
+pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
+    let names: Vec<&str> = args.names.iter().map(|name| bare(name)).collect();
+    if args.watch && names.len() > 1 {
+        anyhow::bail!("-w follows one site or all of them: name one, or none");
+    }
+    let views = match names.as_slice() {
+        [] => client.list().await?.items,
+        names => {
+            let mut views = Vec::new();
+            for name in names {
+                match client.site(name).await {
+                    Ok(view) => views.push(view),
+                    Err(error) => return Err(explain(&client, name, error).await),
+                }
+            }
+            views
+        }
+    };
+    let mut printer = Printer::new(&args);
+    if args.watch {
+        // What is there is told first by the watch itself, so that nothing falls between the two.
+        printer.make_room(&views);
+        return follow(&client, names.first().copied(), printer).await;
+    }
+    if views.is_empty() && printer.is_table() {
+        complain("There are no sites here: apply one with bluegreen apply -f FILE");
+        return Ok(());
+    }
+    let one = names.len() == 1;
+    print(&printer.all(views, one)?)?;
+    Ok(())
+}
+
+async fn follow(client: &Client, name: Option<&str>, mut printer: Printer) -> anyhow::Result<()> {
+    let mut changes = client.watch(name).await?;
+    while let Some(change) = changes.next().await? {
+        let gone = change.kind == ChangeKind::Deleted;
+        print(&printer.one(change.site, gone)?.unwrap_or_default())?;
+    }
+    anyhow::bail!("the agent has ended; see why with: journalctl -u bluegreen")
+}
+
+struct Printer {
+    output: Option<Output>,
+    rows: Rows,
+    header: bool,
+    /// The row of each site that was printed last: a change of what no column shows needs no line.
+    last: BTreeMap<String, Vec<String>>,
+}
+
+impl Printer {
+    fn new(args: &Args) -> Printer {
+        Printer {
+            output: args.output,
+            rows: Rows::new(&site_columns(args.output == Some(Output::Wide))),
+            header: !args.no_headers,
+            last: BTreeMap::new(),
+        }
+    }
+
+    fn make_room(&mut self, views: &[SiteView]) {
+        self.rows.make_room(&SITE_ROOM);
+        let longest = views.iter().map(|view| view::name(view).len()).max();
+        self.rows.make_room(&[longest.unwrap_or_default()]);
+    }
+
+    fn is_table(&self) -> bool {
+        matches!(self.output, None | Some(Output::Wide))
+    }
+
+    fn all(&mut self, views: Vec<SiteView>, one: bool) -> anyhow::Result<String> {
+        let objects = |views: Vec<SiteView>| -> Value {
+            let mut items: Vec<Value> = views.into_iter().map(|view| view.object).collect();
+            match items.pop() {
+                Some(only) if one => only,
+                last => {
+                    items.extend(last);
+                    json!({"apiVersion": "v1", "kind": "List", "items": items})
+                }
+            }
+        };
+        match self.output {
+            Some(Output::Json) => Ok(serde_json::to_string_pretty(&objects(views))?),
+            Some(Output::Yaml) => Ok(serde_saphyr::to_string(&objects(views))?),
+            Some(Output::Name) => Ok(views.iter().map(|view| super::full(&view::name(view)) + "\n").collect()),
+            None | Some(Output::Wide) => {
+                let now = Timestamp::now();
+                let mut rows = Vec::new();
+                for view in views {
+                    rows.push(site_row(&Site::try_from(view)?, now, self.output.is_some()));
+                }
+                Ok(self.rows.text(&rows, std::mem::take(&mut self.header)))
+            }
+        }
+    }
+
+    /// One change: a row, or an object. `None`: nothing that is shown has changed.
+    fn one(&mut self, view: SiteView, gone: bool) -> anyhow::Result<Option<String>> {
+        if !self.is_table() {
+            let text = self.all(vec![view], true)?;
+            let yaml = self.output == Some(Output::Yaml);
+            return Ok(Some(if yaml { format!("---\n{text}") } else { text }));
+        }
+        let name = view::name(&view);
+        if gone {
+            self.last.remove(&name);
+            return Ok(Some(format!("{name}   deleted\n")));
+        }
+        let row = site_row(&Site::try_from(view)?, Timestamp::now(), self.output.is_some());
+        // Time alone is no change.
+        let shown = [&row[..AGE], &row[AGE + 1..]].concat();
+        if self.last.get(&name) == Some(&shown) {
+            return Ok(None);
+        }
+        self.last.insert(name, shown);
+        Ok(Some(self.rows.text(&[row], std::mem::take(&mut self.header))))
+    }
+}

@@ -1,0 +1,120 @@
+//! `bluegreen logs`: what the instances of a colour print.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::output::print;
+use super::{bare, explain};
+use crate::control::api::LogsQuery;
+use crate::control::client::Client;
+use crate::rollout::Colour;
+
+/// Show what the instances of a colour printed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The site.
+    name: String,
+
+    /// Of this colour; default: the live one.
+    #[arg(long, alias = "color", value_parser = colour, value_name = "blue|green")]
+    colour: Option<Colour>,
+
+    /// Of this instance, counted from 0; default: of each.
+    #[arg(long, value_name = "N")]
+    instance: Option<u16>,
+
+    /// At most so many of the last lines of each.
+    #[arg(short = 'n', long = "tail", value_name = "LINES", default_value_t = 100)]
+    lines: usize,
+
+    /// Go on with what they print from now on.
+    #[arg(short, long)]
+    follow: bool,
+}
+
+fn colour(text: &str) -> Result<Colour, String> {
+    let colour = Colour::BOTH.into_iter().find(|colour| colour.name() == text);
+    colour.ok_or_else(|| "a colour is blue or green".to_owned())
+}
+
+/// From one look to the next.
+const LOOK: Duration = Duration::from_millis(300);
+/// So many lines are asked for while following: more in one look are lost.
+const WINDOW: usize = 1000;
+
+pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
+    let name = bare(&args.name);
+    let mut query = LogsQuery {
+        colour: args.colour,
+        instance: args.instance,
+        lines: Some(if args.follow { WINDOW } else { args.lines }),
+    };
+    let first = match client.logs(name, &query).await {
+        Ok(logs) => logs,
+        Err(error) => return Err(explain(&client, name, error).await),
+    };
+    // Whose lines they are is only a question when there are several.
+    let prefixed = first.items.len() > 1;
+    let label = |colour: Colour, instance: u16| {
+        if prefixed { format!("[{colour}.{instance}] ") } else { String::new() }
+    };
+    let mut text = String::new();
+    for log in &first.items {
+        let skipped = log.lines.len().saturating_sub(args.lines);
+        for line in &log.lines[skipped..] {
+            text += &format!("{}{line}\n", label(log.colour, log.instance));
+        }
+    }
+    print(&text)?;
+    if !args.follow {
+        return Ok(());
+    }
+    // A cutover changes which colour is live; who follows stays with the one that they began with.
+    query.colour = query.colour.or(first.items.first().map(|log| log.colour));
+    let mut before = first;
+    loop {
+        sleep(LOOK).await;
+        let now = client.logs(name, &query).await?;
+        let mut text = String::new();
+        for log in &now.items {
+            let known = before.items.iter().find(|old| old.colour == log.colour && old.instance == log.instance);
+            for line in fresh(known.map_or(&[], |known| &known.lines), &log.lines) {
+                text += &format!("{}{line}\n", label(log.colour, log.instance));
+            }
+        }
+        print(&text)?;
+        before = now;
+    }
+}
+
+/// The lines that came after those of the last look: two windows of one stream overlap where the end of the first is the beginning of the
+/// second.
+fn fresh<'a>(before: &[String], now: &'a [String]) -> &'a [String] {
+    let most = before.len().min(now.len());
+    let overlap = (0..=most).rev().find(|length| before[before.len() - length..] == now[..*length]).unwrap_or(0);
+    &now[overlap..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn only_what_came_since_is_fresh() {
+        for (before, now, expected) in [
+            ("", "a b", "a b"),
+            ("a b", "a b", ""),
+            ("a b", "a b c", "c"),
+            ("a b c", "b c d e", "d e"),
+            ("a a a", "a a a a", "a"),
+            ("a b", "c d", "c d"),
+        ] {
+            assert_eq!(fresh(&lines(before), &lines(now)), lines(expected), "{before:?} then {now:?}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The command line, with kubectl's manners: a hand that knows one knows both.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `apply`, `delete`, `validate` | hand in a manifest, take it away, judge it offline |
+//! | `get`, `describe`, `history`, `logs` | look |
+//! | `command` | `approve`, `abort`, `retry`, `rollback`, `pause`, `resume`, `restart` |
+//! | `host`, `crd`, `completion`, `version` | the agent's own start, and what needs no agent |
+//! | `view` | a site as the agent shows it, with its parts typed |
+//! | `render` | from a view to text: pure, so that tests look at it |
+//! | `output` | writes text, and knows whether a terminal reads it |
+//!
+//! Everything but `validate`, `crd`, `completion` and `version` asks the agent over its control socket.
+
+pub mod apply;
+pub mod command;
+pub mod completion;
+pub mod crd;
+pub mod delete;
+pub mod describe;
+pub mod get;
+pub mod history;
+pub mod host;
+pub mod logs;
+pub mod output;
+pub mod render;
+pub mod validate;
+pub mod version;
+pub mod view;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::control::api::DEFAULT_SOCKET;
+use crate::control::client::{Client, ClientError};
+
+/// Blue/green deployment of web sites with nothing lost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bluegreen",
+    bin_name = "bluegreen",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// The agent's control socket.
+    #[arg(long, global = true, env = "BLUEGREEN_SOCKET", hide_env_values = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+
+    #[command(subcommand)]
+    subcommand: Sub,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    Apply(apply::Args),
+    Get(get::Args),
+    Describe(describe::Args),
+    History(history::Args),
+    /// Let the candidate go live.
+    Approve(command::Args),
+    /// Give up the candidate, or leave it again while it is watched.
+    Abort(command::Args),
+    /// Forget that the wanted revision was rejected, and try it again.
+    Retry(command::Args),
+    Rollback(command::RollbackArgs),
+    /// Start nothing more, and let no deadline pass.
+    Pause(command::Args),
+    /// Go on after a pause.
+    Resume(command::Args),
+    /// Roll the same release out once more, on the other colour.
+    Restart(command::Args),
+    Delete(delete::Args),
+    Validate(validate::Args),
+    Logs(logs::Args),
+    Host(host::Args),
+    Crd(crd::Args),
+    Completion(completion::Args),
+    Version(version::Args),
+}
+
+/// Runs the command line that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+/// Runs this command line: 0 if all went well, 1 if not, 2 if the command line itself is wrong.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version are errors too, to clap; it knows which go where.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let client = Client::new(cli.socket);
+    let done = match cli.subcommand {
+        Sub::Apply(args) => block_on(apply::run(client, args)),
+        Sub::Get(args) => block_on(get::run(client, args)),
+        Sub::Describe(args) => block_on(describe::run(client, args)),
+        Sub::History(args) => block_on(history::run(client, args)),
+        Sub::Approve(args) => block_on(command::run(client, command::Kind::Approve, args)),
+        Sub::Abort(args) => block_on(command::run(client, command::Kind::Abort, args)),
+        Sub::Retry(args) => block_on(command::run(client, command::Kind::Retry, args)),
+        Sub::Rollback(args) => block_on(command::rollback(client, args)),
+        Sub::Pause(args) => block_on(command::run(client, command::Kind::Pause, args)),
+        Sub::Resume(args) => block_on(command::run(client, command::Kind::Resume, args)),
+        Sub::Restart(args) => block_on(command::run(client, command::Kind::Restart, args)),
+        Sub::Delete(args) => block_on(delete::run(client, args)),
+        Sub::Validate(args) => validate::run(&args),
+        Sub::Logs(args) => block_on(logs::run(client, args)),
+        Sub::Host(args) => host::run(args),
+        Sub::Crd(_) => crd::run(),
+        Sub::Completion(args) => completion::run(&args),
+        Sub::Version(_) => version::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read us has read enough, as `head` does.
+        Err(error) if output::nobody_reads(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            match error.downcast_ref::<Quiet>() {
+                Some(Quiet) => {}
+                None => output::complain(&format!("error: {error:#}")),
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The failure was already shown in full; only the exit code is left to say it.
+#[derive(Debug, thiserror::Error)]
+#[error("failed")]
+pub struct Quiet;
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work)
+}
+
+/// A site's name as a person gives it: bare, or as `get -o name` prints it.
+pub(crate) fn bare(name: &str) -> &str {
+    for kind in
+        ["bluegreensite.bluegreen.dev/", "bluegreensites.bluegreen.dev/", "bluegreensite/", "bluegreensites/", "bgs/"]
+    {
+        if let Some(bare) = name.strip_prefix(kind) {
+            return bare;
+        }
+    }
+    name
+}
+
+/// The name of a site as kubectl prints it.
+pub(crate) fn full(name: &str) -> String {
+    format!("bluegreensite.bluegreen.dev/{name}")
+}
+
+/// Says of a site that isn't there which ones are.
+pub(crate) async fn explain(client: &Client, name: &str, error: ClientError) -> anyhow::Error {
+    let ClientError::Refused(failure) = &error else {
+        return error.into();
+    };
+    if failure.code != 404 {
+        return error.into();
+    }
+    let Ok(list) = client.list().await else {
+        return error.into();
+    };
+    let names: Vec<String> = list.items.iter().map(view::name).collect();
+    let advice = match names.as_slice() {
+        [] => "there are no sites here: apply one with bluegreen apply -f FILE".to_owned(),
+        names => {
+            let close = names.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+            let close = close.filter(|known| strsim::damerau_levenshtein(known, name) <= 2);
+            match close {
+                Some(close) => format!("did you mean {close}?"),
+                None => format!("the sites here are {}", names.join(", ")),
+            }
+        }
+    };
+    anyhow::anyhow!("there is no site {name:?}; {advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_get_prints_as_a_name_is_taken_as_one() {
+        for name in ["shop", "bgs/shop", "bluegreensite/shop", &full("shop")] {
+            assert_eq!(bare(name), "shop");
+        }
+    }
+}

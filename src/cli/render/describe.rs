@@ -1,0 +1,265 @@
+//! Everything about one site, for a person: reads like `kubectl describe`.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::table::table;
+use super::{NONE, age};
+use crate::api::spec::{BlueGreenSiteSpec, Front, Host, RuntimeSpec, Target};
+use crate::api::status::phase_name;
+use crate::cli::view::Site;
+use crate::control::api::{History, SlotHealth};
+
+/// How many of the last events are shown.
+const EVENTS: usize = 12;
+
+/// Everything about one site.
+#[must_use]
+pub fn describe(site: &Site, history: &History, now: Timestamp) -> String {
+    let mut page = Page::default();
+    let status = &site.status;
+    page.line("Name", &site.name);
+    page.line("Phase", status.phase.map_or(NONE, phase_name));
+    let observed = status.observed_generation.map_or_else(|| "not yet".to_owned(), |observed| observed.to_string());
+    page.line("Generation", &format!("{} (observed: {observed})", site.generation));
+    if let Some(created) = site.created {
+        page.line("Created", &format!("{created:.0} ({} ago)", age(created, now)));
+    }
+    page.line("Message", site.message().lines().next().unwrap_or_default());
+    page.text.push('\n');
+    if let Some(spec) = &site.spec {
+        page.spec(spec);
+    }
+    page.revisions(site, now);
+    page.text.push('\n');
+    page.conditions(site, now);
+    page.instances(site);
+    page.events(&site.name, history, now);
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    /// One line: the name of a thing, and what it is.
+    fn line(&mut self, name: &str, value: &str) {
+        // Writing to a string can't fail.
+        let _ = writeln!(self.text, "{:<17}{value}", format!("{name}:"));
+    }
+
+    fn part(&mut self, name: &str, value: &str) {
+        let _ = writeln!(self.text, "  {:<15}{value}", format!("{name}:"));
+    }
+
+    fn head(&mut self, name: &str) {
+        let _ = writeln!(self.text, "{name}:");
+    }
+
+    fn table(&mut self, name: &str, header: &[&'static str], rows: &[Vec<String>]) {
+        if rows.is_empty() {
+            self.line(name, NONE);
+            return;
+        }
+        self.head(name);
+        let dashes: Vec<String> = header.iter().map(|title| "-".repeat(title.len())).collect();
+        let mut all = vec![dashes];
+        all.extend_from_slice(rows);
+        for line in table(header, &all).lines() {
+            let _ = writeln!(self.text, "  {line}");
+        }
+    }
+
+    fn spec(&mut self, spec: &BlueGreenSiteSpec) {
+        let Target::Host(host) = &spec.target;
+        self.head("Site");
+        match host.front {
+            Front::Own => {
+                self.part("Hostnames", &host.hostnames.join(", "));
+                let listen = host.listen.as_ref().map_or_else(|| "*:80".to_owned(), |all| all.join(", "));
+                self.part("Listen", &listen);
+            }
+            Front::Include => self.part("Front", "your own server block includes ours"),
+        }
+        self.part("Release", &release(host));
+        self.part("Runtime", &runtime(&host.runtime));
+        self.part("User", &host.user);
+        for entry in &host.statics {
+            let keep = match entry.keep {
+                0 => String::new(),
+                keep => format!(", and of {keep} earlier revisions"),
+            };
+            self.part("Static", &format!("{} from {} of the release{keep}", entry.path, entry.root));
+        }
+        for file in &host.config_files {
+            self.part("Config file", &file.path);
+        }
+        for dir in &host.shared_dirs {
+            self.part("Shared dir", &format!("{} -> {}", dir.path, dir.source));
+        }
+        let health = &spec.health;
+        self.part(
+            "Health",
+            &format!(
+                "GET {} every {} (timeout {}), {} in a row to be ready, {} to be unready",
+                health.path, health.interval, health.timeout, health.successes, health.failures
+            ),
+        );
+        let strategy = &spec.strategy;
+        let promotion = match (&strategy.promotion, &strategy.approve_within) {
+            (promotion, Some(within)) => format!("{promotion:?}, rejected if not approved within {within}"),
+            (promotion, None) => format!("{promotion:?}"),
+        };
+        self.part("Promotion", &promotion);
+        self.part(
+            "Limits",
+            &format!(
+                "prepare {}, ready {}, verify {}, cutover {}, drain {}",
+                strategy.prepare_within,
+                strategy.ready_within,
+                strategy.verify_within,
+                strategy.cutover_within,
+                strategy.drain_within
+            ),
+        );
+        self.part(
+            "Afterwards",
+            &format!(
+                "watched for {}, standby kept for {}, failover after {}",
+                strategy.bake, strategy.standby, strategy.failover_after
+            ),
+        );
+    }
+
+    fn revisions(&mut self, site: &Site, now: Timestamp) {
+        let status = &site.status;
+        let ago = |time: Timestamp| format!("{time:.0} ({} ago)", age(time, now));
+        match &status.live {
+            None => self.line("Live", NONE),
+            Some(live) => {
+                self.head("Live");
+                self.part("Colour", live.colour.name());
+                self.part("Revision", &live.revision.map_or_else(|| NONE.to_owned(), |revision| revision.to_string()));
+                if let Some(since) = &live.since {
+                    self.part("Since", &ago(since.0));
+                }
+            }
+        }
+        match &status.candidate {
+            None => self.line("Candidate", NONE),
+            Some(candidate) => {
+                self.head("Candidate");
+                self.part("Colour", candidate.colour.name());
+                self.part("Revision", &candidate.revision.to_string());
+                self.part("Attempt", &candidate.attempt.to_string());
+                if let Some(deadline) = &candidate.deadline {
+                    let left = super::span(deadline.0.duration_since(now).as_secs());
+                    self.part("Phase ends", &format!("{:.0} (in {left})", deadline.0));
+                }
+            }
+        }
+        if let Some(standby) = &status.standby {
+            self.head("Standby");
+            self.part("Colour", standby.colour.name());
+            self.part("Revision", &standby.revision.to_string());
+            if let Some(until) = &standby.until {
+                let left = super::span(until.0.duration_since(now).as_secs());
+                self.part("Kept until", &format!("{:.0} ({left} more)", until.0));
+            }
+        }
+        if let Some(rejected) = &status.rejected {
+            self.head("Rejected");
+            self.part("Revision", &rejected.revision.to_string());
+            self.part("Reason", crate::api::report::reason_name(rejected.reason));
+            if !rejected.message.is_empty() {
+                self.part("Because", &rejected.message.replace('\n', "; "));
+            }
+            self.part("At", &ago(rejected.at.0));
+        }
+        let back: Vec<String> = site.ways_back().iter().map(|revision| revision.short()).collect();
+        if !back.is_empty() {
+            self.line("Ways back", &back.join(", "));
+        }
+    }
+
+    fn conditions(&mut self, site: &Site, now: Timestamp) {
+        let rows: Vec<Vec<String>> = site
+            .status
+            .conditions
+            .iter()
+            .map(|condition| {
+                vec![
+                    condition.type_.clone(),
+                    condition.status.clone(),
+                    condition.reason.clone(),
+                    age(condition.last_transition_time.0, now),
+                    condition.message.replace('\n', "; "),
+                ]
+            })
+            .collect();
+        self.table("Conditions", &["Type", "Status", "Reason", "Age", "Message"], &rows);
+    }
+
+    fn instances(&mut self, site: &Site) {
+        let mut rows = Vec::new();
+        for slot in &site.slots {
+            let role = if slot.live { " (live)" } else { "" };
+            for instance in &slot.instances {
+                rows.push(vec![
+                    format!("{}.{}{role}", slot.colour, instance.index),
+                    instance.port.to_string(),
+                    instance.pid.map_or_else(|| NONE.to_owned(), |pid| pid.to_string()),
+                    if instance.ready { "yes" } else { "no" }.to_owned(),
+                    instance.restarts.to_string(),
+                    slot.revision.map_or_else(|| NONE.to_owned(), |revision| revision.short()),
+                    instance.detail.replace('\n', "; "),
+                ]);
+            }
+            if slot.instances.is_empty() && slot.health != SlotHealth::Empty {
+                let none = || NONE.to_owned();
+                rows.push(vec![
+                    format!("{}{role}", slot.colour),
+                    none(),
+                    none(),
+                    if slot.health == SlotHealth::Ready { "yes" } else { "no" }.to_owned(),
+                    none(),
+                    slot.revision.map_or_else(none, |revision| revision.short()),
+                    slot.detail.replace('\n', "; "),
+                ]);
+            }
+        }
+        self.table("Instances", &["Instance", "Port", "Pid", "Ready", "Restarts", "Revision", "Detail"], &rows);
+    }
+
+    fn events(&mut self, name: &str, history: &History, now: Timestamp) {
+        let skipped = history.items.len().saturating_sub(EVENTS);
+        let rows: Vec<Vec<String>> = history.items[skipped..]
+            .iter()
+            .map(|event| vec![age(event.time, now), event.reason.clone(), event.message.replace('\n', "; ")])
+            .collect();
+        self.table("Events", &["Age", "Reason", "Message"], &rows);
+        if skipped > 0 {
+            let _ = writeln!(self.text, "  ({skipped} earlier ones: bluegreen history {name})");
+        }
+    }
+}
+
+fn release(host: &Host) -> String {
+    let release = &host.release;
+    match (&release.path, &release.archive, &release.sha256) {
+        (Some(folder), ..) => folder.clone(),
+        (None, Some(file), Some(sum)) => format!("{file} (sha256 {}…)", sum.get(..12).unwrap_or(sum)),
+        (None, Some(file), None) => file.clone(),
+        (None, None, _) => NONE.to_owned(),
+    }
+}
+
+fn runtime(runtime: &RuntimeSpec) -> String {
+    match runtime {
+        RuntimeSpec::Command(command) => command.argv.join(" "),
+        RuntimeSpec::Static(_) => "static (the web server answers everything)".to_owned(),
+    }
+}

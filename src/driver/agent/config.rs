@@ -1,0 +1,224 @@
+//! The agent's own configuration, by default `/etc/bluegreen/agent.yaml`. Every key may be left out.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Where the configuration is unless another file is named.
+pub const DEFAULT_FILE: &str = "/etc/bluegreen/agent.yaml";
+
+/// What the agent is told about the machine that it runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AgentConfig {
+    /// The folder of manifests, one file a site: `NAME.yaml`. Root's alone.
+    pub sites_dir: PathBuf,
+    /// Where sites, releases and what must not be forgotten lie.
+    pub state_dir: PathBuf,
+    /// Where sockets and the like lie.
+    pub run_dir: PathBuf,
+    /// The control socket. Default: `control.sock` in `runDir`.
+    pub socket: Option<PathBuf>,
+    /// Where metrics and health are served.
+    pub metrics: MetricsConfig,
+    /// Who keeps the instances running. Default: systemd where it runs, `direct` elsewhere.
+    pub supervisor: Option<SupervisorKind>,
+    /// The front door.
+    pub web_server: WebServerConfig,
+    /// How the log is written.
+    pub log_format: LogFormat,
+}
+
+/// Where metrics and health are served.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// A loopback address; with port 0 a free one is taken, and stands in `RUNDIR/metrics.addr`.
+    pub listen: SocketAddr,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        MetricsConfig { listen: (Ipv4Addr::LOCALHOST, 9415).into() }
+    }
+}
+
+/// Who keeps instances running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SupervisorKind {
+    /// The machine's service manager.
+    Systemd,
+    /// The agent itself, where there is none.
+    Direct,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Which web server, and where it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WebServerConfig {
+    /// nginx; where nothing is said, as Debian installs it.
+    pub nginx: NginxConfig,
+}
+
+/// Where nginx is. What is left out is as the distribution has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NginxConfig {
+    /// The program.
+    pub binary: Option<PathBuf>,
+    /// Its prefix (`-p`).
+    pub prefix: Option<PathBuf>,
+    /// Its main configuration file (`-c`).
+    pub conf: Option<PathBuf>,
+    /// Where our server blocks go: a folder whose `*.conf` the main file includes within `http`.
+    pub conf_dir: Option<PathBuf>,
+    /// Where snippets for server blocks of your own go.
+    pub include_dir: Option<PathBuf>,
+    /// Where its master writes its pid.
+    pub pid_file: Option<PathBuf>,
+    /// Where it answers the agent which colour it serves: an address of loopback, and a port that only root can take.
+    pub door: Option<SocketAddr>,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        AgentConfig {
+            sites_dir: "/etc/bluegreen/sites".into(),
+            state_dir: "/var/lib/bluegreen".into(),
+            run_dir: "/run/bluegreen".into(),
+            socket: None,
+            metrics: MetricsConfig::default(),
+            supervisor: None,
+            web_server: WebServerConfig::default(),
+            log_format: LogFormat::default(),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It can't be read.
+    #[error("cannot read the agent's configuration {}: {source}; name another with --config", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It says something that isn't understood.
+    #[error("{}: {why}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What, where, and what would be right.
+        why: String,
+    },
+}
+
+impl AgentConfig {
+    /// Reads the file; without one, the usual file if it is there, and otherwise nothing but defaults.
+    pub fn load(file: Option<&Path>) -> Result<AgentConfig, ConfigError> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && file.is_none() => return Ok(AgentConfig::default()),
+            Err(source) => {
+                return Err(ConfigError::Read { path: path.to_owned(), source });
+            }
+        };
+        AgentConfig::parse(&text).map_err(|why| ConfigError::Invalid { path: path.to_owned(), why })
+    }
+
+    fn parse(text: &str) -> Result<AgentConfig, String> {
+        let config: Option<AgentConfig> = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
+        let config = config.unwrap_or_default();
+        if !config.metrics.listen.ip().is_loopback() {
+            return Err(format!(
+                "metrics.listen: {} is not a loopback address: metrics tell who deploys what, so they are for this machine only; \
+                 use 127.0.0.1:PORT, and let your collector run here or come through a tunnel",
+                config.metrics.listen
+            ));
+        }
+        let folders = [("sitesDir", &config.sites_dir), ("stateDir", &config.state_dir), ("runDir", &config.run_dir)];
+        for (key, folder) in folders {
+            if !folder.is_absolute() {
+                return Err(format!("{key}: {} is not an absolute path", folder.display()));
+            }
+        }
+        Ok(config)
+    }
+
+    /// The control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.run_dir.join("control.sock"))
+    }
+
+    /// Who keeps instances running on this machine.
+    #[must_use]
+    pub fn supervisor(&self) -> SupervisorKind {
+        let booted = Path::new("/run/systemd/system").is_dir();
+        self.supervisor.unwrap_or(if booted { SupervisorKind::Systemd } else { SupervisorKind::Direct })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        for text in ["", "# nothing\n", "{}"] {
+            assert_eq!(AgentConfig::parse(text).expect("valid"), AgentConfig::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "
+sitesDir: /a
+stateDir: /b
+runDir: /c
+socket: /d
+metrics: { listen: '127.0.0.1:0' }
+supervisor: direct
+webServer:
+  nginx: { binary: /e, prefix: /f, conf: /g, confDir: /h, includeDir: /i, pidFile: /j, door: '127.0.0.9:948' }
+logFormat: json
+";
+        let config = AgentConfig::parse(text).expect("valid");
+        assert_eq!(config.socket(), Path::new("/d"));
+        assert_eq!(config.supervisor(), SupervisorKind::Direct);
+        assert_eq!(config.web_server.nginx.pid_file.as_deref(), Some(Path::new("/j")));
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.metrics.listen.port(), 0);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        for (text, says) in [
+            ("siteDir: /a", "siteDir"),
+            ("sitesDir: a", "absolute"),
+            ("metrics: { listen: '0.0.0.0:9415' }", "loopback"),
+            ("supervisor: upstart", "upstart"),
+        ] {
+            let why = AgentConfig::parse(text).expect_err("invalid");
+            assert!(why.contains(says), "{text}: {why}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Takes what somebody uploaded over into a release: root's, read-only, complete before it is visible.
+//!
+//! Everything happens in a working folder beside the releases that only root may enter; the last step is a rename. Killed at any moment, it leaves a
+//! working folder that the next take removes, and never half a release. What was taken is compared with what was wanted: a
+//! revision names its content, so an upload that changed meanwhile is not that revision.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use super::account::{Account, AccountError};
+use super::beneath;
+use super::config::{Config, ConfigError};
+use super::fingerprint::Identity;
+use super::limits::{Limits, Tally};
+use super::shared::{self, SharedError};
+use super::shelf::{self, Record, Shelf, ShelfError};
+use super::source::{self, Opened, SourceError};
+use super::tree::TreeError;
+use super::unpack::UnpackError;
+use super::work::Work;
+use crate::api::site::{ReleaseSource, Run};
+use crate::platform::host::layout::SiteDir;
+use crate::platform::host::store::{self, StoreError};
+use crate::platform::{Class, Fault};
+use crate::rollout::Revision;
+
+/// What to take. Its revision is [`Identity::revision`] of `identity` and `run`.
+pub struct Order<'a> {
+    /// Where it lies.
+    pub source: &'a ReleaseSource,
+    /// What it must turn out to be.
+    pub identity: &'a Identity,
+    /// How it is to be run.
+    pub run: &'a Run,
+    /// The site's user.
+    pub account: &'a Account,
+    /// How large it may be.
+    pub limits: &'a Limits,
+    /// The program that unpacks archives: [`super::OURSELVES`], and in tests the one that was built.
+    pub unpacker: &'a Path,
+    /// Told of each step, for a log or a progress line.
+    pub progress: &'a dyn Fn(Step<'_>),
+}
+
+/// How far a take has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// What was uploaded is open.
+    Opened,
+    /// The archive was copied to where nobody else can change it, and is what it should be.
+    Secured,
+    /// The archive was unpacked.
+    Unpacked,
+    /// This entry is in the release to be.
+    Entry(&'a [u8]),
+    /// All of the content is in the release to be.
+    Filled,
+    /// The configuration files and the record are there.
+    Recorded,
+    /// Everything is on the disk.
+    Synced,
+    /// The configuration files have their final name.
+    ConfigPlaced,
+    /// The record has its final name.
+    RecordPlaced,
+    /// The release has its final name: it is complete.
+    Placed,
+}
+
+/// A release could not be taken. Nothing of it is left but, after a kill, a working folder.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// What was uploaded can't be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The user can't run a site.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// Something in it can't be used.
+    #[error("in {}: {source}", .path.display())]
+    Tree {
+        /// What was uploaded.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: TreeError,
+    },
+    /// The archive can't be unpacked.
+    #[error("{}: {source}", .path.display())]
+    Unpack {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        source: UnpackError,
+    },
+    /// It isn't any more what it was when the rollout was decided.
+    #[error("{} changed since it was looked at: let the upload finish, then `bluegreen retry`", .path.display())]
+    Changed {
+        /// What was uploaded, or a configuration file.
+        path: PathBuf,
+    },
+    /// There is no room for it.
+    #[error(
+        "not enough room in {}: it takes {need} bytes and {free} are free, of which {spare} are left to the rest of the machine; make room, or \
+         let fewer releases be kept", .path.display()
+    )]
+    NoRoom {
+        /// The folder of releases.
+        path: PathBuf,
+        /// What it takes.
+        need: u64,
+        /// What is free.
+        free: u64,
+        /// What is never used.
+        spare: u64,
+    },
+    /// A configuration file can't be taken.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A shared folder can't be used.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
+    /// The folder of releases can't be used.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// The record can't be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system refused.
+    #[error("{what} in {}: {source}", .path.display())]
+    Io {
+        /// The folder of releases.
+        path: PathBuf,
+        /// What was being done.
+        what: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl TakeError {
+    /// The condition's reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            TakeError::Source(error) => error.reason(),
+            TakeError::Account(error) => error.reason(),
+            TakeError::Tree { source, .. } => source.reason(),
+            TakeError::Unpack { source, .. } => match source {
+                UnpackError::Unsafe { .. } => "ReleaseUnsafe",
+                UnpackError::TooLarge { .. } | UnpackError::Stopped { .. } => "ReleaseTooLarge",
+                UnpackError::Damaged { .. } => "ReleaseIncomplete",
+                UnpackError::DiskFull { .. } => "DiskFull",
+                UnpackError::Failed { .. } => "ReleaseNotUnpacked",
+            },
+            TakeError::Changed { .. } => "ReleaseChanged",
+            TakeError::NoRoom { .. } => "DiskFull",
+            TakeError::Config(error) => error.reason(),
+            TakeError::Shared(error) => error.reason(),
+            TakeError::Shelf(error) => error.reason(),
+            TakeError::Store(error) => error.reason(),
+            TakeError::Io { source, .. } => match Errno::from_io_error(source) {
+                Some(Errno::NOSPC | Errno::DQUOT) => "DiskFull",
+                _ => "ReleaseNotTaken",
+            },
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            TakeError::Source(error) => error.class(),
+            TakeError::Account(error) => error.class(),
+            TakeError::Tree { source, .. } => source.class(),
+            TakeError::Unpack { source, .. } => match source {
+                UnpackError::DiskFull { .. } | UnpackError::Failed { .. } => Class::Transient,
+                _ => Class::User,
+            },
+            TakeError::Changed { .. } => Class::Conflict,
+            TakeError::Config(error) => error.class(),
+            TakeError::Shared(error) => error.class(),
+            TakeError::Shelf(error) => error.class(),
+            TakeError::Store(error) => error.class(),
+            TakeError::NoRoom { .. } | TakeError::Io { .. } => Class::Transient,
+        }
+    }
+}
+
+impl From<TakeError> for Fault {
+    fn from(error: TakeError) -> Fault {
+        Fault { class: error.class(), reason: error.reason(), message: error.to_string() }
+    }
+}
+
+/// Takes a release, and does nothing if it was taken already (but mends its record). Blocks: for the thread of a pool. Needs root.
+///
+/// # Errors
+/// See [`TakeError`]. Other releases, and whatever runs them, are untouched.
+pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
+    if order.account.uid == 0 || order.account.gid == 0 {
+        return Err(TakeError::Account(AccountError::Root { name: order.account.name.clone(), how: "is root" }));
+    }
+    let revision = order.identity.revision(order.run)?;
+    let shelf = Shelf::open(dir)?;
+    shelf.tidy()?;
+    let config_name = format!("{revision}.config");
+    let complete = shelf::is_complete(dir, revision);
+    if complete && (order.run.config_files.is_empty() || shelf.has(&config_name)) {
+        // What it was taken from may be gone by now.
+        return recorded(dir, order, revision);
+    }
+    let config = Config::read(&order.run.config_files, order.account)?;
+    if config.digest() != order.identity.config {
+        return Err(TakeError::Changed {
+            path: order.run.config_files.first().map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
+        });
+    }
+    if complete {
+        let work = Work::begin(&shelf, revision)?;
+        config.place(work.folder.as_fd(), "config", order.account)?;
+        beneath::sync(work.folder.as_fd(), config.len()).map_err(|error| work.failed("syncing", error))?;
+        work.put("config", &config_name)?;
+        return recorded(dir, order, revision);
+    }
+    shared::check(&order.run.shared_dirs, order.account)?;
+
+    let opened = source::open(order.source, order.account, order.limits)?;
+    (order.progress)(Step::Opened);
+    let work = Work::begin(&shelf, revision)?;
+    work.make("release", Mode::RWXU)?;
+    let release = work.open("release")?;
+    let size = match opened {
+        Opened::Folder(folder) => work.copy_folder(&folder, &release, order)?,
+        Opened::Archive(kind, file, bytes) => work.take_archive(&kind, file, bytes, &release, order)?,
+    };
+    shared::link(release.as_fd(), &order.run.shared_dirs)?;
+    rustix::fs::fchmod(&release, Mode::from_raw_mode(0o555)).map_err(|error| work.failed("sealing", error))?;
+    (order.progress)(Step::Filled);
+
+    if !config.is_empty() {
+        config.place(work.folder.as_fd(), "config", order.account)?;
+    }
+    let record = record(order, revision, size);
+    store::write(&work.path.join("record"), &record, 0o600)?;
+    (order.progress)(Step::Recorded);
+
+    let entries = size.entries.saturating_add(config.len());
+    beneath::sync(work.folder.as_fd(), entries).map_err(|error| work.failed("syncing", error))?;
+    (order.progress)(Step::Synced);
+    if !config.is_empty() {
+        work.put("config", &config_name)?;
+        (order.progress)(Step::ConfigPlaced);
+    }
+    work.put("record", &format!("{revision}.json"))?;
+    (order.progress)(Step::RecordPlaced);
+    work.put("release", &revision.to_string())?;
+    rustix::fs::fsync(&shelf.folder).map_err(|error| work.failed("syncing", error))?;
+    (order.progress)(Step::Placed);
+    Ok(record)
+}
+
+/// The record of a release that is there already, put back if it is missing or damaged.
+fn recorded(dir: &SiteDir, order: &Order<'_>, revision: Revision) -> Result<Record, TakeError> {
+    match shelf::record(dir, revision) {
+        Err(StoreError::Damaged { .. }) => {
+            let record = record(order, revision, Tally::default());
+            store::write(&dir.release_json(revision), &record, 0o600)?;
+            Ok(record)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn record(order: &Order<'_>, revision: Revision, size: Tally) -> Record {
+    Record {
+        revision,
+        identity: order.identity.clone(),
+        run: order.run.clone(),
+        source: order.source.clone(),
+        taken_at: jiff::Timestamp::now(),
+        size,
+    }
+}

@@ -1,0 +1,84 @@
+//! Shuts the unpacker in: an empty folder as its whole world, the site's user with no way to become another, no network, no children,
+//! and bounds on time, memory and files.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::UnshareFlags;
+
+use crate::platform::host::release::limits::Limits;
+
+/// Gives up everything but the working folder. Returns that folder, which is then also `/`.
+///
+/// Must be called while the process has one thread: on Linux rights belong to threads.
+pub(super) fn enter(uid: u32, gid: u32, parent: u32, limits: &Limits) -> io::Result<OwnedFd> {
+    if uid == 0 || gid == 0 {
+        return Err(io::Error::other("an archive is never unpacked as root"));
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    narrow_world()?;
+    limit(limits)?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    rustix::thread::set_no_new_privs(true)?;
+    // The app itself runs as this user: it must not be able to trace us.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // After the change of user, which clears it; and the parent may have died before.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid().is_some_and(|now| now.as_raw_nonzero().get().unsigned_abs() != parent) {
+        return Err(io::Error::other("the agent that wanted this is gone"));
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, "/", flags, Mode::empty())?)
+}
+
+/// Makes the working folder the root of everything.
+fn narrow_world() -> io::Result<()> {
+    match namespaces() {
+        Ok(()) => Ok(()),
+        // In a container without the right to make namespaces (the agent can run there, with the supervisor `direct`): what is left is
+        // another root folder, another user and the limits. The network stays within reach, of a process that may open no file.
+        Err(Errno::PERM | Errno::INVAL | Errno::NOSYS | Errno::ACCESS) => {
+            rustix::process::chroot(".")?;
+            Ok(rustix::process::chdir("/")?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn namespaces() -> Result<(), Errno> {
+    let here = rustix::process::getcwd(Vec::new())?;
+    // Deprecated for what it does with FILES, which is not among the flags.
+    #[expect(deprecated)]
+    rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS)?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    rustix::mount::mount_bind(here.as_c_str(), here.as_c_str())?;
+    rustix::process::chdir(here.as_c_str())?;
+    let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount_remount(here.as_c_str(), flags, "")?;
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")
+}
+
+fn limit(limits: &Limits) -> io::Result<()> {
+    const MEMORY: u64 = 512 << 20;
+    for (resource, most) in [
+        (Resource::Cpu, limits.cpu.as_secs().max(1)),
+        // More than the limit: what passes it is counted and named before the kernel ends us for it.
+        (Resource::Fsize, limits.bytes.saturating_add(1 << 20)),
+        (Resource::Core, 0),
+        (Resource::Nproc, 0),
+        (Resource::Nofile, 64),
+        (Resource::As, MEMORY),
+    ] {
+        rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
+    Ok(())
+}

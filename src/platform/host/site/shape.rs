@@ -1,0 +1,46 @@
+//! What the web server has to know of a site. It depends on the releases that the slots hold and on where the site listens; a rollout
+//! between releases with the same ports and static paths changes nothing of it, and needs no reload.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::api::site::{Front, Run};
+use crate::api::types::SiteName;
+use crate::platform::host::layout::SiteDir;
+use crate::platform::host::web::{Mode, Shape, Side, StaticPath};
+use crate::rollout::Colour;
+
+/// The shape, if a slot holds a release. The side of an empty slot is what the release in the other one would need there, so
+/// that the next one of the same kind finds it in force.
+pub(super) fn shape(
+    site: &SiteName,
+    dir: &SiteDir,
+    front: &Front,
+    blue: Option<&Run>,
+    green: Option<&Run>,
+) -> Option<Shape> {
+    let mode = match front {
+        Front::Own { hostnames, listen } => Mode::Own { hostnames: hostnames.clone(), listen: listen.clone() },
+        Front::Include => Mode::Include,
+    };
+    Some(Shape {
+        site: site.clone(),
+        dir: dir.clone(),
+        mode,
+        blue: side(blue.or(green)?, Colour::Blue),
+        green: side(green.or(blue)?, Colour::Green),
+    })
+}
+
+fn side(run: &Run, colour: Colour) -> Side {
+    Side {
+        instances: super::ports(run, colour)
+            .iter()
+            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port)))
+            .collect(),
+        statics: run
+            .statics
+            .iter()
+            .map(|one| StaticPath { path: one.path.clone(), root: one.root.clone(), keep: one.keep > 0 })
+            .collect(),
+    }
+}

@@ -1,0 +1,156 @@
+//! Takes a release in the background, and remembers how that went. A failure that passes by itself is tried again until the phase's
+//! deadline; one that somebody has to mend makes the release unusable, until another try is asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{HostSite, Inner, Wanted, blocking, lock};
+use crate::api::site::{Run, Runtime};
+use crate::platform::host::layout::SiteDir;
+use crate::platform::host::release::{self, Account, Order};
+use crate::platform::host::supervise::Supervisor;
+use crate::platform::host::web::WebServer;
+use crate::platform::{Class, Fault};
+use crate::rollout::{Artifact, Revision};
+
+/// The takes of a site, by revision.
+#[derive(Default)]
+pub(super) struct Takes(Mutex<BTreeMap<Revision, Take>>);
+
+#[derive(Clone)]
+enum Take {
+    Running,
+    /// It failed and is tried again from this moment on.
+    Again(Instant, Fault),
+    /// It failed for good.
+    Failed(String),
+}
+
+/// A failure that passes by itself is met by another try after so long.
+const AGAIN: Duration = Duration::from_secs(2);
+
+impl Takes {
+    /// What the logic has to know.
+    pub(super) fn artifacts(&self) -> impl Iterator<Item = (Revision, Artifact)> {
+        let all: Vec<_> = lock(&self.0)
+            .iter()
+            .map(|(revision, take)| {
+                let artifact = match take {
+                    Take::Failed(why) => Artifact::Unusable(why.clone()),
+                    Take::Running | Take::Again(..) => Artifact::Preparing,
+                };
+                (*revision, artifact)
+            })
+            .collect();
+        all.into_iter()
+    }
+
+    /// What failed is forgotten, but for this revision.
+    pub(super) fn keep_only(&self, revision: Revision) {
+        lock(&self.0).retain(|of, take| *of == revision || matches!(take, Take::Running));
+    }
+
+    /// Nothing was ever tried, but for what is under way.
+    pub(super) fn forget(&self) {
+        lock(&self.0).retain(|_, take| matches!(take, Take::Running));
+    }
+}
+
+impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
+    /// Sees to it that the release is being taken. Answers with why it must be tried again, if it must.
+    pub(super) fn prepare(&self, revision: Revision, inner: &mut Inner) -> Result<(), Fault> {
+        if self.records(inner)?.contains_key(&revision) {
+            lock(&self.takes.0).remove(&revision);
+            return Ok(());
+        }
+        let known = lock(&self.takes.0).get(&revision).cloned();
+        match known {
+            Some(Take::Running | Take::Failed(_)) => Ok(()),
+            Some(Take::Again(at, fault)) if Instant::now() < at => Err(fault),
+            Some(Take::Again(..)) | None => {
+                self.begin(revision);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&self, revision: Revision) {
+        let wanted = self.wanted();
+        if wanted.release.as_ref().is_none_or(|release| release.revision != revision) {
+            let why = format!(
+                "release {} is not on this machine any more, and the manifest describes another one: apply the manifest that described it",
+                revision.short()
+            );
+            lock(&self.takes.0).insert(revision, Take::Failed(why));
+            self.wake.notify_one();
+            return;
+        }
+        lock(&self.takes.0).insert(revision, Take::Running);
+        let (host, dir, name) = (self.host.clone(), self.dir.clone(), self.name.clone());
+        let (takes, wake, changed) = (self.takes.clone(), self.wake.clone(), self.upload_changed.clone());
+        tokio::spawn(async move {
+            tracing::info!(site = %name, %revision, "taking the release");
+            let done = blocking(move || take(&dir, &wanted, host.limits, &host.unpacker)).await;
+            let take = match done {
+                Ok(()) => None,
+                Err(fault) => {
+                    tracing::warn!(site = %name, %revision, reason = fault.reason, error = %fault, "the release was not taken");
+                    match fault.class {
+                        Class::User | Class::Forbidden => Some(Take::Failed(fault.message)),
+                        Class::Conflict | Class::Transient => {
+                            changed.store(fault.class == Class::Conflict, Ordering::Relaxed);
+                            Some(Take::Again(Instant::now() + AGAIN, fault))
+                        }
+                    }
+                }
+            };
+            let again = matches!(take, Some(Take::Again(..)));
+            match take {
+                Some(take) => lock(&takes.0).insert(revision, take),
+                None => lock(&takes.0).remove(&revision),
+            };
+            wake.notify_one();
+            if again {
+                tokio::time::sleep(AGAIN).await;
+                wake.notify_one();
+            }
+        });
+    }
+}
+
+fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std::path::Path) -> Result<(), Fault> {
+    let Some(of) = &wanted.release else { return Ok(()) };
+    let account = account(&of.run)?;
+    release::take(
+        dir,
+        &Order {
+            source: &wanted.site.host.release,
+            identity: &of.identity,
+            run: &of.run,
+            account: &account,
+            limits: &limits,
+            unpacker,
+            progress: &|_| {},
+        },
+    )?;
+    Ok(())
+}
+
+/// The site's user. A site of files alone runs nothing, so nobody will do.
+///
+/// # Errors
+/// There is no such user, or it may run no site.
+pub fn account(run: &Run) -> Result<Account, Fault> {
+    if run.runtime == Runtime::Static && run.user.as_str() == "nobody" {
+        return Ok(Account {
+            name: run.user.clone(),
+            uid: 65_534,
+            gid: 65_534,
+            home: "/nonexistent".into(),
+            groups: vec![65_534],
+        });
+    }
+    Ok(release::check_user(&run.user)?)
+}
