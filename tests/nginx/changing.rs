@@ -547,11 +547,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_leaves_what_was_in_force_as_it_was() {
-    run_under(
-        "unshare",
-        &["--mount", "--propagation", "private"],
-        "changing::on_a_small_disk",
-    );
+    run_under("unshare", &["--mount", "--propagation", "private"], "changing::on_a_small_disk");
 }
 
 /// Runs one test of this program in a process that `program` makes.

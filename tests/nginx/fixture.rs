@@ -38,9 +38,7 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 /// Waits for what must come.
 pub async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), what)
-        .await
-        .expect("it never came")
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it never came")
 }
 
 /// An nginx of its own: its prefix, its loopback address, its process. Ends, and leaves nothing, when it is dropped.
@@ -299,9 +297,7 @@ impl Client {
     }
 
     pub async fn request(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
-        let response = within(self.sender.send_request(request))
-            .await
-            .map_err(|e| e.to_string())?;
+        let response = within(self.sender.send_request(request)).await.map_err(|e| e.to_string())?;
         let (head, body) = response.into_parts();
         let body = within(body.collect()).await.map_err(|e| e.to_string())?.to_bytes();
         Ok(Answer {
@@ -347,12 +343,7 @@ impl Instance {
                 open.lock().unwrap().push(task);
             }
         });
-        Instance {
-            address,
-            requests,
-            accepting,
-            connections,
-        }
+        Instance { address, requests, accepting, connections }
     }
 
     /// Returns when nothing listens there any more.

@@ -274,10 +274,7 @@ async fn events_arrive_one_by_one_as_they_are_sent() {
             .await
             .unwrap();
     tokio::spawn(connection);
-    let request = Request::builder()
-        .uri("/events")
-        .header("host", "shop.test")
-        .header("accept", "text/event-stream");
+    let request = Request::builder().uri("/events").header("host", "shop.test").header("accept", "text/event-stream");
     let asked = sender.send_request(request.body(Full::default()).unwrap());
     let mut response = within(asked).await.unwrap();
     assert_eq!(response.status(), 200);

@@ -137,10 +137,7 @@ impl Applier {
             dump => return Ok(dump),
         };
         let mut without = Set::new();
-        without.insert(
-            Name::Common,
-            self.drafter().common(&render::Common::default(), "none")?.into_bytes(),
-        );
+        without.insert(Name::Common, self.drafter().common(&render::Common::default(), "none")?.into_bytes());
         for name in live.keys() {
             if let Name::Snippet(site) = name {
                 without.insert(name.clone(), stub(site)?);
@@ -159,17 +156,13 @@ impl Applier {
             return Ok(said);
         };
         // The next best thing: in place for as long as the test takes. nginx itself looks only when it is told to.
-        let said = folders
-            .replace(live, set)
-            .map(|()| trial(&self.settings.command(), &[]));
+        let said = folders.replace(live, set).map(|()| trial(&self.settings.command(), &[]));
         folders.replace(set, live).map_err(unwritten)?;
         said.map_err(unwritten)
     }
 
     fn drafter(&self) -> Drafter<'_> {
-        Drafter {
-            settings: &self.settings,
-        }
+        Drafter { settings: &self.settings }
     }
 
     /// Has nginx test the whole of what would be in force.

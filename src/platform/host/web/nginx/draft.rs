@@ -73,10 +73,7 @@ impl Drafter<'_> {
             let (names, listen) = self.served_by(name, text);
             common.catch.extend(listen.difference(&others));
             let needed = render::hash_bucket(names.iter().map(String::as_str));
-            let set = serving
-                .hash_bucket
-                .as_ref()
-                .filter(|(_, file, _)| Name::of(file, folders).is_none());
+            let set = serving.hash_bucket.as_ref().filter(|(_, file, _)| Name::of(file, folders).is_none());
             match set {
                 Some((size, file, line)) if *size < needed && changes.iter().any(|c| c.site() == site) => {
                     return Err(No {
@@ -130,17 +127,12 @@ impl Drafter<'_> {
 /// What the common file of a set says; empty where there is none.
 #[must_use]
 pub fn generation_of(set: &Set) -> String {
-    let text = set
-        .get(&Name::Common)
-        .map(|text| String::from_utf8_lossy(text))
-        .unwrap_or_default();
+    let text = set.get(&Name::Common).map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
     let after = text.split_once("$bluegreen_generation {").map_or("", |(_, rest)| rest);
     after.split('"').nth(1).unwrap_or_default().to_owned()
 }
 
 /// An emptied snippet.
 pub fn stub(site: &SiteName) -> Result<Vec<u8>, No> {
-    render::stub(site)
-        .map(String::into_bytes)
-        .map_err(|error| unrendered(site, &error))
+    render::stub(site).map(String::into_bytes).map_err(|error| unrendered(site, &error))
 }

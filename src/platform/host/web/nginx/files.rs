@@ -258,11 +258,7 @@ fn write_beside(path: &Path, text: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(text)?;
     file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.sync_all()
@@ -291,21 +287,13 @@ mod tests {
 
     #[test]
     fn a_file_of_ours_is_known_by_its_place_and_no_other_is() {
-        let folders = Folders {
-            sites: "/c".into(),
-            snippets: "/s".into(),
-        };
+        let folders = Folders { sites: "/c".into(), snippets: "/s".into() };
         let site: SiteName = "a-b".parse().unwrap();
         for name in [Name::Common, Name::Site(site.clone()), Name::Snippet(site)] {
             assert_eq!(Name::of(&name.path(&folders), &folders), Some(name));
         }
-        for other in [
-            "/c/a-b.conf",
-            "/c/bluegreen-.conf",
-            "/c/bluegreen-A.conf",
-            "/c/x/bluegreen-a.conf",
-            "/s/.a.conf",
-        ] {
+        for other in ["/c/a-b.conf", "/c/bluegreen-.conf", "/c/bluegreen-A.conf", "/c/x/bluegreen-a.conf", "/s/.a.conf"]
+        {
             assert_eq!(Name::of(Path::new(other), &folders), None, "{other}");
         }
     }

@@ -67,10 +67,7 @@ pub fn unasked(error: &TrialError) -> Fault {
 
 /// A reason that none of the group gave.
 pub fn everyone(fault: Fault) -> No {
-    No {
-        whose: Whose::Everyone,
-        fault,
-    }
+    No { whose: Whose::Everyone, fault }
 }
 
 /// A fault is told to each site that it concerns.
