@@ -13,3 +13,5 @@ mod killed;
 #[allow(dead_code, reason = "each test program uses another part of it")]
 #[path = "agent/kit.rs"]
 mod kit;
+#[path = "lasting/ways.rs"]
+mod ways;

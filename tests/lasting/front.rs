@@ -97,8 +97,7 @@ fn a_reload_that_is_refused_holds_up_the_site_that_caused_it_and_no_other() {
     let squatter = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number())).unwrap();
     let address = squatter.local_addr().unwrap();
     let listen = json!([address.to_string()]);
-    let blog =
-        machine.site("blog", 1).release(&machine.release("v2")).set("/spec/target/host/listen", listen);
+    let blog = machine.site("blog", 1).release(&machine.release("v2")).set("/spec/target/host/listen", listen);
     agent.apply(&blog).unwrap();
     let stalled = agent.wait_for("blog", "waits for somebody", |site| why(site, "Stalled") != "").unwrap();
     assert_eq!(why(&stalled, "Stalled"), "WebServerReloadFailed", "{stalled:#}");
@@ -121,7 +120,8 @@ fn a_hostname_that_a_hand_written_block_has_is_not_taken_and_including_ours_ther
     let machine = Machine::start();
     let agent = &machine.agent;
     let by_hand = |within: &str| {
-        let text = format!("server {{\n    listen {};\n    server_name blog.test;\n    {within}\n}}\n", machine.address());
+        let text =
+            format!("server {{\n    listen {};\n    server_name blog.test;\n    {within}\n}}\n", machine.address());
         machine.nginx.write("theirs.conf", &text).unwrap();
         machine.nginx.reload_and_wait().unwrap();
     };
@@ -146,9 +146,8 @@ fn a_hostname_that_a_hand_written_block_has_is_not_taken_and_including_ours_ther
         .unset("/spec/target/host/hostnames")
         .unset("/spec/target/host/listen");
     agent.apply(&included).unwrap();
-    let missing = agent
-        .wait_for("blog", "says what to include", |site| why(site, "Stalled") == "SnippetNotIncluded")
-        .unwrap();
+    let missing =
+        agent.wait_for("blog", "says what to include", |site| why(site, "Stalled") == "SnippetNotIncluded").unwrap();
     let message = says(&missing, "Stalled");
     println!("Stalled: {message}");
     let snippet = message.split('`').nth(1).unwrap().to_owned();
