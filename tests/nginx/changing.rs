@@ -140,7 +140,7 @@ async fn a_host_name_that_a_hand_written_block_has_is_refused_and_the_rest_of_th
     let (refusal, taken) = tokio::join!(nginx.ensure(bad.clone()), other.ensure(good));
     taken.unwrap();
     let place = format!("{}:2", rig.path("theirs/a").display());
-    refused(refusal, Class::User, reason::HOSTNAME_TAKEN, &[&place, "taken.test", "front: include"]);
+    refused(refusal, Class::User, reason::HOSTNAME_TAKEN, &[&place, "taken.test", "front: Include"]);
     assert_eq!(rig.get("blog.test", "/").await.body, "blue");
     assert_eq!(rig.get("taken.test", "/").await.status, 418);
 

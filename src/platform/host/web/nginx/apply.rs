@@ -235,7 +235,7 @@ impl Applier {
                         Class::User,
                         reason::HOSTNAME_TAKEN,
                         format!(
-                            "{other}: {}; remove it there or here, or keep that block and use `front: include`; nothing was changed",
+                            "{other}: {}; remove it there or here, or keep that block and use `front: Include`; nothing was changed",
                             conflict.what
                         ),
                     ),
