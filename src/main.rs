@@ -6,7 +6,8 @@ use bluegreen::platform::host::release::{SUBCOMMAND, unpack_main};
 use bluegreen::platform::host::supervise::direct::launch;
 
 fn main() -> ExitCode {
-    // Before anything makes a thread: these two give up rights that belong to a thread.
+    // Before anything makes a thread: these two give up rights that belong to a thread. Neither is for people, so the command line knows
+    // nothing of them.
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         Some(word) if word == SUBCOMMAND => unpack_main(arguments),

@@ -145,12 +145,12 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
         (
             "user: shop",
             "user: root",
-            "line 14: spec.target.host.user: an app never runs as root: name the account that it runs as (adduser makes one)",
+            "line 14: spec.target.host.user: a site never runs as root: name an account of its own (adduser makes one)",
         ),
         (
             "      user: shop\n",
             "",
-            "line 7: spec.target.host.user: is missing: name the account that runs the command (not root; adduser makes one)",
+            "line 7: spec.target.host.user: is missing: the user account that unpacks and runs the release: one of the site's own, not root, nobody, or a system account",
         ),
         (
             "blue: [8081]",
@@ -210,7 +210,7 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
         (
             "RUST_LOG: info",
             "PORT: '1'",
-            "line 18: spec.target.host.env.PORT: is set by the agent, to the port of each instance: leave it out",
+            "line 18: spec.target.host.env.PORT: is set by the agent, for each instance as it needs it: leave it out",
         ),
         (
             "RUST_LOG: info",
@@ -223,9 +223,9 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
             "line 18: spec.target.host.env.A: holds the control character '\\n': put what needs it into a file, and name that in configFiles",
         ),
         (
-            "path: uploads",
-            "path: shop.toml",
-            "line 17: spec.target.host.sharedDirs[0].path: \"shop.toml\" and \"shop.toml\" lie in one another: they need places of their own in the release",
+            "[{path: uploads,",
+            "[{path: uploads/a, source: /srv/a}, {path: uploads,",
+            "line 17: spec.target.host.sharedDirs[1].path: \"uploads\" and \"uploads/a\" lie in one another: they need places of their own in the release",
         ),
         (
             "bake: 1m30s",
@@ -491,5 +491,19 @@ proptest! {
     fn spans_agree_with_their_pattern(text in "[0-9]{0,6}(h|m|s|ms|d)?([0-9]{1,6}(h|m|s|ms)){0,5}") {
         let span = regex::Regex::new(bluegreen::api::span::PATTERN).expect("the pattern is one");
         prop_assert_eq!(bluegreen::api::span::parse(&text).is_ok(), span.is_match(&text), "{}", text);
+    }
+}
+
+/// The manifests that the rig writes are what every other test hands in.
+#[test]
+fn what_the_rig_writes_is_a_site() {
+    use bluegreen_rig::manifest::Manifest;
+    let listen = "127.0.0.1:8080".parse().expect("an address");
+    let app = Manifest::app("shop", listen, "shop", &[8081], &[8082]).release(std::path::Path::new("/srv/shop"));
+    let files = Manifest::files("docs", listen, "docs").release(std::path::Path::new("/srv/docs"));
+    for manifest in [app, files] {
+        if let Err(problems) = parse::manifest(&manifest.yaml().expect("it can be written")) {
+            panic!("{}:\n{problems}", manifest.name());
+        }
     }
 }

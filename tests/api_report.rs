@@ -28,6 +28,7 @@ struct Story {
     memory: Memory,
     told: Option<SiteStatus>,
     now: i64,
+    generation: i64,
 }
 
 impl Story {
@@ -61,6 +62,7 @@ impl Story {
             memory: Memory::default(),
             told: None,
             now: 1_795_372_200_000,
+            generation: 2,
         };
         story.turn();
         story.plan.wanted = Some(new());
@@ -84,7 +86,7 @@ impl Story {
         let observed = Observed::World(self.world.clone());
         let status = report::status(&Seen {
             name: "shop",
-            generation: 2,
+            generation: self.generation,
             plan: &self.plan,
             observed: &observed,
             decision,
@@ -315,4 +317,54 @@ fn the_status_is_plain_data_that_reads_back_the_same() {
         let text = serde_json::to_string(&status).expect("plain data");
         assert_eq!(serde_json::from_str::<SiteStatus>(&text).expect("it was just written"), status);
     }
+}
+
+#[test]
+fn a_pause_freezes_the_deadline_that_is_told() {
+    let mut story = Story::upgrade();
+    story.world.artifacts.insert(new(), Artifact::Ready);
+    let has_deadline =
+        |status: &SiteStatus| status.candidate.as_ref().is_some_and(|candidate| candidate.deadline.is_some());
+    assert!(has_deadline(story.until(Phase::Starting)));
+    story.world.green = Some(Occupant {
+        revision: new(),
+        health: Health::Down(Time(story.now)),
+        draining: None,
+        detail: String::new(),
+    });
+    story.command(Verb::Pause, new());
+    let status = story.turn();
+    assert!(!has_deadline(status));
+    assert_eq!(
+        lines(status)[1],
+        "Reconciling=True Paused: paused: feedbeef00 starts on green; go on with: bluegreen resume shop"
+    );
+}
+
+#[test]
+fn a_pause_before_anything_started_is_told_at_rest() {
+    let mut story = Story::upgrade();
+    story.command(Verb::Pause, new());
+    assert_eq!(
+        lines(story.until(Phase::Idle))[1],
+        "Reconciling=True Paused: paused: feedbeef00 waits to be rolled out; blue goes on serving 0123456789; go on with: bluegreen resume shop"
+    );
+}
+
+#[test]
+fn the_rejection_of_one_specification_is_not_told_of_the_next() {
+    let mut story = Story::upgrade();
+    story.world.artifacts.insert(new(), Artifact::Unusable("no bin/shop in it".to_owned()));
+    story.until(Phase::Idle);
+    let rejected = story.told.as_ref().and_then(|told| told.rejected.clone()).expect("it was rejected");
+    assert_eq!(rejected.message, "no bin/shop in it");
+    story.plan.wanted = None;
+    assert_eq!(
+        story.turn().rejected.as_ref(),
+        Some(&rejected),
+        "an agent that just started does not know the release yet"
+    );
+    story.generation = 3;
+    let decision = story.decide();
+    assert_eq!(story.tell(&decision, None).rejected, None);
 }

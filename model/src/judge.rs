@@ -1,6 +1,6 @@
 //! The invariants, judged by what really happened and never by what the logic believes.
 
-use crate::nature::{Policy, may_wait};
+use crate::policy::Policy;
 use crate::rollout::{Colour, Decision, Ledger, News, Phase, Promotion, Reason, Stage, Step, Verb, Why};
 use crate::state::{App, Flight, Ghosts, REVISIONS, Set, Setting, State, number, revision};
 
@@ -276,4 +276,9 @@ pub fn rest(setting: &Setting, state: &State, policy: Policy) -> Result<(), Viol
 
 fn ghosts_good(ghosts: &Ghosts) -> Set {
     REVISIONS.into_iter().filter(|&n| ghosts.cleared.has(n) && !ghosts.rejected.has(n)).fold(Set::default(), Set::with)
+}
+
+/// Whether the site waits for an approval by design.
+fn may_wait(setting: &Setting, phase: Phase) -> bool {
+    phase == Phase::AwaitingApproval && setting.promotion == Promotion::Manual
 }

@@ -1,7 +1,8 @@
 //! What people, apps, time and bad luck can do in a state; and how a state comes to rest when they leave it alone.
 
 use crate::judge::{self, Violation};
-use crate::rollout::{Attempt, Colour, Command, Phase, Promotion, Stage, Time, Verb};
+use crate::policy::Policy;
+use crate::rollout::{Attempt, Colour, Command, Phase, Stage, Time, Verb};
 use crate::state::{App, Flight, REVISIONS, Routed, Said, Set, Setting, Slot, State, TICK, number, revision};
 use crate::step::{self, Kill};
 
@@ -339,25 +340,6 @@ fn awaits_artifact(setting: &Setting, state: &State) -> bool {
     setting.preparation && n != 0 && !state.ready_artifacts.has(n) && !state.unusable_artifacts.has(n)
 }
 
-/// How the world behaves once everybody leaves it alone.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    /// Apps get ready and artifacts are usable; otherwise neither.
-    pub apps_work: bool,
-    /// What checks say.
-    pub checks_pass: bool,
-}
-
-impl Policy {
-    /// All of them.
-    pub const ALL: [Policy; 4] = [
-        Policy { apps_work: true, checks_pass: true },
-        Policy { apps_work: true, checks_pass: false },
-        Policy { apps_work: false, checks_pass: true },
-        Policy { apps_work: false, checks_pass: false },
-    ];
-}
-
 /// The next state once nobody edits, commands or breaks anything any more. `None`: at rest.
 ///
 /// # Errors
@@ -394,10 +376,4 @@ pub fn quiet(setting: &mut Setting, state: &State, policy: Policy) -> Result<Opt
         return Ok(None);
     };
     after(setting, state, event)
-}
-
-/// Whether the site waits for an approval by design.
-#[must_use]
-pub fn may_wait(setting: &Setting, phase: Phase) -> bool {
-    phase == Phase::AwaitingApproval && setting.promotion == Promotion::Manual
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::judge::Violation;
-use crate::nature::{Event, Policy, after, events, quiet};
+use crate::nature::{Event, after, events, quiet};
+use crate::policy::Policy;
 use crate::rollout::{Phase, Promotion, Rules};
 use crate::state::{Budget, Setting, State};
 use crate::step::{Start, start};

@@ -1,9 +1,11 @@
 //! `bluegreen host run`, the built program, with folders of its own. Gone when it is dropped, with everything that it started.
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -76,7 +78,8 @@ impl Agent {
             "sitesDir: {folder}/sites\nstateDir: {folder}/state\nrunDir: {folder}/run\nsupervisor: direct\n\
              metrics: {{ listen: '127.0.0.1:0' }}\nlogFormat: json\nwebServer:\n  nginx:\n    prefix: {prefix}\n    \
              conf: {prefix}/nginx.conf\n    confDir: {prefix}/conf.d\n    includeDir: {prefix}/snippets\n    \
-             pidFile: {prefix}/nginx.pid\n"
+             pidFile: {prefix}/nginx.pid\n    door: '{}:947'\n",
+            a_loopback_address()
         )
     }
 
@@ -309,6 +312,14 @@ impl Drop for Agent {
             eprintln!("the agent's log ends:\n{}", tail(&self.log(), 60));
         }
     }
+}
+
+/// Each agent's web server has a door of its own: tests run side by side.
+fn a_loopback_address() -> Ipv4Addr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(61).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+    let [_, a, b, c] = own.to_be_bytes();
+    Ipv4Addr::new(127, 1 + a % 250, b, 1 + c % 250)
 }
 
 fn tail(text: &str, lines: usize) -> String {

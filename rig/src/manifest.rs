@@ -43,9 +43,9 @@ impl Manifest {
 
     /// A site of files alone.
     #[must_use]
-    pub fn files(name: &str, listen: SocketAddr) -> Manifest {
-        let manifest = Manifest::app(name, listen, "nobody", &[], &[]);
-        let manifest = manifest.unset("/spec/target/host/user").unset("/spec/target/host/ports").unset("/spec/health");
+    pub fn files(name: &str, listen: SocketAddr, user: &str) -> Manifest {
+        let manifest = Manifest::app(name, listen, user, &[], &[]);
+        let manifest = manifest.unset("/spec/target/host/ports").unset("/spec/health");
         manifest
             .set("/spec/target/host/runtime", json!({ "static": {} }))
             .set("/spec/target/host/static", json!([{ "path": "/", "root": "public" }]))

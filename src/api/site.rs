@@ -76,7 +76,7 @@ pub struct Run {
     pub user: UserName,
     /// What the web server answers itself.
     pub statics: Vec<Static>,
-    /// Files outside the release that are copied into it when a rollout starts.
+    /// Files outside the release that are copied beside it when a rollout starts.
     pub config_files: Vec<AbsPath>,
     /// Folders outside the release that appear inside it, and outlive it.
     pub shared_dirs: Vec<SharedDir>,

@@ -81,8 +81,7 @@ pub enum Target {
     ),
     validation = Rule::new("!has(self.runtime.static) || has(self.static) && size(self.static) > 0").message(
         "a static site needs at least one entry in static"
-    ),
-    validation = Rule::new("!has(self.runtime.command) || has(self.user)").message("a command needs a user who runs it")
+    )
 )]
 pub struct Host {
     /// Who writes the server block of the web server: Own (the agent does) or Include (you do, and include the agent's snippet in it).
@@ -93,7 +92,7 @@ pub struct Host {
     #[schemars(length(max = 64), inner(regex(pattern = Hostname::PATTERN)), inner(length(max = 255)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hostnames: Vec<String>,
-    /// Where the site listens: ADDRESS:PORT, [V6ADDRESS]:PORT, or *:PORT for every address. Default: *:80. Not with front Include.
+    /// Where the site listens: ADDRESS:PORT (an IPv6 address in brackets), or *:PORT for every address. Default: *:80. Not with front Include.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), inner(regex(pattern = LISTEN_PATTERN)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -105,17 +104,19 @@ pub struct Host {
     /// The ports of each colour's instances on 127.0.0.1; the number of ports is the number of instances. None for a static site.
     #[serde(default, skip_serializing_if = "PortPair::is_empty")]
     pub ports: PortPair,
-    /// The user account that runs the release: not root and not a system account. Default for a static site: nobody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The user account that unpacks and runs the release: one of the site's own, not root, nobody, or a system account.
     #[schemars(regex(pattern = UserName::PATTERN), length(max = 32))]
-    #[x_kube(validation = Rule::new("self != 'root'").message("an app never runs as root: name the account that it runs as"))]
-    pub user: Option<String>,
+    #[x_kube(validation = Rule::new("self != 'root' && self != 'nobody'").message(
+        "a site never runs as root or nobody: name an account of its own"
+    ))]
+    pub user: String,
     /// Paths that the web server answers itself, from files of the release.
     #[serde(default, rename = "static", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
     pub statics: Vec<StaticSpec>,
-    /// Files outside the release that belong to it: copied into it when a rollout starts, so that a rollback brings them back too.
+    /// Files outside the release that belong to it: copied beside it when a rollout starts, into the folder that the variable
+    /// BLUEGREEN_CONFIG names, so that a rollback brings them back too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
@@ -125,7 +126,8 @@ pub struct Host {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
     pub shared_dirs: Vec<SharedDirSpec>,
-    /// Variables for the app: its whole environment, together with PORT and what names the instance. No line breaks.
+    /// Variables for the app. With PORT, PATH, LANG and BLUEGREEN_SITE, _COLOUR, _REVISION, _INSTANCE and _CONFIG they are its whole
+    /// environment. No line breaks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256))]
     pub env: BTreeMap<String, String>,
@@ -242,7 +244,7 @@ pub struct StaticSpec {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigFile {
-    /// Where it is. It appears in the release's folder under its last name.
+    /// Where it is. Its copy has the same last name.
     #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
     pub path: String,
 }

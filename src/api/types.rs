@@ -85,7 +85,7 @@ narrow!(
     r"^([*][.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
     |s| {
         let name = s.strip_prefix("*.").unwrap_or(s);
-        name.len() <= 253 && name.split('.').all(is_label) && !name.ends_with(|c: char| c == '.')
+        name.len() <= 253 && name.split('.').all(is_label) && !name.ends_with('.')
     },
     "a host name: lower-case labels of letters, digits and '-', joined by dots, optionally '*.' in front"
 );

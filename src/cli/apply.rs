@@ -46,6 +46,8 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
 const STALL_GRACE: Duration = Duration::from_secs(10);
 /// From one try to reach an agent that went away to the next.
 const RECONNECT: Duration = Duration::from_millis(500);
+/// From one look for a new site to the next.
+const SHOWN: Duration = Duration::from_millis(20);
 /// How often the remaining time is drawn again.
 const REDRAW: Duration = Duration::from_millis(200);
 
@@ -132,9 +134,14 @@ fn standing(site: &Site, generation: i64) -> Standing {
     let Some(stalled) = site.condition(conditions::STALLED).filter(|stalled| stalled.status == "True") else {
         return Standing::Underway;
     };
-    let said = format!("{}: {}", stalled.reason, stalled.message);
-    let verdict =
-        site.status.rejected.is_some() || [reasons::INVALID, reasons::CONFLICT].contains(&stalled.reason.as_str());
+    // A terminal shows the message already, above.
+    let said = match Terminal::now() {
+        Some(_) => stalled.reason.clone(),
+        None => format!("{}: {}", stalled.reason, stalled.message),
+    };
+    let wanted = site.attempts.wanted.map(|wanted| wanted.revision);
+    let rejected = site.status.rejected.as_ref().is_some_and(|rejected| Some(rejected.revision) == wanted);
+    let verdict = rejected || [reasons::INVALID, reasons::CONFLICT].contains(&stalled.reason.as_str());
     if verdict { Standing::Failed(said) } else { Standing::Stuck(said) }
 }
 
@@ -183,9 +190,16 @@ impl Watcher<'_> {
                     self.say(&format!("the agent is away, waiting for it: {error}"))?;
                     sleep(RECONNECT).await;
                 }
+                // A site that was just taken in is shown once it was looked at.
+                Err(ClientError::Refused(failure)) if failure.code == 404 && self.is_new() => sleep(SHOWN).await,
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn is_new(&self) -> bool {
+        let waited = Timestamp::now().duration_since(self.begun);
+        self.last.is_none() && waited.unsigned_abs() < STALL_GRACE
     }
 
     /// Until it is decided, or the connection ends.

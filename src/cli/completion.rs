@@ -5,7 +5,9 @@ use clap_complete::Shell;
 
 use super::output::print;
 
-/// Print what a shell needs to complete this program's words, as in: source <(bluegreen completion bash)
+/// Print what a shell needs to complete this program's words.
+///
+/// In bash, for this session: source <(bluegreen completion bash)
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The shell.

@@ -7,7 +7,7 @@ use super::view::Site;
 use super::{bare, explain, render};
 use crate::control::client::Client;
 
-/// Show everything about sites: what is wanted, what runs, what is awaited, what happened.
+/// Show everything about sites.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only these.

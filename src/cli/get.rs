@@ -1,10 +1,12 @@
 //! `bluegreen get`: the sites, as a table or as data.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::output::{complain, print};
-use super::render::table::{Rows, site_columns, site_row};
+use super::render::table::{AGE, Rows, SITE_ROOM, site_columns, site_row};
 use super::view::{self, Site};
 use super::{bare, explain};
 use crate::control::api::{ChangeKind, SiteView};
@@ -63,6 +65,7 @@ pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
     let mut printer = Printer::new(&args);
     if args.watch {
         // What is there is told first by the watch itself, so that nothing falls between the two.
+        printer.make_room(&views);
         return follow(&client, names.first().copied(), printer).await;
     }
     if views.is_empty() && printer.is_table() {
@@ -78,7 +81,7 @@ async fn follow(client: &Client, name: Option<&str>, mut printer: Printer) -> an
     let mut changes = client.watch(name).await?;
     while let Some(change) = changes.next().await? {
         let gone = change.kind == ChangeKind::Deleted;
-        print(&printer.one(change.site, gone)?)?;
+        print(&printer.one(change.site, gone)?.unwrap_or_default())?;
     }
     anyhow::bail!("the agent has ended; see why with: journalctl -u bluegreen")
 }
@@ -87,6 +90,8 @@ struct Printer {
     output: Option<Output>,
     rows: Rows,
     header: bool,
+    /// The row of each site that was printed last: a change of what no column shows needs no line.
+    last: BTreeMap<String, Vec<String>>,
 }
 
 impl Printer {
@@ -95,7 +100,14 @@ impl Printer {
             output: args.output,
             rows: Rows::new(&site_columns(args.output == Some(Output::Wide))),
             header: !args.no_headers,
+            last: BTreeMap::new(),
         }
+    }
+
+    fn make_room(&mut self, views: &[SiteView]) {
+        self.rows.make_room(&SITE_ROOM);
+        let longest = views.iter().map(|view| view::name(view).len()).max();
+        self.rows.make_room(&[longest.unwrap_or_default()]);
     }
 
     fn is_table(&self) -> bool {
@@ -128,15 +140,25 @@ impl Printer {
         }
     }
 
-    /// One change: a row, or an object.
-    fn one(&mut self, view: SiteView, gone: bool) -> anyhow::Result<String> {
-        let name = view::name(&view);
-        let mut text = self.all(vec![view], true)?;
-        match self.output {
-            Some(Output::Yaml) => text.insert_str(0, "---\n"),
-            None | Some(Output::Wide) if gone => text = format!("{}   deleted\n", name),
-            _ => {}
+    /// One change: a row, or an object. `None`: nothing that is shown has changed.
+    fn one(&mut self, view: SiteView, gone: bool) -> anyhow::Result<Option<String>> {
+        if !self.is_table() {
+            let text = self.all(vec![view], true)?;
+            let yaml = self.output == Some(Output::Yaml);
+            return Ok(Some(if yaml { format!("---\n{text}") } else { text }));
         }
-        Ok(text)
+        let name = view::name(&view);
+        if gone {
+            self.last.remove(&name);
+            return Ok(Some(format!("{name}   deleted\n")));
+        }
+        let row = site_row(&Site::try_from(view)?, Timestamp::now(), self.output.is_some());
+        // Time alone is no change.
+        let shown = [&row[..AGE], &row[AGE + 1..]].concat();
+        if self.last.get(&name) == Some(&shown) {
+            return Ok(None);
+        }
+        self.last.insert(name, shown);
+        Ok(Some(self.rows.text(&[row], std::mem::take(&mut self.header))))
     }
 }

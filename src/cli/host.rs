@@ -1,8 +1,11 @@
 //! `bluegreen host run`: the agent of a plain machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+
+use crate::driver::agent::config::DEFAULT_FILE;
+use crate::driver::agent::daemon;
 
 /// The agent of a plain machine.
 #[derive(Debug, clap::Args)]
@@ -20,12 +23,13 @@ enum Sub {
 #[derive(Debug, clap::Args)]
 struct RunArgs {
     /// The agent's configuration; what it leaves out has a default.
-    #[arg(long, value_name = "FILE", default_value = crate::driver::agent::config::DEFAULT_FILE)]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     config: PathBuf,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let Sub::Run(run) = args.subcommand;
-    let _ = run;
-    anyhow::bail!("the agent is not built in yet")
+    // The usual file may be missing; one that somebody named may not.
+    let named = Some(run.config.as_path()).filter(|file| *file != Path::new(DEFAULT_FILE));
+    Ok(daemon::run(named)?)
 }

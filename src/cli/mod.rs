@@ -45,12 +45,11 @@ use crate::control::client::{Client, ClientError};
     bin_name = "bluegreen",
     version,
     propagate_version = true,
-    disable_help_subcommand = true,
-    max_term_width = 100
+    disable_help_subcommand = true
 )]
 pub struct Cli {
     /// The agent's control socket.
-    #[arg(long, global = true, env = "BLUEGREEN_SOCKET", value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    #[arg(long, global = true, env = "BLUEGREEN_SOCKET", hide_env_values = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
 
     #[command(subcommand)]

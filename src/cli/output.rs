@@ -73,7 +73,7 @@ impl Canvas {
     /// Draws these lines over the last ones. Each must fit into one line of the terminal.
     ///
     /// # Errors
-    /// As [`print`].
+    /// As [`print()`].
     pub fn draw(&mut self, lines: &[String]) -> io::Result<()> {
         let mut text = String::new();
         if self.lines > 0 {

@@ -10,7 +10,7 @@ use crate::api::parse;
 use crate::api::problem::Problem;
 use crate::api::site::Site;
 
-/// Judge manifests without an agent: everything that is wrong with them, and whether they get into each other's way.
+/// Judge manifests without an agent.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The manifests; a folder stands for its *.yaml files, '-' for the standard input.

@@ -12,8 +12,11 @@
 pub mod agent;
 pub mod backoff;
 pub mod clock;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::platform::{Class, Fault, Platform};
@@ -50,6 +53,17 @@ pub struct Turn {
     pub wait: Option<Duration>,
 }
 
+/// Is told of each decision after it was recorded and before the world is touched, since a step may take a while.
+pub trait Listener {
+    /// What was seen, what was decided of it, and whether a memory was written.
+    fn decided(&mut self, observed: &Observed, decision: &Decision, recorded: bool);
+}
+
+/// Nobody listens.
+impl Listener for () {
+    fn decided(&mut self, _: &Observed, _: &Decision, _: bool) {}
+}
+
 /// Why there was no turn at all: a memory could not be read or written, and nothing was done.
 #[derive(Debug)]
 pub struct NoTurn {
@@ -62,22 +76,27 @@ pub struct NoTurn {
 /// Turns one site.
 #[derive(Debug)]
 pub struct Driver<P, S, C> {
-    platform: P,
+    platform: Arc<P>,
     store: S,
     clock: C,
     backoff: Backoff,
     /// The step that was made last, and how often in a row: one that is asked for again and again has no effect.
     made: Option<(Step, u32)>,
+    /// So many turns in a row were followed by another one at once.
+    hurried: u32,
 }
 
 /// After a step, look again at once; when the very same step is asked for again, a little later each time.
 const SAME_STEP_AGAIN: Duration = Duration::from_millis(20);
 const SAME_STEP_AT_MOST: Duration = Duration::from_secs(5);
+/// No rollout changes its mind so often at once: something is wrong, and must not become a busy loop.
+const HURRIED: u32 = 30;
+const CALM: Duration = Duration::from_secs(1);
 
 impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
     /// A driver of the site that `platform` shows and `store` remembers.
-    pub fn new(platform: P, store: S, clock: C) -> Self {
-        Driver { platform, store, clock, backoff: Backoff::default(), made: None }
+    pub fn new(platform: Arc<P>, store: S, clock: C) -> Self {
+        Driver { platform, store, clock, backoff: Backoff::default(), made: None, hurried: 0 }
     }
 
     /// The world of the site.
@@ -91,7 +110,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
     }
 
     /// One turn: looks, decides, records, and takes at most one step.
-    pub async fn turn(&mut self, plan: &Plan) -> Result<Turn, NoTurn> {
+    pub async fn turn(&mut self, plan: &Plan, listener: &mut impl Listener) -> Result<Turn, NoTurn> {
         let memory = match self.store.load().await {
             Ok(memory) => memory,
             Err(fault) => return Err(self.no_turn(fault)),
@@ -103,8 +122,11 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
             Ok(recorded) => recorded,
             Err(fault) => return Err(self.no_turn(fault)),
         };
-        // Only now has the first decision after a start had its effect.
-        self.clock.decided();
+        listener.decided(&observed, &decision, recorded);
+        if decision.record {
+            // Only now has the first decision after a start had its effect.
+            self.clock.decided();
+        }
         if decision.status.phase == Phase::Gone {
             return Ok(Turn { observed, decision, fault: None, recorded, wait: None });
         }
@@ -117,7 +139,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
             }
             Ok(()) => {
                 self.backoff.reset();
-                (None, self.after_step(decision.goal.step))
+                (None, self.after(decision.goal.step, recorded))
             }
         };
         Ok(Turn { observed, decision, fault, recorded, wait: [wake, soon].into_iter().flatten().min() })
@@ -125,6 +147,9 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
 
     async fn record(&self, memory: &Memory, decision: &Decision) -> Result<bool, Fault> {
         let mut recorded = false;
+        if !decision.record {
+            return Ok(false);
+        }
         if memory.ledger.as_ref() != Some(&decision.ledger) {
             self.store.record_ledger(memory.ledger.as_ref(), &decision.ledger).await?;
             recorded = true;
@@ -141,20 +166,23 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
         NoTurn { fault, wait }
     }
 
-    fn after_step(&mut self, step: Option<Step>) -> Option<Duration> {
-        let Some(step) = step else {
-            self.made = None;
-            return None;
-        };
-        let times = match self.made {
-            Some((made, times)) if made == step => times.saturating_add(1),
+    /// When to look again after a turn that went well. What was decided leads to the next decision: so at once, if anything was.
+    fn after(&mut self, step: Option<Step>, recorded: bool) -> Option<Duration> {
+        let times = match (self.made, step) {
+            (Some((made, times)), Some(step)) if made == step => times.saturating_add(1),
             _ => 0,
         };
-        self.made = Some((step, times));
-        Some(match times {
-            0 => Duration::ZERO,
-            n => SAME_STEP_AGAIN.saturating_mul(2_u32.saturating_pow(n.min(16) - 1)).min(SAME_STEP_AT_MOST),
-        })
+        self.made = step.map(|step| (step, times));
+        let wait = match (times, step, recorded) {
+            (0, Some(_), _) | (_, None, true) => Duration::ZERO,
+            (0, None, false) => {
+                self.hurried = 0;
+                return None;
+            }
+            (n, ..) => SAME_STEP_AGAIN.saturating_mul(2_u32.saturating_pow(n.min(16) - 1)).min(SAME_STEP_AT_MOST),
+        };
+        self.hurried = self.hurried.saturating_add(1);
+        Some(if self.hurried > HURRIED { wait.max(CALM) } else { wait })
     }
 }
 

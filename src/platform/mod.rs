@@ -16,7 +16,7 @@ pub trait Platform: Send + Sync {
 }
 
 /// Why a step was not made. The class picks the retry, the condition and the metric's label.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Fault {
     /// Whose it is, and whether to try again.

@@ -1,7 +1,7 @@
 //! The candidate on its way to the cutover: Preparing, Starting, Verifying, AwaitingApproval; and rest.
 
 use super::colour::Colour;
-use super::decide::Decision;
+use super::decision::Decision;
 use super::goal::Step;
 use super::ledger::{Held, Reason};
 use super::plan::Promotion;

@@ -1,6 +1,6 @@
 //! What people ask for, taken once each, in the order of [`VerbKind`](super::plan::VerbKind): abort beats approve.
 
-use super::decide::News;
+use super::decision::News;
 use super::ledger::{Reason, Rollback};
 use super::plan::{Command, Verb};
 use super::revision::Revision;

@@ -1,6 +1,6 @@
 //! A cutover that was decided and has not been judged: CuttingOver, Draining, Baking, and the way back.
 
-use super::decide::{Decision, News};
+use super::decision::{Decision, News};
 use super::goal::Why;
 use super::guard::serves_well;
 use super::ledger::{Held, Reason};

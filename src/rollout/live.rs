@@ -1,6 +1,6 @@
 //! The care for the live colour while no cutover is under way: fail over, repair, put the route back.
 
-use super::decide::{Decision, News};
+use super::decision::{Decision, News};
 use super::goal::{Step, Why};
 use super::guard::serves_well;
 use super::ledger::{Held, Reason};

@@ -2,7 +2,8 @@
 //! clock, no chance, no world. The crate `model` compiles this folder alone and searches every state that it can reach.
 //!
 //! Read in this order: `colour`, `revision`, `time`; `plan` (what is wanted), `ledger` and `status` (what is remembered), `world` (what is
-//! seen), `goal` (what shall be true); then `decide` and what it calls: `turn`, `commands`, `cutover`, `live`, `candidate`; last `guard`, the
+//! seen), `goal` (what shall be true); `decision` (what a turn
+//! comes to); then `decide` and what it calls: `turn`, `commands`, `cutover`, `live`, `candidate`; last `guard`, the
 //! platform's own look before each step.
 
 mod candidate;
@@ -10,6 +11,7 @@ mod colour;
 mod commands;
 mod cutover;
 mod decide;
+mod decision;
 mod goal;
 mod guard;
 mod ledger;
@@ -23,7 +25,8 @@ mod turn;
 mod world;
 
 pub use colour::Colour;
-pub use decide::{Decision, News, decide, decide_under};
+pub use decide::{decide, decide_under};
+pub use decision::{Decision, News};
 pub use goal::{CheckGoal, Goal, Step, Why};
 pub use guard::{Refusal, guard, guard_under};
 pub use ledger::{Held, Ledger, Reason, Rejection, Rollback};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::colour::Colour;
-use super::decide::{Decision, News};
+use super::decision::{Decision, News};
 use super::goal::{CheckGoal, Goal, Step, Why};
 use super::ledger::{Held, Ledger, Reason, Rejection};
 use super::plan::Plan;

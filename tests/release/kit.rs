@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bluegreen::api::site::{HealthCheck, Ports, ReleaseSource, Run, Runtime, SharedDir, Static};
@@ -19,6 +20,8 @@ use tempfile::TempDir;
 pub const UNPACKER: &str = env!("CARGO_BIN_EXE_bluegreen");
 
 pub struct Shop {
+    /// A disk of its own for the state. First, so that it is unmounted before the folder that it lies in is removed.
+    pub disk: Option<Disk>,
     /// Everything; removed at the end.
     pub dir: TempDir,
     pub site: SiteDir,
@@ -36,12 +39,30 @@ impl Shop {
         Shop::within(dir)
     }
 
+    /// With the state on a small disk in memory.
+    pub fn on_disk(size: &str) -> Shop {
+        let mut shop = Shop::new();
+        shop.disk = Some(Disk::mount(&shop.dir.path().join("state"), size));
+        shop
+    }
+
+    /// Takes all that is left of the disk.
+    pub fn fill(&self) {
+        self.disk.as_ref().unwrap().fill();
+    }
+
+    /// Gives it back.
+    pub fn relieve(&self) {
+        self.disk.as_ref().unwrap().relieve();
+    }
+
     /// With the state in a folder that is there already.
     pub fn within(dir: TempDir) -> Shop {
         assert!(rustix::process::geteuid().is_root(), "these tests need root, as the agent does");
         open_to_all(dir.path());
         fs::create_dir_all(dir.path().join("upload")).unwrap();
         Shop {
+            disk: None,
             site: SiteDir::new(&dir.path().join("state"), &"shop".parse().unwrap()),
             dir,
             account: Account {
@@ -253,5 +274,33 @@ impl Tar {
 
     pub fn write(self, to: &Path) {
         fs::write(to, self.bytes()).unwrap();
+    }
+}
+
+/// A small file system, gone at the end whatever happens.
+pub struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, size: &str) -> Disk {
+        fs::create_dir_all(at).unwrap();
+        let options = format!("size={size},mode=755,nr_inodes=500");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "bluegreen-test"]).arg(at).status();
+        assert!(mounted.unwrap().success());
+        Disk(at.to_owned())
+    }
+
+    fn fill(&self) {
+        let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
+        while std::io::Write::write(&mut ballast, &[1; 4096]).is_ok_and(|wrote| wrote > 0) {}
+    }
+
+    fn relieve(&self) {
+        fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }

@@ -168,8 +168,11 @@ fn an_upload_behind_a_link_is_refused_with_the_path_that_would_do() {
     assert!(error.to_string().ends_with("/upload/1.0"), "{error}");
 
     symlink(shop.upload("1.0"), shop.upload("elsewhere")).unwrap();
-    let error = shop.take(&shop.folder("elsewhere/public")).unwrap_err();
-    assert!(error.to_string().contains("/upload/1.0/public"), "{error}");
+    for way in ["elsewhere/public", "current/public"] {
+        let error = shop.take(&shop.folder(way)).unwrap_err();
+        assert_eq!(error.reason(), "ReleaseUnsafe");
+        assert!(error.to_string().contains("/upload/1.0/public"), "{error}");
+    }
 }
 
 #[test]
@@ -224,9 +227,10 @@ fn a_hard_link_that_the_user_may_read_anyway_is_fine() {
 #[test]
 fn a_folder_that_changes_while_it_is_taken_is_not_that_release() {
     type Meddle = fn(&std::path::Path);
-    let ways: [(&str, Meddle); 5] = [
+    let ways: [(&str, Meddle); 6] = [
         ("a file that was not reached yet", |at| write(&at.join("index.html"), "two", 0o644)),
         ("a new file", |at| write(&at.join("public/new"), "new", 0o644)),
+        ("a new file in a folder whose names were read", |at| write(&at.join("new"), "new", 0o644)),
         ("a file gone", |at| fs::remove_file(at.join("public/assets/app.css")).unwrap()),
         ("a file that became a link to elsewhere", |at| {
             fs::remove_file(at.join("index.html")).unwrap();

@@ -15,6 +15,9 @@ use bluegreen::rollout::Colour;
 /// Longer than anything takes on a busy machine; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A program that does nothing for ever.
+pub const SLEEP: &str = "import time\nprint('ready')\nwhile True: time.sleep(60)\n";
+
 /// A folder with a state folder, a release and a list of users in it. What still runs when it is dropped is killed.
 pub struct Ground {
     dir: tempfile::TempDir,
@@ -80,12 +83,20 @@ impl Ground {
             .join("release")
             .join(format!("app-{}.py", fs::read_dir(self.dir.path().join("release")).expect("a release").count()));
         fs::write(&file, program).expect("a program");
+        let name = file.file_name().and_then(|name| name.to_str()).expect("text");
+        Ground::launch_at(self.dir.path(), name, arguments)
+    }
+
+    /// Runs a Python program of the release below `ground`.
+    pub fn launch_at(ground: &Path, program: &str, arguments: &[&str]) -> Launch {
+        let dir = ground.join("release");
+        let file = dir.join(program);
         let mut argv = vec!["/usr/bin/python3".to_owned(), "-u".to_owned(), file.to_str().expect("text").to_owned()];
         argv.extend(arguments.iter().map(|&word| word.to_owned()));
         Launch {
             argv,
             env: BTreeMap::from([("PATH".parse().expect("a name"), "/usr/bin:/bin".to_owned())]),
-            dir: self.dir.path().join("release"),
+            dir,
             user: "shop".parse().expect("a name"),
             writable: Vec::new(),
             stop_within: Duration::from_secs(20),
@@ -151,4 +162,13 @@ pub fn cmdline(pid: u32) -> Option<String> {
 
 pub fn alive(pid: u32) -> bool {
     procfs::process::Process::new(pid.cast_signed()).and_then(|p| p.stat()).is_ok_and(|stat| stat.state != 'Z')
+}
+
+/// Kills a process at once.
+pub fn kill(pid: u32) {
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid.cast_signed()).expect("a pid"),
+        rustix::process::Signal::KILL,
+    )
+    .expect("a signal");
 }

@@ -53,8 +53,14 @@ struct Scene {
 }
 
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
-    listener.local_addr().expect("an address").port()
+    let [port] = free_ports();
+    port
+}
+
+/// Ports that nobody has, each another one.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let all = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener"));
+    all.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 fn say(file: &Path, words: &str) {
@@ -208,7 +214,7 @@ async fn what_is_no_http_and_what_closes_at_once_is_said() {
 
 #[tokio::test]
 async fn an_instance_at_the_wrong_port_or_address_is_told_where_it_listens() {
-    let (right, wrong) = (free_port(), free_port());
+    let [right, wrong] = free_ports();
     let scene = Scene::with(check(), "200", right, |ground, how, asked| {
         ground.python(SERVER, &[&wrong.to_string(), how, asked])
     })
@@ -255,6 +261,20 @@ async fn a_healthy_answer_of_whoever_holds_the_port_is_not_the_instances() {
     let mut stop = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
     stop.write_all(b"STOP").expect("a word");
     assert_eq!(answering.join().expect("an answer"), 0, "the stranger was not even asked");
+}
+
+#[tokio::test]
+async fn an_instance_that_ends_because_its_port_is_taken_is_told_by_whom() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let port = taken.local_addr().expect("an address").port();
+    let scene =
+        Scene::with(check(), "200", port, |ground, how, asked| ground.python(SERVER, &[&port.to_string(), how, asked]))
+            .await;
+    let report = scene.report("its end", says("it ended by itself (exit code 1)")).await;
+    let words = format!("port {port} is held by process {}", std::process::id());
+    assert!(report.instances[0].detail.contains(&words), "{report:?}");
+    drop(taken);
+    scene.report("readiness", Report::all_ready).await;
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub fn describe(site: &Site, history: &History, now: Timestamp) -> String {
     page.text.push('\n');
     page.conditions(site, now);
     page.instances(site);
-    page.events(history, now);
+    page.events(&site.name, history, now);
     page.text
 }
 
@@ -86,9 +86,7 @@ impl Page {
         }
         self.part("Release", &release(host));
         self.part("Runtime", &runtime(&host.runtime));
-        if let Some(user) = &host.user {
-            self.part("User", user);
-        }
+        self.part("User", &host.user);
         for entry in &host.statics {
             let keep = match entry.keep {
                 0 => String::new(),
@@ -236,7 +234,7 @@ impl Page {
         self.table("Instances", &["Instance", "Port", "Pid", "Ready", "Restarts", "Revision", "Detail"], &rows);
     }
 
-    fn events(&mut self, history: &History, now: Timestamp) {
+    fn events(&mut self, name: &str, history: &History, now: Timestamp) {
         let skipped = history.items.len().saturating_sub(EVENTS);
         let rows: Vec<Vec<String>> = history.items[skipped..]
             .iter()
@@ -244,7 +242,7 @@ impl Page {
             .collect();
         self.table("Events", &["Age", "Reason", "Message"], &rows);
         if skipped > 0 {
-            let _ = writeln!(self.text, "  ({skipped} earlier ones: bluegreen history NAME)");
+            let _ = writeln!(self.text, "  ({skipped} earlier ones: bluegreen history {name})");
         }
     }
 }

@@ -24,6 +24,13 @@ impl Rows {
         Rows { header: header.to_vec(), widths: header.iter().map(|name| name.len()).collect() }
     }
 
+    /// Makes room for what may come later: a cell of this many characters in each column.
+    pub fn make_room(&mut self, widths: &[usize]) {
+        for (width, room) in self.widths.iter_mut().zip(widths) {
+            *width = (*width).max(*room);
+        }
+    }
+
     /// The rows, with the header above them if it is wanted.
     #[must_use]
     pub fn text(&mut self, rows: &[Vec<String>], with_header: bool) -> String {
@@ -65,6 +72,12 @@ pub fn site_columns(wide: bool) -> Vec<&'static str> {
     }
     columns
 }
+
+/// Which of them is the age.
+pub const AGE: usize = 7;
+
+/// How wide the columns of [`site_columns`] may get as a rollout goes on; the name is known.
+pub const SITE_ROOM: [usize; 7] = [0, 7, 16, 6, 9, 10, 12];
 
 /// One line of `get`.
 #[must_use]

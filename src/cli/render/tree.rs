@@ -57,7 +57,7 @@ pub fn tree(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Vec
                 several => format!(", started again {several} times"),
             };
             let detail = match instance.detail.lines().next() {
-                Some(detail) if !detail.is_empty() => format!("  {detail}"),
+                Some(detail) if !detail.is_empty() && !instance.ready => format!("  {detail}"),
                 _ => String::new(),
             };
             let line = format!("{trunk}{twig}{mark} :{:<5}  {pid}{restarts}{detail}", instance.port);
@@ -70,7 +70,12 @@ pub fn tree(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Vec
 }
 
 fn headline(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> String {
-    let phase = site.status.phase.map_or("new", phase_name);
+    let stalled = site.condition(conditions::STALLED).filter(|_| site.is(conditions::STALLED));
+    let phase = match stalled {
+        Some(stalled) => stalled.reason.as_str(),
+        None if site.is(conditions::READY) => "live",
+        None => site.status.phase.map_or("new", phase_name),
+    };
     let mark = if site.is(conditions::STALLED) {
         paint("✘", "31", style)
     } else if site.is(conditions::READY) {
@@ -141,18 +146,21 @@ fn colour_line(site: &Site, slot: &SlotView, style: Style) -> String {
     };
     let role = format!("{role:<9}");
     let role = if slot.live { paint(&role, "1", style) } else { role };
-    let health = match slot.health {
-        SlotHealth::Empty => paint("empty", "2", style),
-        SlotHealth::Ready => paint("ready", "32", style),
-        SlotHealth::Degraded => paint("degraded", "33", style),
-        SlotHealth::Down => paint("not ready", "33", style),
+    let (code, word) = match slot.health {
+        SlotHealth::Empty => ("2", "empty"),
+        SlotHealth::Ready => ("32", "ready"),
+        SlotHealth::Degraded => ("33", "partly ready"),
+        SlotHealth::Down => ("33", "not ready"),
     };
-    let count = if slot.instances.is_empty() { String::new() } else { format!("{} ", instances(slot)) };
-    let detail = match slot.detail.lines().next() {
-        Some(detail) if !detail.is_empty() && slot.health != SlotHealth::Ready => format!("  {detail}"),
-        _ => String::new(),
-    };
-    format!("{name}  {role}  {}  {count}{health}{detail}", revision.short())
+    if slot.instances.is_empty() {
+        let detail = slot.detail.lines().next().unwrap_or_default();
+        return format!("{name}  {role}  {}  {}  {detail}", revision.short(), paint(word, code, style))
+            .trim_end()
+            .to_owned();
+    }
+    // What is awaited stands beside each instance.
+    let count = paint(&format!("{} ready", instances(slot)), code, style);
+    format!("{name}  {role}  {}  {count}", revision.short())
 }
 
 /// What is said of a site where no tree can be drawn; a new line is due when it is another text than before.

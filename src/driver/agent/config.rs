@@ -90,6 +90,8 @@ pub struct NginxConfig {
     pub include_dir: Option<PathBuf>,
     /// Where its master writes its pid.
     pub pid_file: Option<PathBuf>,
+    /// Where it answers the agent which colour it serves: an address of loopback, and a port that only root can take.
+    pub door: Option<SocketAddr>,
 }
 
 impl Default for AgentConfig {
@@ -196,7 +198,7 @@ socket: /d
 metrics: { listen: '127.0.0.1:0' }
 supervisor: direct
 webServer:
-  nginx: { binary: /e, prefix: /f, conf: /g, confDir: /h, includeDir: /i, pidFile: /j }
+  nginx: { binary: /e, prefix: /f, conf: /g, confDir: /h, includeDir: /i, pidFile: /j, door: '127.0.0.9:948' }
 logFormat: json
 ";
         let config = AgentConfig::parse(text).expect("valid");

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::api::status::{PHASES, phase_name};
 use crate::api::types::SiteName;
+use crate::platform::host::web::nginx::Nginx;
 use crate::platform::{Class, Fault};
 use crate::rollout::Phase;
 
@@ -58,7 +59,6 @@ struct OfAnswer {
 }
 
 /// Everything that is counted.
-#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     turns: Family<OfSite, Counter>,
@@ -69,6 +69,9 @@ pub struct Metrics {
     rollouts: Family<OfOutcome, Counter>,
     control: Family<OfAnswer, Counter>,
     sites: Gauge,
+    reloads: Gauge,
+    /// How often the web server was told to reload, as it counts itself.
+    count_reloads: Mutex<Option<Nginx>>,
     /// What keeps the agent as a whole from its work, in words.
     trouble: Mutex<Option<String>>,
 }
@@ -87,6 +90,7 @@ impl Default for Metrics {
         let rollouts = Family::default();
         let control = Family::default();
         let sites = Gauge::default();
+        let reloads = Gauge::default();
         registry.register("turns", "Decisions that were made", turns.clone());
         registry.register("records", "Turns that wrote a site's memory", records.clone());
         registry.register("faults", "Steps that were not made, by whose fault it was", faults.clone());
@@ -95,6 +99,11 @@ impl Default for Metrics {
         registry.register("rollouts", "Rollouts that ended, by how", rollouts.clone());
         registry.register("control_requests", "Requests at the control socket", control.clone());
         registry.register("sites", "Sites that the agent knows", sites.clone());
+        registry.register(
+            "web_server_reloads",
+            "How often the web server was told to reload since the agent started",
+            reloads.clone(),
+        );
         Metrics {
             registry,
             turns,
@@ -105,6 +114,8 @@ impl Default for Metrics {
             rollouts,
             control,
             sites,
+            reloads,
+            count_reloads: Mutex::default(),
             trouble: Mutex::default(),
         }
     }
@@ -153,6 +164,11 @@ impl Metrics {
     /// So many sites are known.
     pub fn sites(&self, count: usize) {
         self.sites.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Asks this web server how often it was told to reload.
+    pub fn count_reloads(&self, nginx: Nginx) {
+        *self.count_reloads.lock().unwrap_or_else(PoisonError::into_inner) = Some(nginx);
     }
 
     /// A site is gone: nothing more is said of it.
@@ -205,6 +221,9 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> std::io::Res
 }
 
 async fn show(State(metrics): State<Arc<Metrics>>) -> Response {
+    if let Some(nginx) = &*metrics.count_reloads.lock().unwrap_or_else(PoisonError::into_inner) {
+        metrics.reloads.set(i64::try_from(nginx.reloads()).unwrap_or(i64::MAX));
+    }
     let mut text = String::new();
     match encode(&mut text, &metrics.registry) {
         Ok(()) => {

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::command;
 use crate::api::names::annotations;
 use crate::api::types::Token;
 use crate::control::api::{CommandRequest, Order};
-use crate::rollout::{Attempt, Command, Verb, VerbKind};
+use crate::rollout::{Command, Verb, VerbKind};
 
 /// What stands in `commands.json` of a site.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,13 +69,13 @@ impl Orders {
             self.restart = Some(text.parse().map_err(|e: crate::api::types::Invalid| e.to_string())?);
             return Ok(());
         }
-        let command = parse(name, text).ok_or_else(|| {
-            format!(
-                "{text:?} names no attempt: write REVISION/NUMBER, as `status.candidate` shows it, for a rollback REVISION/NUMBER to REVISION, \
-                 and after that @ and anything else to give the same command again"
-            )
-        })?;
-        self.current.insert(command.verb.kind(), command);
+        let (commands, problems) = command::from_annotations(&[(name.to_owned(), text.to_owned())].into());
+        if let Some(problem) = problems.first() {
+            return Err(problem.message.clone());
+        }
+        for command in commands {
+            self.current.insert(command.verb.kind(), command);
+        }
         Ok(())
     }
 
@@ -98,33 +99,10 @@ impl Orders {
     }
 }
 
-/// `REVISION/NUMBER[@ID]`, and for a rollback `REVISION/NUMBER to REVISION[@ID]`. Without an id the text is its own.
-fn parse(name: &str, text: &str) -> Option<Command> {
-    let (words, id) = match text.split_once('@') {
-        Some((words, id)) => (words, id),
-        None => (text, text),
-    };
-    let (about, to) = match words.split_once(" to ") {
-        Some((about, to)) => (about, Some(to.trim())),
-        None => (words, None),
-    };
-    let about: Attempt = about.trim().parse().ok()?;
-    let verb = match (name, to) {
-        (annotations::ROLLBACK, Some(to)) => Verb::Rollback(to.parse().ok()?),
-        (annotations::APPROVE, None) => Verb::Approve,
-        (annotations::ABORT, None) => Verb::Abort,
-        (annotations::RETRY, None) => Verb::Retry,
-        (annotations::PAUSE, None) => Verb::Pause,
-        (annotations::RESUME, None) => Verb::Resume,
-        _ => return None,
-    };
-    Some(Command { verb, about, id: id.to_owned() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::Revision;
+    use crate::rollout::{Attempt, Revision};
 
     fn attempt(hash: u128) -> Attempt {
         Attempt { revision: Revision::new(hash), number: 1 }

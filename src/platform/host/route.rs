@@ -1,5 +1,14 @@
 //! The link that decides which colour is live, and the markers behind it. Shared by all web servers; called by the host platform.
 //!
+//! ```text
+//! slots/blue/{blue,slot}     slots/green/{green,slot}      where `live` points while the site is routed
+//! nowhere/blue/{blue}        nowhere/green/{}              where it points afterwards
+//! ```
+//!
+//! A web server asks for `live/blue` at each request, and for `live/slot` at least once a second. So that no request goes to the colour that
+//! was *not* live within that second, a link that shall name no colour is not removed: it is moved to a folder that still says which
+//! colour it was, and is no slot.
+//!
 //! A cutover is one rename(2) of `live`. The link is only ever *read*, as text: it names a colour when it says exactly what we write and the
 //! markers behind it are in order, and nothing otherwise, whatever somebody planted there. All of it is root's; nothing is opened through
 //! a link.
@@ -34,14 +43,26 @@ pub fn prepare(dir: &SiteDir) -> io::Result<()> {
     let slots = ensure_dir(&root, Path::new("slots"))?;
     for colour in Colour::BOTH {
         let slot = ensure_dir(&slots, Path::new(colour.name()))?;
-        remove(&slot, marker(colour.other()))?;
-        ensure_marker(&slot, SLOT)?;
-        ensure_marker(&slot, marker(colour))?;
-        rustix::fs::fsync(&slot)?;
+        let foreign = stat(&slot, marker(colour.other()))?.is_some();
+        if foreign {
+            remove(&slot, marker(colour.other()))?;
+        }
+        let made = ensure_marker(&slot, SLOT)? | ensure_marker(&slot, marker(colour))?;
+        if made || foreign {
+            rustix::fs::fsync(&slot)?;
+        }
     }
-    rustix::fs::fsync(&slots)?;
-    rustix::fs::fsync(&root)?;
-    Ok(())
+    prepare_nowhere(&root)
+}
+
+fn prepare_nowhere(root: &OwnedFd) -> io::Result<()> {
+    let nowhere = ensure_dir(root, Path::new("nowhere"))?;
+    let blue = ensure_dir(&nowhere, Path::new(Colour::Blue.name()))?;
+    if ensure_marker(&blue, marker(Colour::Blue))? {
+        rustix::fs::fsync(&blue)?;
+    }
+    let green = ensure_dir(&nowhere, Path::new(Colour::Green.name()))?;
+    remove(&green, marker(Colour::Blue))
 }
 
 /// The colour that `live` names. `None`: there is no link, or it says anything else, or the markers behind it are not in order (so that a
@@ -76,21 +97,33 @@ pub fn point(dir: &SiteDir, colour: Colour) -> io::Result<()> {
     place_link(&root, LIVE, target(colour))
 }
 
-/// Sends traffic nowhere: every request is answered 503.
+/// Sends traffic nowhere: within a second, every request is answered 503.
 ///
 /// # Errors
-/// When the link can't be removed.
+/// When the link can't be moved.
 pub fn unroute(dir: &SiteDir) -> io::Result<()> {
     let Some(root) = found(open_dir(CWD, dir.root()))? else {
         return Ok(());
     };
-    remove(&root, LIVE)?;
-    rustix::fs::fsync(&root)?;
+    let text = read_link(&root, LIVE)?;
+    let names = |target: fn(Colour) -> &'static str| {
+        let text = text.as_deref().map(CStr::to_bytes);
+        Colour::BOTH.into_iter().find(|c| text == Some(target(*c).as_bytes()))
+    };
+    if let Some(colour) = names(target) {
+        prepare_nowhere(&root)?;
+        return place_link(&root, LIVE, nowhere(colour));
+    }
+    if names(nowhere).is_none() {
+        // Whatever it is, it was never ours.
+        remove(&root, LIVE)?;
+        rustix::fs::fsync(&root)?;
+    }
     Ok(())
 }
 
 /// When `live` was last moved, by the wall clock: read off the link itself, so it survives the agent's death and a reboot.
-/// `None`: there is no link.
+/// Also after [`unroute`]. `None`: it was never moved.
 ///
 /// # Errors
 /// When it can't be looked at.
@@ -148,6 +181,13 @@ fn target(colour: Colour) -> &'static str {
     }
 }
 
+fn nowhere(colour: Colour) -> &'static str {
+    match colour {
+        Colour::Blue => "nowhere/blue",
+        Colour::Green => "nowhere/green",
+    }
+}
+
 fn marker(colour: Colour) -> &'static str {
     colour.name()
 }
@@ -202,24 +242,31 @@ fn found(opened: io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
 /// The mode is set apart from the creation, so that the umask has no say: the web server's workers must get through.
 fn ensure_dir(at: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
     let mode = Mode::from_raw_mode(0o755);
-    match rustix::fs::mkdirat(at, name, mode) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+    let made = match rustix::fs::mkdirat(at, name, mode) {
+        Ok(()) => true,
+        Err(rustix::io::Errno::EXIST) => false,
         Err(error) => return Err(error.into()),
-    }
+    };
     let dir = open_dir(at, name)?;
-    rustix::fs::fchmod(&dir, mode)?;
+    if rustix::fs::fstat(&dir)?.st_mode & 0o7777 != mode.as_raw_mode() {
+        rustix::fs::fchmod(&dir, mode)?;
+    }
+    if made {
+        rustix::fs::fsync(at)?;
+    }
     Ok(dir)
 }
 
-fn ensure_marker(dir: &OwnedFd, name: &str) -> io::Result<()> {
+/// Whether it had to be made.
+fn ensure_marker(dir: &OwnedFd, name: &str) -> io::Result<bool> {
     if is_file(dir, name)? {
-        return Ok(());
+        return Ok(false);
     }
     remove(dir, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
-    Ok(())
+    Ok(true)
 }
 
 fn is_file(dir: &OwnedFd, name: &str) -> io::Result<bool> {
@@ -277,8 +324,23 @@ mod tests {
             assert_eq!(live(&dir).unwrap(), Some(colour));
         }
         unroute(&dir).unwrap();
+        let at = moved(&dir).unwrap();
+        assert!(at.is_some(), "what lost traffic is drained from then on");
         unroute(&dir).unwrap();
-        assert_eq!(live(&dir).unwrap(), None);
+        assert_eq!((live(&dir).unwrap(), moved(&dir).unwrap()), (None, at));
+        point(&dir, Colour::Green).unwrap();
+        assert_eq!(live(&dir).unwrap(), Some(Colour::Green));
+    }
+
+    #[test]
+    fn a_site_that_is_unrouted_goes_on_saying_which_colour_it_was_to_whoever_still_asks_only_that() {
+        let (_state, dir) = site();
+        for colour in Colour::BOTH {
+            point(&dir, colour).unwrap();
+            unroute(&dir).unwrap();
+            assert_eq!(dir.live().join("blue").exists(), colour == Colour::Blue);
+            assert!(!dir.live().join("slot").exists());
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub fn write<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), Stor
 /// Writes `content` to `path`, whole or not at all, with exactly this mode. The folder must be there.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_bytes(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreError> {
     put(path, content, mode).map_err(|source| match source.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOSPC | Errno::DQUOT) => StoreError::DiskFull { path: path.to_owned() },
@@ -117,7 +117,7 @@ pub fn write_bytes(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreEr
     })
 }
 
-/// Reads a file that [`write`] wrote. `None`: there is none.
+/// Reads a file that [`write()`] wrote. `None`: there is none.
 ///
 /// # Errors
 /// [`StoreError::Read`] when it can't be read, is no regular file, or is larger than `limit` bytes; [`StoreError::Damaged`] when it isn't what

@@ -56,6 +56,18 @@ pub(super) fn whose(listening: &[Socket], port: u16, pids: &[u32], known: Option
     Ok(first.inode)
 }
 
+/// What is said of an instance that ended by itself: most often, because somebody else holds its port.
+pub(super) fn down(listening: &[Socket], port: u16, how: &str, restarts: u32) -> Seen {
+    let times = match restarts {
+        0 => "it is started again".to_owned(),
+        1 => "it was started again once".to_owned(),
+        n => format!("it was started again {n} times"),
+    };
+    let in_the_way = reached(listening, port).first().map(|socket| stranger(holder(socket.inode), port));
+    let cause = in_the_way.map_or_else(String::new, |why| format!("; {why}"));
+    Seen::Down(format!("it ended by itself ({how}) and {times}{cause}"))
+}
+
 /// A worker whose parent ended is no child of the instance's any more, but of its session still.
 fn held_by_kin(inode: u64, pids: &[u32]) -> bool {
     holder(inode).is_some_and(|holder| Stat::read(holder.pid).is_some_and(|stat| pids.contains(&stat.session)))

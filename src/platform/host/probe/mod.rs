@@ -9,8 +9,8 @@
 
 mod ask;
 mod measure;
+mod report;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,18 +19,17 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep_until;
 
 use self::measure::{Measure, Seen};
+pub use self::report::{Health, Report};
 use super::sockets::{OwnConnections, Socket, listeners};
 use super::supervise::{InstanceState, Supervisor};
 use crate::api::site::HealthCheck;
 use crate::api::types::SiteName;
 use crate::rollout::Colour;
 
-/// How often a ready instance is asked at [`Pace::Steady`].
-pub const STEADY: Duration = Duration::from_secs(5);
+/// How often an instance that has long been ready is asked at [`Pace::Steady`].
+pub const STEADY: Duration = Duration::from_secs(10);
 /// How often is looked whether something listens yet.
 const KNOCK: Duration = Duration::from_millis(50);
-/// So many answers of each kind are remembered with their time.
-const REMEMBERED: usize = 16;
 
 /// What is probed: the instances of one colour.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,75 +54,6 @@ pub enum Pace {
     /// It serves, or waits, and nothing is under way: rarely while it is ready. Each answer that differs from the one before makes it eager
     /// until it is clear again.
     Steady,
-}
-
-/// What is known of a colour's instances, in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// One for each port of the target.
-    pub instances: Vec<Health>,
-}
-
-impl Report {
-    /// Whether every instance is ready; false if there is none.
-    #[must_use]
-    pub fn all_ready(&self) -> bool {
-        !self.instances.is_empty() && self.instances.iter().all(|instance| instance.ready)
-    }
-
-    /// Whether one is ready.
-    #[must_use]
-    pub fn any_ready(&self) -> bool {
-        self.instances.iter().any(|instance| instance.ready)
-    }
-
-    /// For people: how many are ready, and what the first of the others waits for.
-    #[must_use]
-    pub fn detail(&self) -> String {
-        let ready = self.instances.iter().filter(|instance| instance.ready).count();
-        let all = self.instances.len();
-        match self.instances.iter().enumerate().find(|(_, instance)| !instance.ready) {
-            None => format!("{ready} of {all} ready"),
-            Some((index, waits)) => format!("{ready} of {all} ready; instance {index}: {}", waits.detail),
-        }
-    }
-}
-
-/// What is known of an instance's health.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// Whether it answered as often in a row as was asked, and not failed as often since.
-    pub ready: bool,
-    /// Since when it is ready, or isn't.
-    pub since: Instant,
-    /// The last answer, or what keeps it from answering, for people.
-    pub detail: String,
-    passed: VecDeque<Instant>,
-    failed: VecDeque<Instant>,
-}
-
-impl Health {
-    fn unknown(now: Instant) -> Health {
-        Health {
-            ready: false,
-            since: now,
-            detail: "not looked at yet".to_owned(),
-            passed: VecDeque::new(),
-            failed: VecDeque::new(),
-        }
-    }
-
-    /// How many answers were good whose question was asked at `moment` or later; counts up to 16.
-    #[must_use]
-    pub fn passed_since(&self, moment: Instant) -> usize {
-        self.passed.iter().filter(|&&at| at >= moment).count()
-    }
-
-    /// How many were bad, or did not come; counts up to 16.
-    #[must_use]
-    pub fn failed_since(&self, moment: Instant) -> usize {
-        self.failed.iter().filter(|&&at| at >= moment).count()
-    }
 }
 
 /// Probes the colours of all sites.
@@ -308,41 +238,55 @@ impl<S: Supervisor + 'static> Rounds<S> {
             }
         };
         for index in due {
-            let (Some(streak), Some(&port)) = (self.streaks.get_mut(index), self.target.ports.get(index)) else {
+            let Some(&port) = self.target.ports.get(index) else {
                 continue;
             };
-            let pids = match states.get(index) {
+            let seen = match states.get(index) {
                 Some(InstanceState::Running { pids, restarts }) => {
-                    let life = pids.first().map(|&main| (main, *restarts));
-                    if streak.life != life {
-                        *streak = Streak { life, ..Streak::default() };
+                    self.recognise(index, now, pids.first().map(|&main| (main, *restarts)));
+                    let known = self.streaks.get(index).and_then(|streak| streak.own);
+                    match measure::whose(&listening, port, pids, known) {
+                        Ok(own) => {
+                            self.ask(index, port, own, asking);
+                            continue;
+                        }
+                        Err(seen) => seen,
                     }
-                    pids
                 }
-                Some(InstanceState::Failed { how, restarts }) => {
-                    let times = if *restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
-                    self.take(index, now, Seen::Down(format!("it ended by itself ({how}), was started again {times}")));
-                    continue;
-                }
-                Some(InstanceState::Stopped) | None => {
-                    self.take(index, now, Seen::Down("it is not running".to_owned()));
-                    continue;
-                }
+                Some(InstanceState::Failed { how, restarts }) => measure::down(&listening, port, how, *restarts),
+                Some(InstanceState::Stopped) | None => Seen::Down("it is not running".to_owned()),
             };
-            match measure::whose(&listening, port, pids, streak.own) {
-                Ok(own) => {
-                    streak.own = Some(own);
-                    streak.asking = true;
-                    let (target, shared) = (self.target.clone(), self.shared.clone());
-                    asking.spawn(async move {
-                        let asked = Instant::now();
-                        let Measure { passed, detail } = ask::ask(&target, port, &shared.own).await;
-                        (index, asked, if passed { Seen::Passed(detail) } else { Seen::Refused(detail) })
-                    });
-                }
-                Err(seen) => self.take(index, now, seen),
-            }
+            self.take(index, now, seen);
         }
+    }
+
+    /// Starts from nothing if the instance is another process than the one that was looked at before.
+    fn recognise(&mut self, index: usize, now: Instant, life: Option<(u32, u32)>) {
+        let before = self.streaks.get(index).and_then(|streak| streak.life);
+        if before == life {
+            return;
+        }
+        if before.is_some() {
+            self.take(index, now, Seen::Down("it was started again".to_owned()));
+        }
+        if let Some(streak) = self.streaks.get_mut(index) {
+            *streak = Streak { life, ..Streak::default() };
+        }
+    }
+
+    fn ask(&mut self, index: usize, port: u16, own: u64, asking: &mut JoinSet<(usize, Instant, Seen)>) {
+        let Some(streak) = self.streaks.get_mut(index) else {
+            return;
+        };
+        streak.own = Some(own);
+        streak.asking = true;
+        let (target, shared) = (self.target.clone(), self.shared.clone());
+        asking.spawn(async move {
+            let asked = Instant::now();
+            let Measure { passed, detail } = ask::ask(&target, port, &shared.own).await;
+            let seen = if passed { Seen::Passed(detail) } else { Seen::Refused(detail) };
+            (index, asked, seen)
+        });
     }
 
     /// Adds what was seen to what is known.
@@ -368,7 +312,11 @@ impl<S: Supervisor + 'static> Rounds<S> {
         let wait = match seen {
             // The longer nothing comes, the less a moment matters.
             Seen::Silent(_) => KNOCK * (1 + streak.failed / 100).min(20),
-            Seen::Passed(_) if pace == Pace::Steady && streak.passed >= check.successes => check.interval.max(STEADY),
+            // The longer it has been well, the less a moment matters.
+            Seen::Passed(_) if pace == Pace::Steady && streak.passed >= check.successes => {
+                let well = streak.passed - check.successes + 1;
+                (check.interval * well.min(1_000)).min(STEADY).max(check.interval)
+            }
             // Told by the supervisor when it starts again.
             Seen::Down(_) => STEADY,
             _ => check.interval,
@@ -383,14 +331,8 @@ impl<S: Supervisor + 'static> Rounds<S> {
                 return false;
             };
             let ready = if passed.is_some() && unready_now { false } else { health.ready || ready_now };
-            let kept = match passed {
-                Some(true) => Some(&mut health.passed),
-                Some(false) => Some(&mut health.failed),
-                None => None,
-            };
-            if let Some(kept) = kept {
-                kept.truncate(REMEMBERED - 1);
-                kept.push_front(asked);
+            if let Some(passed) = passed {
+                health.remember(passed, asked);
             }
             let turned = ready != health.ready;
             if turned {

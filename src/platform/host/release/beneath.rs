@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Never above the folder that it starts from, never through a link of any kind.
@@ -79,6 +79,29 @@ pub(super) fn names(folder: BorrowedFd<'_>, most: u64) -> Result<Vec<CString>, E
     }
     names.sort();
     Ok(names)
+}
+
+/// Puts a tree of ours on the disk. `entries` says about how many there are.
+///
+/// Two ways, because either is bad at the other's: a sync of the whole file system is one call for any number of files, and waits for whatever
+/// else the machine is writing (0.7 s beside a busy compiler); a sync of each file costs 2 to 5 ms each.
+pub(super) fn sync(folder: BorrowedFd<'_>, entries: u64) -> Result<(), Errno> {
+    const FEW: u64 = 32;
+    if entries > FEW { rustix::fs::syncfs(folder) } else { sync_each(folder) }
+}
+
+/// Syncs each file and folder of a tree of ours, which is no deeper than a release may be.
+pub(super) fn sync_each(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+    for name in names(folder, u64::MAX)? {
+        let stat = rustix::fs::statat(folder, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => sync_each(self::folder(folder, name.as_c_str())?.as_fd())?,
+            FileType::RegularFile => rustix::fs::fsync(file(folder, name.as_c_str())?)?,
+            // A link is all in its folder.
+            _ => {}
+        }
+    }
+    rustix::fs::fsync(folder)
 }
 
 /// Removes `name` below `folder` with all that is in it; nothing happens if it isn't there.

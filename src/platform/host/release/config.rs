@@ -90,7 +90,7 @@ pub enum ConfigError {
         /// The command that mends it.
         mend: String,
     },
-    /// It is larger than [`LARGEST`].
+    /// It is larger than configuration may be.
     #[error("{} is larger than {LARGEST} bytes and is not taken as configuration", .path.display())]
     TooLarge {
         /// What was named.
@@ -168,6 +168,12 @@ impl Config {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        u64::try_from(self.files.len()).unwrap_or(u64::MAX)
     }
 
     /// Which they are: names and content.

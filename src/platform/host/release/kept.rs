@@ -12,7 +12,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -165,8 +165,18 @@ fn build(kept: BorrowedFd<'_>, shelf: &Shelf, tree: &str, wanted: &[(Revision, R
             Err(error) => return Err(error.into()),
         }
     }
-    rustix::fs::syncfs(kept)?;
+    sync_folders(building.as_fd())?;
     Ok(rustix::fs::renameat(kept, BUILDING, kept, tree)?)
+}
+
+/// Syncs the folders of a tree: the files in it are on the disk since their release was taken.
+fn sync_folders(folder: BorrowedFd<'_>) -> io::Result<()> {
+    for name in beneath::names(folder, u64::MAX)? {
+        if let Ok(inner) = beneath::folder(folder, name.as_c_str()) {
+            sync_folders(inner.as_fd())?;
+        }
+    }
+    Ok(rustix::fs::fsync(folder)?)
 }
 
 /// Adds to `to` the files of `from` whose paths it has not. Releases are as deep as their limits allow, and no deeper.
@@ -210,7 +220,8 @@ fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()>
     };
     io::copy(&mut source, &mut file)?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;
-    Ok(rustix::fs::futimens(&file, &tree::times(&stat))?)
+    rustix::fs::futimens(&file, &tree::times(&stat))?;
+    file.sync_all()
 }
 
 /// Opens a folder, and makes it if it isn't there.
@@ -257,5 +268,5 @@ fn digest(wanted: &[(Revision, RelPath)]) -> String {
 /// Where the assets of a static path are kept, by its place in the list.
 #[must_use]
 pub fn kept_dir(dir: &SiteDir, index: usize) -> PathBuf {
-    Path::new(&dir.kept()).join(index.to_string())
+    dir.kept().join(index.to_string())
 }

@@ -6,7 +6,7 @@
 //! | `source` | opens what was uploaded, a folder or an archive |
 //! | `fingerprint` | tells what it is, and which revision that makes |
 //! | `config`, `shared` | what comes from outside of the release: copied, and linked |
-//! | `take` | makes a release of it |
+//! | `take`, `work` | makes a release of it, in a working folder |
 //! | `unpack` | archives, in a process that may do nothing else |
 //! | `shelf` | the releases on disk: which there are, which may go |
 //! | `kept` | hashed assets of earlier releases |
@@ -27,6 +27,7 @@ mod source;
 mod take;
 mod tree;
 mod unpack;
+mod work;
 
 pub use account::{Account, AccountError, check_user};
 pub use config::{Config, ConfigDigest, ConfigError};
@@ -35,7 +36,7 @@ pub use fingerprint::{Fingerprint, Fingerprints, Identity, read as read_fingerpr
 pub use kept::{KeptError, keep_assets, kept_dir};
 pub use limits::{Excess, Limits, Measure, Tally};
 pub use shared::{SharedError, check as check_shared};
-pub use shelf::{Record, ShelfError, config_dir, is_complete, list, prune, record};
+pub use shelf::{Listed, Record, ShelfError, config_dir, is_complete, list, prune, record};
 pub use source::{Kind, SourceError};
 pub use take::{Order, Step, TakeError, take};
 pub use tree::TreeError;

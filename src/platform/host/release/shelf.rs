@@ -46,6 +46,9 @@ pub struct Record {
     pub size: Tally,
 }
 
+/// A complete release, and its record or what is wrong with it.
+pub type Listed = (Revision, Result<Record, StoreError>);
+
 /// The releases could not be listed or tidied.
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {
@@ -84,7 +87,7 @@ impl From<ShelfError> for Fault {
 ///
 /// # Errors
 /// [`ShelfError`]: never an empty list for a folder that can't be read.
-pub fn list(dir: &SiteDir) -> Result<Vec<(Revision, Result<Record, StoreError>)>, ShelfError> {
+pub fn list(dir: &SiteDir) -> Result<Vec<Listed>, ShelfError> {
     let path = dir.releases();
     let folder = match beneath::own(&path) {
         Ok(folder) => folder,

@@ -112,6 +112,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn folder(&mut self, source: BorrowedFd<'_>, to: Option<BorrowedFd<'_>>, depth: usize) -> Result<(), TreeError> {
+        let before = rustix::fs::fstat(source).map_err(|error| self.reading(error))?;
         let names = beneath::names(source, self.limits.entries).map_err(|error| match error {
             Errno::TOOBIG => self.excess(Excess { measure: Measure::Entries, limit: self.limits.entries }),
             error => self.reading(error),
@@ -128,7 +129,9 @@ impl Walk<'_> {
             }
             self.path.truncate(length);
         }
-        Ok(())
+        // Something that came after the names were read: an upload that goes on.
+        let after = rustix::fs::fstat(source).map_err(|error| self.reading(error))?;
+        if stamp(&before) == stamp(&after) { Ok(()) } else { Err(self.changed()) }
     }
 
     fn entry(

@@ -32,6 +32,7 @@ use tokio::task::AbortHandle;
 
 use self::drain::Draining;
 use self::take::Takes;
+pub use self::take::account;
 use super::layout::SiteDir;
 use super::probe::{Probe, Prober};
 use super::release::{Identity, Limits, Record};

@@ -2,11 +2,13 @@
 //! deadline; one that somebody has to mend makes the release unusable, until another try is asked for.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{HostSite, Inner, Wanted, blocking, lock};
+use crate::api::site::{Run, Runtime};
+use crate::platform::host::layout::SiteDir;
 use crate::platform::host::release::{self, Account, Order};
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
@@ -21,7 +23,7 @@ pub(super) struct Takes(Mutex<BTreeMap<Revision, Take>>);
 enum Take {
     Running,
     /// It failed and is tried again from this moment on.
-    Again(Instant, Arc<Fault>),
+    Again(Instant, Fault),
     /// It failed for good.
     Failed(String),
 }
@@ -66,9 +68,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let known = lock(&self.takes.0).get(&revision).cloned();
         match known {
             Some(Take::Running | Take::Failed(_)) => Ok(()),
-            Some(Take::Again(at, fault)) if Instant::now() < at => {
-                Err(Fault { class: fault.class, reason: fault.reason, message: fault.message.clone() })
-            }
+            Some(Take::Again(at, fault)) if Instant::now() < at => Err(fault),
             Some(Take::Again(..)) | None => {
                 self.begin(revision);
                 Ok(())
@@ -101,7 +101,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                         Class::User | Class::Forbidden => Some(Take::Failed(fault.message)),
                         Class::Conflict | Class::Transient => {
                             changed.store(fault.class == Class::Conflict, Ordering::Relaxed);
-                            Some(Take::Again(Instant::now() + AGAIN, Arc::new(fault)))
+                            Some(Take::Again(Instant::now() + AGAIN, fault))
                         }
                     }
                 }
@@ -120,14 +120,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     }
 }
 
-fn take(
-    dir: &crate::platform::host::layout::SiteDir,
-    wanted: &Wanted,
-    limits: release::Limits,
-    unpacker: &std::path::Path,
-) -> Result<(), Fault> {
+fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std::path::Path) -> Result<(), Fault> {
     let Some(of) = &wanted.release else { return Ok(()) };
-    let account: Account = release::check_user(&of.run.user)?;
+    let account = account(&of.run)?;
     release::take(
         dir,
         &Order {
@@ -141,4 +136,21 @@ fn take(
         },
     )?;
     Ok(())
+}
+
+/// The site's user. A site of files alone runs nothing, so nobody will do.
+///
+/// # Errors
+/// There is no such user, or it may run no site.
+pub fn account(run: &Run) -> Result<Account, Fault> {
+    if run.runtime == Runtime::Static && run.user.as_str() == "nobody" {
+        return Ok(Account {
+            name: run.user.clone(),
+            uid: 65_534,
+            gid: 65_534,
+            home: "/nonexistent".into(),
+            groups: vec![65_534],
+        });
+    }
+    Ok(release::check_user(&run.user)?)
 }

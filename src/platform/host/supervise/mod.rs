@@ -3,8 +3,10 @@
 
 mod account;
 pub mod direct;
+mod files;
 pub mod oom;
 pub(crate) mod process;
+pub mod systemd;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,7 +62,7 @@ pub enum InstanceState {
     Stopped,
     /// Its processes: who may hold its port.
     Running {
-        /// All of them, the children's children too.
+        /// All of them, the children's children too; the first is the one that was started.
         pids: Vec<u32>,
         /// How often it was started again after it ended by itself.
         restarts: u32,
@@ -94,6 +96,9 @@ pub trait Supervisor: Send + Sync {
 
     /// A count that grows whenever an instance of the colour was seen to start or to end, so that nobody need ask again and again.
     fn changes(&self, site: &SiteName, colour: Colour) -> watch::Receiver<u64>;
+
+    /// Forgets a site that goes away, when both its colours are stopped: nothing of it is left but the folder of the site.
+    fn forget(&self, site: &SiteName) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// What an instance printed last, newest line last.
     fn logs(&self, instance: &InstanceId, lines: usize) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;

@@ -3,6 +3,10 @@
 use std::fs;
 use std::io;
 
+use super::{InstanceState, Supervisor};
+use crate::api::types::SiteName;
+use crate::rollout::Colour;
+
 const EXPENDABLE: &str = "500";
 const ORDINARY: &str = "0";
 
@@ -20,5 +24,17 @@ pub fn prefer_all(pids: &[u32], expendable: bool) {
     for &pid in pids {
         // A process that ended meanwhile needs no preference.
         let _ = prefer(pid, expendable);
+    }
+}
+
+/// Says it of all instances of a site after its link moved. What is started later is told by the link at its start.
+pub async fn follow(supervisor: &impl Supervisor, site: &SiteName, live: Colour) {
+    for colour in Colour::BOTH {
+        // It is a preference: a supervisor that does not answer is asked for more important things soon enough.
+        for state in supervisor.states(site, colour).await.unwrap_or_default() {
+            if let InstanceState::Running { pids, .. } = state {
+                prefer_all(&pids, colour != live);
+            }
+        }
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn boot() -> String {
     format!("{}:{first}", id.trim())
 }
 
-/// The process and the children of its children, found without looking at the whole machine. A child whose parent ended is missed.
+/// The process first, then the children of its children, found without looking at the whole machine. A child whose parent ended is missed.
 pub(crate) fn tree(root: Process) -> Vec<u32> {
     let mut found = Vec::new();
     let mut todo = Vec::new();
@@ -111,8 +111,6 @@ pub(crate) fn tree(root: Process) -> Vec<u32> {
             todo.extend(children.split_ascii_whitespace().filter_map(|word| word.parse::<u32>().ok()));
         }
     }
-    found.sort_unstable();
-    found.dedup();
     found
 }
 

@@ -60,7 +60,8 @@ impl Shape {
 /// colour serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Side {
-    /// Its instances; empty for a site of files alone, or while the slot is empty.
+    /// Its instances; empty for a site of files alone. While the slot is empty, those that it will have: else every rollout changes the shape,
+    /// and a reload closes idle connections under the requests that are on their way on them.
     pub instances: Vec<SocketAddr>,
     /// What the web server answers itself from the slot's release.
     pub statics: Vec<StaticPath>,
@@ -88,7 +89,7 @@ pub struct StaticPath {
     /// The folder of the release that holds them.
     pub root: RelPath,
     /// Whether files that only the other colour or earlier revisions have are answered too (hashed assets). Those of earlier revisions lie in
-    /// `kept/INDEX/`, merged, newest first to be written; INDEX is the position of this path in the list that it stands in. Their time of
-    /// change must be kept: a browser is told by it whether its copy is still good.
+    /// `kept/INDEX/`, all in one folder or behind a link to one; INDEX is the position of this path in the list that it stands in. A file must
+    /// keep its time of change: a browser is told by it whether its copy is still good.
     pub keep: bool,
 }

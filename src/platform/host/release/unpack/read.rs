@@ -32,7 +32,11 @@ pub(super) fn archive(kind: &Kind, file: File, place: &mut Place) -> Result<(), 
 fn tar_gz(file: File, place: &mut Place) -> Result<(), UnpackError> {
     let mut last = "at its start".to_owned();
     let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::with_capacity(128 << 10, file)));
-    let damaged = |at: &str, error: &io::Error| UnpackError::Damaged { at: at.to_owned(), why: words(error) };
+    let damaged = |at: &str, error: &io::Error| match error.kind() {
+        // A name or an attribute that is larger than what an unpacker may hold.
+        io::ErrorKind::OutOfMemory => UnpackError::Stopped { how: words(error) },
+        _ => UnpackError::Damaged { at: at.to_owned(), why: words(error) },
+    };
     for entry in archive.entries().map_err(|error| damaged(&last, &error))? {
         let mut entry = entry.map_err(|error| damaged(&last, &error))?;
         let name = entry.path_bytes().into_owned();

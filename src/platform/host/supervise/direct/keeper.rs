@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,7 @@ pub(super) enum Life {
 /// One instance.
 pub(super) struct Keeper {
     pub(super) record: Record,
+    log: PathBuf,
     pub(super) life: watch::Sender<Life>,
     wanted: watch::Sender<bool>,
     hurry: Notify,
@@ -57,9 +58,16 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(record: Record, wanted: bool, launcher: &Path, changed: watch::Sender<u64>) -> Keeper {
+    pub(super) fn new(
+        record: Record,
+        log: PathBuf,
+        wanted: bool,
+        launcher: &Path,
+        changed: watch::Sender<u64>,
+    ) -> Keeper {
         Keeper {
             record,
+            log,
             life: watch::Sender::new(Life::Unseen),
             wanted: watch::Sender::new(wanted),
             hurry: Notify::new(),
@@ -185,13 +193,12 @@ impl Keeper {
                 status = &mut end => return status,
                 () = sleep(LOG_CHECK) => {}
             }
-            let record = self.record.clone();
-            let rotated = tokio::task::spawn_blocking(move || match record.spec()? {
-                Some(spec) => log::rotate_open(&spec.log),
-                None => Ok(()),
-            });
-            if let Ok(Err(error)) = rotated.await {
-                tracing::warn!(instance = %self.record.marker().display(), %error, "the log could not be rotated");
+            // The look costs nothing; the copy is rare.
+            if log::is_large(&self.log).unwrap_or(false) {
+                let log = self.log.clone();
+                if let Err(error) = blocking(move || log::rotate_open(&log)).await {
+                    tracing::warn!(log = %self.log.display(), %error, "a log could not be rotated");
+                }
             }
         }
     }

@@ -60,7 +60,8 @@ fn tail_of(log: &Path, lines: usize) -> io::Result<Vec<String>> {
     Ok(all.iter().skip(all.len().saturating_sub(lines)).map(|&line| line.to_owned()).collect())
 }
 
-fn is_large(log: &Path) -> io::Result<bool> {
+/// Whether it is time.
+pub(crate) fn is_large(log: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(log) {
         Ok(meta) => Ok(meta.len() > LIMIT),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -24,6 +24,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use self::keeper::{Keeper, Life};
 use self::record::{Record, Spec};
 use super::account::{Accounts, NoAccount};
+use super::files::make_private_folder;
 use super::process::{self, Stat};
 use super::{InstanceId, InstanceState, Launch, Supervisor};
 use crate::api::types::SiteName;
@@ -103,19 +104,26 @@ impl Direct {
     fn keep(&self, id: InstanceId, record: Record, wanted: bool) -> Arc<Keeper> {
         let mut kept = self.kept();
         let changed = kept.changes.entry((id.site.clone(), id.colour)).or_default().clone();
-        let keeper = Arc::new(Keeper::new(record, wanted, &self.settings.launcher, changed));
+        let log = log_file(&SiteDir::new(&self.settings.state, &id.site), &id);
+        let keeper = Arc::new(Keeper::new(record, log, wanted, &self.settings.launcher, changed));
         let task = kept.tasks.spawn(keeper.clone().keep());
         kept.keepers.insert(id, (keeper.clone(), task));
         keeper
     }
 
     fn of_colour(&self, site: &SiteName, colour: Colour) -> Vec<(InstanceId, Arc<Keeper>)> {
+        let kept = self.kept();
+        let first = InstanceId { site: site.clone(), colour, index: 0 };
+        let of_it = kept.keepers.range(first..).take_while(|(id, _)| id.site == *site && id.colour == colour);
+        let left = of_it.filter(|(_, (keeper, _))| *keeper.life.borrow() != Life::Stopped);
+        left.map(|(id, (keeper, _))| (id.clone(), keeper.clone())).collect()
+    }
+
+    /// Forgets the instances that are gone.
+    fn sweep(&self) {
         let mut kept = self.kept();
         kept.keepers.retain(|_, (keeper, _)| *keeper.life.borrow() != Life::Stopped);
         while kept.tasks.try_join_next().is_some() {}
-        let first = InstanceId { site: site.clone(), colour, index: 0 };
-        let of_it = kept.keepers.range(first..).take_while(|(id, _)| id.site == *site && id.colour == colour);
-        of_it.map(|(id, (keeper, _))| (id.clone(), keeper.clone())).collect()
     }
 
     fn spec(&self, id: &InstanceId, launch: &Launch) -> Result<Spec, Fault> {
@@ -159,7 +167,7 @@ impl Direct {
         let record = Record::new(&dir.run(), id.colour, id.index);
         let to_write = record.clone();
         let changed = tokio::task::spawn_blocking(move || {
-            record::make_folder(&dir.run())?;
+            make_private_folder(&dir.run())?;
             fs::create_dir_all(dir.logs())?;
             // What can't be read is replaced.
             if to_write.spec().ok().flatten().is_some_and(|old| old == spec) {
@@ -207,6 +215,7 @@ impl Supervisor for Direct {
                 });
             }
         }
+        self.sweep();
         Ok(())
     }
 
@@ -224,6 +233,12 @@ impl Supervisor for Direct {
 
     fn changes(&self, site: &SiteName, colour: Colour) -> watch::Receiver<u64> {
         self.kept().changes.entry((site.clone(), colour)).or_default().subscribe()
+    }
+
+    async fn forget(&self, site: &SiteName) -> Result<(), Fault> {
+        // What was stopped has no record any more.
+        self.kept().changes.retain(|(of, _), _| of != site);
+        Ok(())
     }
 
     async fn logs(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>, Fault> {
@@ -314,9 +329,10 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// The first process of a container inherits every orphan, and has to look at each one's end. One that is still there at the next
 /// round has nobody else who waits for it.
 async fn reap_orphans() {
+    const ROUND: Duration = Duration::from_secs(2);
     let mut before: Vec<u32> = Vec::new();
     loop {
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::sleep(ROUND).await;
         let dead = process::numbers("/proc").into_iter();
         let dead: Vec<u32> =
             dead.filter(|&pid| Stat::read(pid).is_some_and(|s| s.is_zombie() && s.parent == 1)).collect();

@@ -13,8 +13,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::api::types::EnvName;
+use crate::platform::host::supervise::files::write_whole;
 use crate::platform::host::supervise::process::{self, Process};
 use crate::rollout::Colour;
 
@@ -120,7 +121,7 @@ impl Record {
 
     /// Says how to run it. It survives a power cut.
     pub(crate) fn set_spec(&self, spec: &Spec) -> io::Result<()> {
-        write_whole(&self.spec_file(), spec, true)
+        write(&self.spec_file(), spec, true)
     }
 
     /// The process that was made of it last.
@@ -130,7 +131,7 @@ impl Record {
 
     /// Says which process was made of it. A power cut ends the process, so the record need not survive one.
     pub(crate) fn set_born(&self, born: &Born) -> io::Result<()> {
-        write_whole(&self.file(".pid"), born, false)
+        write(&self.file(".pid"), born, false)
     }
 
     /// Waits for the lock and takes it, until the file is closed.
@@ -164,11 +165,6 @@ impl Record {
     }
 }
 
-/// Makes the folder `run` of a site: root's alone.
-pub(crate) fn make_folder(run: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(run)
-}
-
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits();
@@ -185,19 +181,6 @@ fn read<T: DeserializeOwned>(file: &Path) -> io::Result<Option<T>> {
     serde_json::from_slice(&bytes).map(Some).map_err(io::Error::from)
 }
 
-fn write_whole<T: Serialize>(file: &Path, content: &T, durable: bool) -> io::Result<()> {
-    let bytes = serde_json::to_vec(content)?;
-    let mut name = OsString::from(file.as_os_str());
-    name.push(".new");
-    let new = PathBuf::from(name);
-    let mut out = private().create(true).truncate(true).write(true).open(&new)?;
-    out.write_all(&bytes)?;
-    if durable {
-        out.sync_all()?;
-    }
-    fs::rename(&new, file)?;
-    if durable && let Some(folder) = file.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
+fn write<T: Serialize>(file: &Path, content: &T, durable: bool) -> io::Result<()> {
+    write_whole(file, &serde_json::to_vec(content)?, 0o600, durable)
 }

@@ -112,7 +112,7 @@ impl Applier {
             return Ok(Vec::new());
         }
 
-        let base = trial(&self.settings.command(), &[]);
+        let base = self.look(&live)?;
         let mut wanted = self.complete(drafted.clone(), base.as_ref().ok(), changes)?;
         let mut dump = self.test(&wanted, &base)?;
         if base.is_err() {
@@ -140,6 +140,25 @@ impl Applier {
             self.put_in_place(&live, &wanted, &serving, changes, reloads)?;
         }
         Ok(self.unreached(&dump, changes))
+    }
+
+    /// What nginx reads now. Where it refuses that because of a file of ours (it says something that a file of the user's says now, too), what
+    /// it reads without us.
+    fn look(&self, live: &Set) -> Result<Result<Dump, TrialError>, No> {
+        let refusal = match trial(&self.settings.command(), &[]) {
+            Err(TrialError::Refused(refusal)) if self.owner(&refusal).is_some() => refusal,
+            dump => return Ok(dump),
+        };
+        let mut without = Set::new();
+        without.insert(Name::Common, self.common(&render::Common::default(), "none")?.into_bytes());
+        for name in live.keys() {
+            if let Name::Snippet(site) = name {
+                without.insert(name.clone(), stub(site)?);
+            }
+        }
+        let over = self.settings.folders.lay_out(&self.settings.work, &without).map_err(unwritten)?;
+        let dump = trial(&self.settings.command(), &over);
+        Ok(dump.map_err(|_| TrialError::Refused(refusal)))
     }
 
     /// Our files with the changes made, but for the common one.
@@ -414,7 +433,7 @@ impl Applier {
 
     /// Whether the door answers from this set.
     fn answers(&self, set: &Set) -> bool {
-        door::ask(self.settings.door, "").is_ok_and(|answer| answer.generation == generation_of(set))
+        door::ask(self.settings.door, door::ANYBODY).is_ok_and(|answer| answer.generation == generation_of(set))
     }
 
     fn all_are_included(&self, changes: &[&Change]) -> bool {
@@ -477,7 +496,7 @@ fn stub(site: &SiteName) -> Result<Vec<u8>, No> {
     render::stub(site).map(String::into_bytes).map_err(|error| unrendered(site, &error))
 }
 
-fn unrendered(site: &SiteName, error: &minijinja::Error) -> No {
+fn unrendered(site: &SiteName, error: &render::RenderError) -> No {
     No {
         whose: Whose::Site(site.clone()),
         fault: fault(

@@ -13,6 +13,9 @@ use crate::rollout::Colour;
 /// On the machine itself, and the answer takes microseconds.
 const WITHIN: Duration = Duration::from_secs(2);
 
+/// The name of no site: asks for the generation alone.
+pub const ANYBODY: &str = "anybody";
+
 /// What the door says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

@@ -73,7 +73,7 @@ impl Reload<'_> {
     /// The order matters: a worker of before may answer until it is seen to take no more.
     fn in_force(&self, before: &[Known], generation: &str) -> bool {
         !before.iter().any(|worker| process::accepts(*worker))
-            && door::ask(self.door, "").is_ok_and(|answer| answer.generation == generation)
+            && door::ask(self.door, door::ANYBODY).is_ok_and(|answer| answer.generation == generation)
     }
 }
 

@@ -21,6 +21,22 @@ use crate::rollout::Colour;
 /// has just closed.
 pub const POOL_SECONDS: u64 = 2;
 
+/// The text can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RenderError(String);
+
+impl RenderError {
+    /// The reason is at the end of the chain: what stands before it names templates, which say nothing to anybody but us.
+    fn of(error: &Error) -> RenderError {
+        let mut last: &dyn std::error::Error = error;
+        while let Some(source) = last.source() {
+            last = source;
+        }
+        RenderError(last.to_string())
+    }
+}
+
 /// The files of one site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
@@ -34,7 +50,7 @@ pub struct Rendered {
 ///
 /// # Errors
 /// When a value holds what could be read as syntax: only the path of the state folder can, all else was parsed.
-pub fn site(shape: &Shape, door: SocketAddr) -> Result<Rendered, Error> {
+pub fn site(shape: &Shape, door: SocketAddr) -> Result<Rendered, RenderError> {
     let context = Value::from(Serde(site_context(shape, door)));
     let site = render("site.conf", context.clone())?;
     let snippet = match shape.mode {
@@ -48,7 +64,7 @@ pub fn site(shape: &Shape, door: SocketAddr) -> Result<Rendered, Error> {
 ///
 /// # Errors
 /// Never with a site's name, which was parsed.
-pub fn stub(site: &SiteName) -> Result<String, Error> {
+pub fn stub(site: &SiteName) -> Result<String, RenderError> {
     render("stub.conf", context! { site => site.as_str() })
 }
 
@@ -65,7 +81,7 @@ pub struct Common {
 ///
 /// # Errors
 /// Never with a generation of plain letters and digits.
-pub fn common(common: &Common, door: SocketAddr, generation: &str) -> Result<String, Error> {
+pub fn common(common: &Common, door: SocketAddr, generation: &str) -> Result<String, RenderError> {
     let catch: Vec<String> = common.catch.iter().map(ToString::to_string).collect();
     render("common.conf", context! { generation, door => door.to_string(), hash_bucket => common.hash_bucket, catch })
 }
@@ -250,19 +266,19 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(
     Ok(env)
 });
 
-fn render(template: &str, context: Value) -> Result<String, Error> {
-    match &*TEMPLATES {
-        Ok(env) => env.get_template(template)?.render(context),
-        Err(error) => Err(Error::new(ErrorKind::SyntaxError, error.to_string())),
-    }
+fn render(template: &str, context: Value) -> Result<String, RenderError> {
+    let env = TEMPLATES.as_ref().map_err(RenderError::of)?;
+    let template = env.get_template(template).map_err(|error| RenderError::of(&error))?;
+    template.render(context).map_err(|error| RenderError::of(&error))
 }
 
 /// The last guard: whatever a template writes is a word that nginx can't read as syntax. The types see to it already; the path of the state
 /// folder is the one value that has no such type.
 fn write_plain(out: &mut minijinja::Output<'_>, _state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     let text = value.to_string();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~+@,=:[]*$".contains(&b);
-    if let Some(bad) = text.bytes().find(|b| !plain(*b)) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~+@,=:[]*".contains(&b);
+    let word = text.strip_prefix("$bluegreen_").unwrap_or(&text);
+    if let Some(bad) = word.bytes().find(|b| !plain(*b)) {
         return Err(Error::new(
             ErrorKind::BadEscape,
             format!("{text:?} can't stand in nginx's configuration because of {:?}", bad as char),
@@ -274,33 +290,4 @@ fn write_plain(out: &mut minijinja::Output<'_>, _state: &mut State<'_, '_>, valu
 /// A URL path as a regular expression that matches only itself.
 fn in_regex(path: &str) -> String {
     path.replace('.', "[.]").replace('+', "[+]")
-}
-#[cfg(test)]
-mod tests {
-    use super::*;
-    #[test]
-    fn x() {
-        let shape = Shape {
-            site: "shop".parse().unwrap(),
-            dir: crate::platform::host::layout::SiteDir::new(
-                std::path::Path::new("/var/lib/bluegreen"),
-                &"shop".parse().unwrap(),
-            ),
-            mode: Mode::Own {
-                hostnames: vec!["shop.example.com".parse().unwrap()],
-                listen: vec!["0.0.0.0:80".parse().unwrap()],
-            },
-            blue: Side {
-                instances: vec!["127.0.0.1:8081".parse().unwrap()],
-                statics: vec![StaticPath {
-                    path: "/assets/".parse().unwrap(),
-                    root: "public/assets".parse().unwrap(),
-                    keep: true,
-                }],
-            },
-            green: Side::default(),
-        };
-        println!("{}", site(&shape, "127.98.103.1:947".parse().unwrap()).unwrap().site);
-        println!("{}", common(&Common::default(), "127.98.103.1:947".parse().unwrap(), "abc").unwrap());
-    }
 }

@@ -1,0 +1,196 @@
+//! Starts the agent, says when it is ready, and ends without touching an app: what runs goes on running.
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Agent;
+use super::backend::Answers;
+use super::config::{AgentConfig, ConfigError, LogFormat, NginxConfig};
+use super::lock::{Lock, LockError};
+use super::metrics::{self, Metrics};
+use super::supervisor::Chosen;
+use crate::control::server::{self, SocketError};
+use crate::platform::Fault;
+use crate::platform::host::probe::Prober;
+use crate::platform::host::release::{Limits, OURSELVES};
+use crate::platform::host::site::Host;
+use crate::platform::host::state::make_folder;
+use crate::platform::host::store;
+use crate::platform::host::web::nginx::{Nginx, NginxSettings};
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another one runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// It has no control socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A part of the machine can't be used.
+    #[error("{0}")]
+    Machine(#[from] Fault),
+    /// The system refused.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Runs the agent until somebody asks it to end. `config`: its configuration file.
+///
+/// # Errors
+/// It could not start.
+pub fn run(config: Option<&Path>) -> Result<(), AgentError> {
+    let config = AgentConfig::load(config)?;
+    log_to_stderr(config.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_keep_alive(Duration::from_secs(5))
+        .enable_all()
+        .build()
+        .map_err(|source| io_error("start its threads", source))?;
+    runtime.block_on(serve(config))?;
+    // What still blocks on a disk must not hold up the end: nothing that it does is half done.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+async fn serve(config: AgentConfig) -> Result<(), AgentError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(io_error(
+            "run the agent as this user: it starts apps as other users and writes the web server's files, so it needs root",
+            io::ErrorKind::PermissionDenied.into(),
+        ));
+    }
+    for folder in [&config.state_dir, &config.run_dir] {
+        make_folder(folder).map_err(|source| io_error(&format!("make {}", folder.display()), source))?;
+    }
+    let _lock = Lock::take(&config.state_dir)?;
+    // Asked for before anything takes long, so that a signal in the meantime is not lost.
+    let end = end()?;
+    let socket = server::bind(&config.socket())?;
+    let listener = metrics::listen(config.metrics.listen).await.map_err(|source| {
+        io_error(&format!("listen on {} for metrics (metrics.listen)", config.metrics.listen), source)
+    })?;
+    let address = listener.local_addr().map_err(|source| io_error("tell where metrics are", source))?;
+    store::write_bytes(&config.run_dir.join("metrics.addr"), format!("{address}\n").as_bytes(), 0o644)
+        .map_err(Fault::from)?;
+
+    let metrics = Arc::new(Metrics::default());
+    let supervisor = Arc::new(Chosen::open(&config).await?);
+    let nginx = Nginx::new(nginx_settings(&config.web_server.nginx, &config.run_dir));
+    metrics.count_reloads(nginx.clone());
+    let host = Arc::new(Host {
+        state: config.state_dir.clone(),
+        web: nginx,
+        prober: Prober::new(supervisor.clone()),
+        supervisor,
+        unpacker: PathBuf::from(OURSELVES),
+        limits: Limits::default(),
+    });
+    let (agent, again) = Agent::new(config, host, metrics.clone());
+    agent.take_over()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"), %address, sites = agent.names().len(),
+        "the agent runs"
+    );
+    tell_systemd(&[NotifyState::Ready]);
+    tokio::select! {
+        () = end => {}
+        done = server::serve(socket, Arc::new(Answers(agent.clone()))) => {
+            done.map_err(|source| io_error("answer at the control socket", source))?;
+        }
+        done = metrics::serve(listener, metrics) => {
+            done.map_err(|source| io_error("serve metrics", source))?;
+        }
+        () = agent.clone().watch_folder(again) => {}
+        () = watchdog() => {}
+    }
+    tell_systemd(&[NotifyState::Stopping]);
+    tracing::info!("the agent ends; the apps go on");
+    Ok(())
+}
+
+/// Ends when somebody asks the agent to end.
+fn end() -> Result<impl Future<Output = ()>, AgentError> {
+    let on = |kind| signal(kind).map_err(|source| io_error("listen for signals", source));
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut interrupt = on(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Tells systemd that the agent is alive, twice as often as it wants to know.
+async fn watchdog() {
+    let Some(within) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    loop {
+        tell_systemd(&[NotifyState::Watchdog]);
+        tokio::time::sleep(within / 2).await;
+    }
+}
+
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+fn nginx_settings(config: &NginxConfig, run_dir: &Path) -> NginxSettings {
+    let mut settings = NginxSettings {
+        work: run_dir.join("nginx"),
+        prefix: config.prefix.clone(),
+        conf: config.conf.clone(),
+        ..NginxSettings::default()
+    };
+    if let Some(binary) = &config.binary {
+        settings.program.clone_from(binary);
+    }
+    if let Some(pid) = &config.pid_file {
+        settings.pid.clone_from(pid);
+    }
+    if let Some(folder) = &config.conf_dir {
+        settings.folders.sites.clone_from(folder);
+    }
+    if let Some(folder) = &config.include_dir {
+        settings.folders.snippets.clone_from(folder);
+    }
+    if let Some(door) = config.door {
+        settings.door = door;
+    }
+    settings
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BLUEGREEN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // A second subscriber in one process is a test's: the first one stays.
+    let _ = match format {
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Text => log.with_ansi(false).try_init(),
+    };
+}
+
+fn io_error(what: &str, source: io::Error) -> AgentError {
+    AgentError::Io { what: what.to_owned(), source }
+}

@@ -1,0 +1,43 @@
+//! Tells which release a specification describes: reads what was uploaded, all of it, and the configuration files that belong to it. Asked when
+//! somebody gave a reason to look (a manifest, an `apply`, a `retry`), and now and then while nothing usable is there.
+
+use sha2::{Digest, Sha256};
+
+use super::entry::Told;
+use crate::api::site::Site;
+use crate::platform::Fault;
+use crate::platform::host::release::{Config, Identity, Limits, read_fingerprint};
+use crate::platform::host::site::{WantedRelease, account};
+
+/// The identity of the part of a specification that decides its release.
+#[must_use]
+pub fn key(site: &Site) -> String {
+    let host = &site.host;
+    let text = serde_json::to_vec(&(&host.release, &host.run)).unwrap_or_default();
+    hex::encode(Sha256::digest(&text))
+}
+
+/// Tells the release. Blocks, as long as it takes to read it all.
+///
+/// # Errors
+/// It is missing, or can't be used; to be looked at again.
+pub fn tell(site: &Site, limits: &Limits) -> Result<Told, Fault> {
+    let run = &site.host.run;
+    let account = account(run)?;
+    let fingerprint = read_fingerprint(&site.host.release, &account, limits)?;
+    let config = Config::read(&run.config_files, &account)?.digest();
+    let identity = Identity {
+        fingerprint,
+        config,
+        // The incarnation is a part of `run`.
+        incarnation: String::new(),
+    };
+    Ok(Told { of: key(site), revision: identity.revision(run)?, identity })
+}
+
+/// The release that a site wants, if what was told is still about its specification.
+#[must_use]
+pub fn release(site: &Site, told: Option<&Told>) -> Option<WantedRelease> {
+    let told = told.filter(|told| told.of == key(site))?;
+    Some(WantedRelease { revision: told.revision, identity: told.identity.clone(), run: site.host.run.clone() })
+}

@@ -1,0 +1,202 @@
+//! Tells people what became of a site: log, history, metrics, status.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::entry::{Entry, State};
+use super::history::{event, outcome};
+use super::metrics::Metrics;
+use super::view;
+use crate::api::report::{self, Seen};
+use crate::api::status::SiteStatus;
+use crate::control::api::SlotView;
+use crate::driver::clock::wall;
+use crate::driver::{Listener, NoTurn};
+use crate::platform::host::state::FileStore;
+use crate::platform::host::store;
+use crate::platform::{Class, Fault};
+use crate::rollout::{Artifact, Colour, Decision, News, Observed, Phase, Plan, Reason, Time};
+
+/// Tells people of one site.
+pub(super) struct Teller {
+    entry: Arc<Entry>,
+    metrics: Arc<Metrics>,
+    memory: FileStore,
+    /// Notified when the site's view changed.
+    changed: Box<dyn Fn() + Send + Sync>,
+    /// What was told last.
+    before: Option<SiteStatus>,
+    /// The phase that the site is in, and since when.
+    phase: Option<(Phase, Instant)>,
+    /// What was last logged of a fault, so that it is logged once.
+    logged: Option<String>,
+}
+
+/// A turn that is being told of.
+pub(super) struct Telling<'a> {
+    pub(super) teller: &'a mut Teller,
+    pub(super) state: &'a State,
+    pub(super) plan: &'a Plan,
+    pub(super) slots: &'a (dyn Fn() -> Vec<SlotView> + Sync),
+    /// Why the release can't be told, or why the step of the turn before was not made.
+    pub(super) fault: Option<Fault>,
+}
+
+impl Listener for Telling<'_> {
+    fn decided(&mut self, observed: &Observed, decision: &Decision, recorded: bool) {
+        let teller = &mut *self.teller;
+        teller.metrics.turned(&teller.entry.name, recorded);
+        teller.news(observed, decision);
+        teller.note_phase(decision.status.phase);
+        if recorded {
+            self.tell(observed, decision);
+        }
+    }
+}
+
+impl Telling<'_> {
+    /// Tells how the site is.
+    pub(super) fn tell(&mut self, observed: &Observed, decision: &Decision) {
+        let now = wall();
+        let (teller, state) = (&mut *self.teller, self.state);
+        let mut status = report::status(&Seen {
+            name: teller.entry.name.as_str(),
+            generation: state.generation(),
+            plan: self.plan,
+            observed,
+            decision,
+            fault: self.fault.as_ref(),
+            before: teller.before.as_ref(),
+            now,
+        });
+        if let Some(problem) = &state.problem {
+            let before = status.clone();
+            status = report::unusable(problem.reason, &problem.message, state.generation(), Some(&before), now);
+        }
+        let attempts = view::attempts(self.plan, observed, decision);
+        let news = teller.before.as_ref().is_none_or(|before| lasting(before) != lasting(&status));
+        if news && decision.record {
+            // For people only: lost, it is told anew.
+            if let Err(error) = store::write(&report_file(&teller.entry), &status, 0o600) {
+                teller.log_once(&error.into());
+            }
+        }
+        let view = view::site(&teller.entry.name, state, Some(&status), (self.slots)(), attempts);
+        teller.before = Some(status);
+        if teller.entry.tell(view) {
+            (teller.changed)();
+        }
+    }
+}
+
+/// What of a status is worth a write: texts that change with each look are not.
+fn lasting(status: &SiteStatus) -> impl PartialEq + '_ {
+    (status.phase, &status.live, &status.rejected, status.observed_generation)
+}
+
+impl Teller {
+    pub(super) fn new(entry: Arc<Entry>, metrics: Arc<Metrics>, changed: Box<dyn Fn() + Send + Sync>) -> Teller {
+        Teller {
+            memory: FileStore::new(entry.dir().clone()),
+            // For people only: lost, it is told anew.
+            before: store::read(&report_file(&entry), store::LIMIT).ok().flatten(),
+            entry,
+            metrics,
+            changed,
+            phase: None,
+            logged: None,
+        }
+    }
+
+    /// There was no turn.
+    pub(super) fn none(&mut self, state: &State, none: &NoTurn, slots: Vec<SlotView>) {
+        self.metrics.fault(&self.entry.name, &none.fault);
+        self.log_once(&none.fault);
+        let (reason, message) = (none.fault.reason, &none.fault.message);
+        let status = report::unusable(reason, message, state.generation(), self.before.as_ref(), wall());
+        let attempts = self.entry.view().map(|view| view.attempts).unwrap_or_default();
+        let view = view::site(&self.entry.name, state, Some(&status), slots, attempts);
+        if self.entry.tell(view) {
+            (self.changed)();
+        }
+    }
+
+    /// A step was not made; or `None`: all is well.
+    pub(super) fn fault(&mut self, fault: Option<&Fault>) {
+        match fault {
+            Some(fault) => {
+                self.metrics.fault(&self.entry.name, fault);
+                self.log_once(fault);
+            }
+            None => self.logged = None,
+        }
+    }
+
+    /// Logs a fault, unless it was logged last.
+    pub(super) fn log_once(&mut self, fault: &Fault) {
+        let text = format!("{}: {fault}", fault.reason);
+        if self.logged.as_ref() != Some(&text) {
+            match fault.class {
+                Class::Conflict => tracing::debug!(site = %self.entry.name, reason = fault.reason, "{fault}"),
+                _ => tracing::warn!(site = %self.entry.name, reason = fault.reason, "{fault}"),
+            }
+            self.logged = Some(text);
+        }
+    }
+
+    fn news(&mut self, observed: &Observed, decision: &Decision) {
+        let now: Time = wall();
+        let mut events = Vec::new();
+        for news in &decision.news {
+            let event = event(news, now, &evidence(news, observed));
+            match news {
+                // Nobody may be waiting for it.
+                News::Obeyed(command) => drop(self.entry.outcomes.send((command.id.clone(), true))),
+                News::Ignored(command) => drop(self.entry.outcomes.send((command.id.clone(), false))),
+                _ => {}
+            }
+            if let Some(outcome) = outcome(news) {
+                self.metrics.rollout_ended(&self.entry.name, outcome);
+            }
+            tracing::info!(site = %self.entry.name, event = event.reason, "{}", event.message);
+            events.push(event);
+        }
+        if decision.record
+            && let Err(fault) = self.memory.add_history(events)
+        {
+            self.log_once(&fault);
+        }
+    }
+
+    fn note_phase(&mut self, phase: Phase) {
+        if let Some((before, since)) = self.phase {
+            if before == phase {
+                return;
+            }
+            self.metrics.phase_ended(before, since.elapsed().as_secs_f64());
+        }
+        self.phase = Some((phase, Instant::now()));
+        self.metrics.phase(&self.entry.name, phase);
+    }
+}
+
+/// What was seen of a revision, if that explains what happened to it.
+fn evidence(news: &News, observed: &Observed) -> String {
+    let (News::Rejected(revision, reason), Observed::World(world)) = (news, observed) else {
+        return String::new();
+    };
+    if matches!(reason, Reason::Aborted | Reason::RolledBack | Reason::ApprovalDeadlineExceeded | Reason::HeldAfterLoss)
+    {
+        return String::new();
+    }
+    if let Some(Artifact::Unusable(why)) = world.artifacts.get(revision) {
+        return why.clone();
+    }
+    let mut slots = Colour::BOTH.iter().filter_map(|colour| world.slot(*colour));
+    slots.find(|occupant| occupant.revision == *revision).map(|occupant| occupant.detail.clone()).unwrap_or_default()
+}
+
+fn report_file(entry: &Entry) -> PathBuf {
+    entry.dir().root().join("report.json")
+}

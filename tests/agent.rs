@@ -1,0 +1,9 @@
+//! The agent as it is installed: the built program, a real nginx, a real app, real load. Needs root.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+#[path = "agent/faults.rs"]
+mod faults;
+#[path = "agent/kit.rs"]
+mod kit;
+#[path = "agent/rollout.rs"]
+mod rollout;

@@ -1,0 +1,8 @@
+//! The command line: what it draws, what it refuses, and what it says to an agent.
+
+#![allow(clippy::panic)] // A test fails by it.
+
+mod render;
+mod samples;
+mod talk;
+mod validate;

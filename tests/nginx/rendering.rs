@@ -1,0 +1,91 @@
+//! What the files look like. `UPDATE=1` writes the golden ones anew.
+
+use std::path::{Path, PathBuf};
+
+use bluegreen::platform::host::layout::SiteDir;
+use bluegreen::platform::host::web::nginx::render;
+use bluegreen::platform::host::web::{Mode, Shape, Side};
+
+use crate::fixture::statics;
+
+const DOOR: &str = "127.98.103.1:947";
+
+fn shape(mode: Mode, blue: &[&str], green: &[&str]) -> Shape {
+    let side = |instances: &[&str]| Side {
+        instances: instances.iter().map(|address| address.parse().unwrap()).collect(),
+        statics: Vec::new(),
+    };
+    Shape {
+        site: "shop".parse().unwrap(),
+        dir: SiteDir::new(Path::new("/var/lib/bluegreen"), &"shop".parse().unwrap()),
+        mode,
+        blue: side(blue),
+        green: side(green),
+    }
+}
+
+fn own() -> Mode {
+    Mode::Own {
+        hostnames: vec!["shop.example.com".parse().unwrap(), "*.shop.example.com".parse().unwrap()],
+        listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()],
+    }
+}
+
+#[track_caller]
+fn golden(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/nginx/golden").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "{name} differs; look at it, and run with UPDATE=1 if it is right:\n{text}");
+}
+
+#[test]
+fn the_files_of_a_site_are_the_golden_ones() {
+    let mut app = shape(own(), &["127.0.0.1:8081", "[::1]:8082"], &["127.0.0.1:8083", "127.0.0.1:8084"]);
+    statics(&mut app, "/assets/", "public/assets", true);
+    statics(&mut app, "/a.b+c/", "public/c", false);
+    golden("app.conf", &render::site(&app, DOOR.parse().unwrap()).unwrap().site);
+
+    let mut files = shape(own(), &[], &[]);
+    statics(&mut files, "/", "public", false);
+    golden("files.conf", &render::site(&files, DOOR.parse().unwrap()).unwrap().site);
+
+    let mut include = shape(Mode::Include, &["127.0.0.1:8081"], &[]);
+    statics(&mut include, "/assets/", "old", true);
+    include.green.statics[0].root = "new".parse().unwrap();
+    let include = render::site(&include, DOOR.parse().unwrap()).unwrap();
+    golden("include.conf", &include.site);
+    golden("include-snippet.conf", &include.snippet.unwrap());
+    golden("stub.conf", &render::stub(&"shop".parse().unwrap()).unwrap());
+}
+
+#[test]
+fn the_common_file_is_the_golden_one() {
+    let common = render::Common {
+        catch: ["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()].into(),
+        hash_bucket: Some(128),
+    };
+    golden("common.conf", &render::common(&common, DOOR.parse().unwrap(), "0123456789abcdef").unwrap());
+}
+
+#[test]
+fn a_folder_whose_name_could_be_read_as_syntax_is_refused() {
+    for bad in
+        ["/srv/a;b", "/srv/a b", "/srv/{", "/srv/a\nb", "/srv/a\"b", "/srv/a'b", "/srv/a#b", "/srv/a\\b", "/srv/a$b"]
+    {
+        let mut shape = shape(own(), &[], &[]);
+        shape.dir = SiteDir::new(Path::new(bad), &shape.site);
+        let error = render::site(&shape, DOOR.parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("can't stand in nginx's configuration"), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn host_names_get_as_much_room_as_nginx_counts() {
+    for (length, bucket) in [(1, 64), (46, 64), (47, 128), (110, 128), (111, 192), (253, 320)] {
+        let name = "a".repeat(length);
+        assert_eq!(render::hash_bucket([name.as_str()]), bucket, "{length}");
+    }
+}

@@ -1,0 +1,486 @@
+//! What a request gets, through a real nginx.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bluegreen::platform::host::route;
+use bluegreen::platform::host::web::WebServer;
+use bluegreen::rollout::Colour;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fixture::{Client, Instance, Rig, release, statics, until, write};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_cutovers_lose_no_request_and_reload_nothing() {
+    let rig = Rig::start().await;
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let shape = rig.site("shop", &[blue.address], &[green.address]);
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+
+    let over = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicU64::new(0));
+    let mut clients = Vec::new();
+    for number in 0..16 {
+        let (over, answered, to) = (Arc::clone(&over), Arc::clone(&answered), rig.http);
+        clients.push(tokio::spawn(async move {
+            let mut client = Client::connect(to).await.unwrap();
+            let mut failed = Vec::new();
+            let method = if number % 2 == 0 { "GET" } else { "POST" };
+            while !over.load(Ordering::Relaxed) {
+                match client.send(method, "shop.test", "/", "x").await {
+                    Ok(answer) if answer.status == 200 => {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                        // nginx says when it closes a connection: that is no loss.
+                        if answer.headers.get("connection").is_some_and(|value| value == "close") {
+                            client = Client::connect(to).await.unwrap();
+                        }
+                    }
+                    Ok(answer) => failed.push(format!("{method} {}", answer.status)),
+                    Err(error) => {
+                        failed.push(format!("{method} {error}"));
+                        client = Client::connect(to).await.unwrap();
+                    }
+                }
+            }
+            failed
+        }));
+    }
+    for cutover in 0..200u64 {
+        let colour = if cutover % 2 == 0 { Colour::Green } else { Colour::Blue };
+        let before = answered.load(Ordering::Relaxed);
+        route::point(&shape.dir, colour).unwrap();
+        assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), Some(colour));
+        assert_eq!(rig.get("shop.test", "/").await.body, colour.name());
+        until("requests go on", async || answered.load(Ordering::Relaxed) > before + 20).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        assert_eq!(client.await.unwrap(), Vec::<String>::new());
+    }
+    assert!(answered.load(Ordering::Relaxed) > 4000);
+    assert!(blue.requests.load(Ordering::Relaxed) > 1000 && green.requests.load(Ordering::Relaxed) > 1000);
+    assert_eq!(rig.nginx.reloads(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_link_every_request_is_answered_503_and_the_door_says_so() {
+    let rig = Rig::start().await;
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let mut shape = rig.site("shop", &[blue.address], &[green.address]);
+    statics(&mut shape, "/assets/", "assets", true);
+    release(&shape, Colour::Blue, 1, &[("assets/a.css", "a")]);
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), None);
+    for path in ["/", "/assets/a.css", "/assets/"] {
+        assert_eq!(rig.get("shop.test", path).await.status, 503, "{path}");
+    }
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), Some(Colour::Blue));
+    assert_eq!(rig.get("shop.test", "/").await.body, "blue");
+    assert_eq!(rig.get("shop.test", "/assets/a.css").await.body, "a");
+
+    route::unroute(&shape.dir).unwrap();
+    assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), None);
+    assert_eq!(rig.get("shop.test", "/assets/a.css").await.status, 503);
+    // Each worker may remember for a second that there was a link; never that it named another colour.
+    let mut refused = 0;
+    until("every worker has noticed", async || {
+        let answer = rig.get("shop.test", "/").await;
+        assert!(answer.status == 503 || answer.body == "blue", "{answer:?}");
+        refused = if answer.status == 503 { refused + 1 } else { 0 };
+        refused > 50
+    })
+    .await;
+    assert_eq!(green.requests.load(Ordering::Relaxed), 0);
+
+    // Removed by somebody's hand, with green live, it is the same.
+    route::point(&shape.dir, Colour::Green).unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.body, "green");
+    std::fs::remove_file(shape.dir.live()).unwrap();
+    until("it is noticed", async || rig.get("shop.test", "/").await.status == 503).await;
+    route::point(&shape.dir, Colour::Green).unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.body, "green", "put back, it serves at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_outlives_its_colour_is_answered_by_the_other_one() {
+    let rig = Rig::start().await;
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let shape = rig.site("shop", &[blue.address], &[green.address]);
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+
+    let mut upload = TcpStream::connect(rig.http).await.unwrap();
+    let head = "POST /size HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\nContent-Length: 200000\r\n\r\n";
+    upload.write_all(head.as_bytes()).await.unwrap();
+    upload.write_all(&[b'x'; 100_000]).await.unwrap();
+    // The colour is chosen when the headers are in: before the body goes to a file, which nginx unlinks as soon as it is open.
+    until("nginx buffers the body", async || rig.workers().into_iter().any(holds_a_body)).await;
+    route::point(&shape.dir, Colour::Green).unwrap();
+    blue.stop().await;
+    upload.write_all(&[b'x'; 100_000]).await.unwrap();
+    let mut answer = String::new();
+    upload.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("green 200000"), "{answer}");
+}
+
+fn holds_a_body(worker: rustix::process::Pid) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", worker.as_raw_nonzero()));
+    let files = open.into_iter().flatten().flatten();
+    files
+        .filter_map(|file| std::fs::read_link(file.path()).ok())
+        .any(|target| target.to_string_lossy().contains("/tmp/client_body/"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_was_sent_is_never_repeated_and_a_get_passes_over_a_failing_instance() {
+    let rig = Rig::start().await;
+    let good = Instance::start("good").await;
+    let (bad, reached) = hangs_up().await;
+    let shape = rig.site("shop", &[bad, good.address], &[]);
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+
+    let mut refused = 0;
+    until("a POST meets the failing instance", async || {
+        refused += u32::from(post(&rig).await == 502);
+        refused > 0
+    })
+    .await;
+    // One arrival for each answer of 502: it went there once, and nowhere else.
+    let (bad_had, good_had) = (reached.load(Ordering::Relaxed), good.requests.load(Ordering::Relaxed));
+    assert_eq!(bad_had, u64::from(refused));
+    until("a GET meets the failing instance", async || {
+        assert_eq!(rig.get("shop.test", "/").await.body, "good");
+        reached.load(Ordering::Relaxed) > bad_had
+    })
+    .await;
+    assert!(good.requests.load(Ordering::Relaxed) > good_had);
+}
+
+async fn post(rig: &Rig) -> u16 {
+    let mut client = Client::connect(rig.http).await.unwrap();
+    client.send("POST", "shop.test", "/", "x").await.unwrap().status
+}
+
+/// Takes a request and hangs up.
+async fn hangs_up() -> (std::net::SocketAddr, Arc<AtomicU64>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, reached) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));
+    let count = Arc::clone(&reached);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = [0; 1024];
+            if stream.read(&mut bytes).await.is_ok_and(|n| n > 0) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    (address, reached)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_comes_back_is_found_again_within_its_second() {
+    let rig = Rig::start().await;
+    let (one, two) = (Instance::start("one").await, Instance::start("two").await);
+    let shape = rig.site("shop", &[one.address, two.address], &[]);
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    let address = one.address;
+    one.stop().await;
+    for _ in 0..20 {
+        assert_eq!(rig.get("shop.test", "/").await.body, "two");
+        assert_eq!(post(&rig).await, 200, "nothing was sent to the one that is gone");
+    }
+    let _back = Instance::start_at("one", address).await;
+    until("it is in rotation again", async || rig.get("shop.test", "/").await.body == "one").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_app_is_told_who_asked_and_nobody_can_lie_to_it() {
+    let rig = Rig::start().await;
+    let blue = Instance::start("blue").await;
+    let shape = rig.site("shop", &[blue.address], &[]);
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    let mut client = Client::connect(rig.http).await.unwrap();
+    let request = Request::builder()
+        .uri("/headers")
+        .header("host", "SHOP.test:8080")
+        .header("x-real-ip", "6.6.6.6")
+        .header("x-forwarded-proto", "https")
+        .header("x-forwarded-host", "evil")
+        .header("forwarded", "for=6.6.6.6")
+        .header("proxy", "evil")
+        .header("connection", "upgrade")
+        .header("upgrade", "h2c");
+    let answer = client.request(request.body(Full::default()).unwrap()).await.unwrap();
+    let mut said: Vec<&str> = answer.body.lines().collect();
+    said.sort_unstable();
+    let port = rig.http.port();
+    assert_eq!(
+        said,
+        [
+            "host: shop.test:8080",
+            "x-forwarded-for: 127.0.0.1",
+            "x-forwarded-host: shop.test:8080",
+            &format!("x-forwarded-port: {port}"),
+            "x-forwarded-proto: http",
+            "x-real-ip: 127.0.0.1",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_passes_and_lives_across_a_cutover() {
+    let rig = Rig::start().await;
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let shape = rig.site("shop", &[blue.address], &[green.address]);
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    let mut socket = TcpStream::connect(rig.http).await.unwrap();
+    let head = "GET /socket HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(socket.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"));
+    for colour in [Colour::Green, Colour::Blue] {
+        socket.write_all(b"a").await.unwrap();
+        assert_eq!(socket.read_u8().await.unwrap(), b'A');
+        route::point(&shape.dir, colour).unwrap();
+    }
+    socket.write_all(b"b").await.unwrap();
+    assert_eq!(socket.read_u8().await.unwrap(), b'B');
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_arrive_one_by_one_as_they_are_sent() {
+    let rig = Rig::start().await;
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let mut shape = rig.site("shop", &[blue.address], &[green.address]);
+    statics(&mut shape, "/", "public", false);
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    let stream = TcpStream::connect(rig.http).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, Full<hyper::body::Bytes>>(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let request = Request::builder().uri("/events").header("host", "shop.test").header("accept", "text/event-stream");
+    let mut response = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    for event in 0..3 {
+        let frame = response.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(frame, format!("data: {event}\n\n"));
+        route::point(&shape.dir, Colour::Green).unwrap();
+        let speaker = blue.events.lock().unwrap().clone().unwrap();
+        speaker.send(format!("data: {}\n\n", event + 1)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_colour_without_instances_is_no_fault_of_the_other_one() {
+    let rig = Rig::start().await;
+    let blue = Instance::start("blue").await;
+    let shape = rig.site("shop", &[blue.address], &[]);
+    route::point(&shape.dir, Colour::Green).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.status, 404);
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.body, "blue");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_name_that_is_no_site_s_gets_no_site() {
+    let rig = Rig::start().await;
+    let blue = Instance::start("blue").await;
+    for name in ["shop", "blog"] {
+        let shape = rig.site(name, &[blue.address], &[]);
+        route::point(&shape.dir, Colour::Blue).unwrap();
+        rig.nginx.ensure(shape).await.unwrap();
+    }
+    assert_eq!(rig.get("blog.test", "/").await.body, "blue");
+    assert_eq!(rig.get("evil.test", "/").await.status, 404);
+    // Somebody marks a block of theirs later: ours gives way, and nginx has no objection.
+    rig.theirs("default", &format!("server {{ listen {} default_server; return 418; }}", rig.http));
+    assert!(rig.test());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_answered_from_the_live_release_and_those_kept_from_others() {
+    let rig = Rig::start().await;
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let mut shape = rig.site("shop", &[blue.address], &[green.address]);
+    statics(&mut shape, "/assets/", "public/assets", true);
+    statics(&mut shape, "/docs/", "docs", false);
+    release(
+        &shape,
+        Colour::Blue,
+        1,
+        &[("public/assets/a-1.css", "one"), ("public/assets/same.css", "old"), ("docs/x", "1")],
+    );
+    release(
+        &shape,
+        Colour::Green,
+        2,
+        &[("public/assets/a-2.css", "two"), ("public/assets/same.css", "new"), ("docs/y", "2")],
+    );
+    write(&shape.dir.kept().join("0/a-0.css"), "zero");
+    write(&shape.dir.kept().join("0/same.css"), "oldest");
+    write(&shape.dir.kept().join("1/z"), "not kept");
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    for (colour, same, docs, missing) in [(Colour::Blue, "old", "x", "y"), (Colour::Green, "new", "y", "x")] {
+        route::point(&shape.dir, colour).unwrap();
+        for (path, body) in [
+            ("/assets/a-0.css", "zero"),
+            ("/assets/a-1.css", "one"),
+            ("/assets/a-2.css", "two"),
+            ("/assets/same.css", same),
+        ] {
+            let answer = rig.get("shop.test", path).await;
+            assert_eq!((answer.status, answer.body.as_str()), (200, body), "{colour} {path}");
+            assert_eq!(answer.headers["content-type"], "text/css");
+        }
+        assert_eq!(rig.get("shop.test", &format!("/docs/{docs}")).await.body.len(), 1);
+        // What is no file is the app's, whatever it is.
+        for path in [format!("/docs/{missing}"), "/docs/z".to_owned(), "/assets/none".to_owned(), "/assets/".to_owned()]
+        {
+            assert_eq!(rig.get("shop.test", &path).await.body, colour.name(), "{path}");
+        }
+        let mut client = Client::connect(rig.http).await.unwrap();
+        let posted = client.send("POST", "shop.test", "/assets/same.css", "x").await.unwrap();
+        assert_eq!(posted.body, colour.name(), "a file takes no POST, an app may");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_colour_s_files_lie_where_its_own_release_has_them() {
+    let rig = Rig::start().await;
+    let mut shape = rig.site("shop", &[], &[]);
+    statics(&mut shape, "/assets/", "public", true);
+    shape.green.statics[0].root = "dist".parse().unwrap();
+    shape.green.statics[0].keep = false;
+    let only = shape.blue.statics[0].clone();
+    shape.green.statics.push(bluegreen::platform::host::web::StaticPath { path: "/new/".parse().unwrap(), ..only });
+    release(
+        &shape,
+        Colour::Blue,
+        1,
+        &[("public/a", "blue"), ("dist/a", "wrong"), ("public/b", "b"), ("public/n", "n")],
+    );
+    release(
+        &shape,
+        Colour::Green,
+        2,
+        &[("dist/a", "green"), ("public/a", "wrong"), ("dist/c", "c"), ("public/n", "N")],
+    );
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    assert_eq!(rig.get("shop.test", "/assets/a").await.body, "blue");
+    assert_eq!(rig.get("shop.test", "/assets/c").await.body, "c", "blue keeps");
+    assert_eq!(rig.get("shop.test", "/new/n").await.status, 404, "blue has no such path");
+    route::point(&shape.dir, Colour::Green).unwrap();
+    assert_eq!(rig.get("shop.test", "/assets/a").await.body, "green");
+    assert_eq!(rig.get("shop.test", "/assets/b").await.status, 404, "green doesn't");
+    assert_eq!(rig.get("shop.test", "/new/n").await.body, "N");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_of_files_alone_has_its_index_and_its_folders() {
+    let rig = Rig::start().await;
+    let mut shape = rig.site("shop", &[], &[]);
+    statics(&mut shape, "/", "public", false);
+    release(
+        &shape,
+        Colour::Blue,
+        1,
+        &[
+            ("public/index.html", "home"),
+            ("public/docs/index.html", "docs"),
+            ("public/empty/x", "x"),
+            ("public/.well-known/security.txt", "safe"),
+            ("public/.git/config", "secret"),
+            ("public/docs/.env", "secret"),
+            ("ledger.json", "secret"),
+        ],
+    );
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    for (path, status, body) in [
+        ("/", 200, "home"),
+        ("/?a=b", 200, "home"),
+        ("/docs/", 200, "docs"),
+        ("/docs/index.html", 200, "docs"),
+        ("/.well-known/security.txt", 200, "safe"),
+    ] {
+        let answer = rig.get("shop.test", path).await;
+        assert_eq!((answer.status, answer.body.as_str()), (status, body), "{path}");
+    }
+    let moved = rig.get("shop.test", "/docs?a=b").await;
+    assert_eq!((moved.status, moved.headers["location"].to_str().unwrap()), (302, "/docs/?a=b"));
+    for path in [
+        "/empty/",
+        "/empty",
+        "/none",
+        "/.git/config",
+        "/docs/.env",
+        "/%2e%2e/ledger.json",
+        "/..%2fledger.json",
+        "/../ledger.json",
+        "/docs/%0a",
+        "/docs/x%0a",
+        "/ledger.json",
+        "/release/public/index.html",
+    ] {
+        let answer = rig.get("shop.test", path).await;
+        assert!(matches!(answer.status, 404 | 400), "{path} {answer:?}");
+        assert!(!answer.body.contains("secret") && !answer.body.contains("Index of"), "{path}");
+    }
+    let mut client = Client::connect(rig.http).await.unwrap();
+    assert_eq!(client.send("POST", "shop.test", "/index.html", "x").await.unwrap().status, 405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_answered_through_a_symlink() {
+    use std::os::unix::fs::symlink;
+    let rig = Rig::start().await;
+    let mut shape = rig.site("shop", &[], &[]);
+    statics(&mut shape, "/assets/", "public", true);
+    let root =
+        release(&shape, Colour::Blue, 1, &[("public/a", "a"), ("secret", "secret"), ("public/d/index.html", "d")]);
+    let other = release(&shape, Colour::Green, 2, &[("public/g", "g")]);
+    let outside = rig.path("outside");
+    write(&outside.join("secret"), "secret");
+    write(&outside.join("index.html"), "secret");
+    // The one link that is followed: what is kept is exchanged whole, by moving it.
+    let kept = shape.dir.kept().join(".tree");
+    write(&kept.join("k"), "k");
+    symlink(".tree", shape.dir.kept().join("0")).unwrap();
+    for folder in [root.join("public"), other.join("public"), kept] {
+        let name = folder.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        symlink(outside.join("secret"), folder.join(format!("file-{name}"))).unwrap();
+        symlink(&outside, folder.join(format!("folder-{name}"))).unwrap();
+        symlink("../secret", folder.join(format!("inside-{name}"))).unwrap();
+    }
+    route::point(&shape.dir, Colour::Blue).unwrap();
+    rig.nginx.ensure(shape.clone()).await.unwrap();
+    for (path, body) in [("a", "a"), ("g", "g"), ("k", "k"), ("d/", "d")] {
+        assert_eq!(rig.get("shop.test", &format!("/assets/{path}")).await.body, body, "{path}");
+    }
+    for name in [root.file_name().unwrap().to_str().unwrap(), other.file_name().unwrap().to_str().unwrap(), "kept"] {
+        for path in ["file-", "folder-", "inside-"].map(|kind| format!("/assets/{kind}{name}")) {
+            for path in [path.clone(), format!("{path}/"), format!("{path}/secret"), format!("{path}/index.html")] {
+                let answer = rig.get("shop.test", &path).await;
+                assert_eq!(answer.status, 404, "{path} {answer:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The reference in `docs/reference`, made of the program and the schema themselves; `UPDATE=1` rewrites it.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use bluegreen::api::spec::BlueGreenSite;
+use bluegreen::cli::Cli;
+use clap::CommandFactory;
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+fn assert_generated(file: &str, now: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("the repository can be written to");
+        std::fs::write(&path, now).expect("the repository can be written to");
+    }
+    let then = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(then == now, "{} is out of date: run `UPDATE=1 cargo test --test reference`", path.display());
+}
+
+#[test]
+fn the_reference_of_the_command_line_is_that_of_the_program() {
+    let mut page =
+        "# The command line\n\nGenerated from the program; `UPDATE=1 cargo test --test reference` rewrites it.\n"
+            .to_owned();
+    let mut root = Cli::command();
+    root.build();
+    describe(&mut root, "bluegreen", &mut page);
+    assert_generated("cli.md", &page);
+}
+
+fn describe(command: &mut clap::Command, name: &str, page: &mut String) {
+    let help = command.render_long_help().to_string();
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim_end()).expect("a string takes it");
+    for sub in command.get_subcommands_mut() {
+        let name = format!("{name} {}", sub.get_name());
+        describe(sub, &name, page);
+    }
+}
+
+#[test]
+fn the_reference_of_a_site_is_that_of_the_schema() {
+    let crd = serde_json::to_value(BlueGreenSite::crd()).expect("plain data");
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut page = "# A site\n\nGenerated from the schema; `UPDATE=1 cargo test --test reference` rewrites it. A field without a default that is \
+                    not marked as needed may be left out.\n\n| field | type | default | what it is |\n|---|---|---|---|\n"
+        .to_owned();
+    fields(schema, "spec", &mut page);
+    page += "\n## Rules across fields\n\n";
+    rules(schema, "spec", &mut page);
+    assert_generated("site.md", &page);
+}
+
+fn fields(schema: &Value, path: &str, page: &mut String) {
+    let needed = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        let default = match &field["default"] {
+            Value::Null if needed(name) => "needed".to_owned(),
+            Value::Null | Value::Object(_) => String::new(),
+            Value::String(text) => format!("`{text}`"),
+            other => format!("`{other}`"),
+        };
+        let what = field["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+        writeln!(page, "| `{path}` | {} | {default} | {what} |", kind(field)).expect("a string takes it");
+        fields(field, &path, page);
+        if field["items"]["properties"].is_object() {
+            fields(&field["items"], &format!("{path}[]"), page);
+        }
+    }
+}
+
+fn kind(field: &Value) -> String {
+    if let Some(words) = field["enum"].as_array() {
+        return words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ");
+    }
+    match field["type"].as_str() {
+        Some("array") => format!("list of {}", kind(&field["items"])),
+        Some("integer") => format!("{} to {}", field["minimum"], field["maximum"]).replace(".0", ""),
+        Some("string") if field["pattern"] == bluegreen::api::span::PATTERN => "span".to_owned(),
+        Some("string") => "text".to_owned(),
+        Some("object") if field["additionalProperties"].is_object() => "map of texts".to_owned(),
+        _ => "map".to_owned(),
+    }
+}
+
+fn rules(schema: &Value, path: &str, page: &mut String) {
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        writeln!(page, "- `{path}`: {}.", rule["message"].as_str().unwrap_or_default()).expect("a string takes it");
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        rules(field, &format!("{path}.{name}"), page);
+    }
+}
