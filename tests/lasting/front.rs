@@ -23,7 +23,8 @@ fn an_nginx_that_is_stopped_in_mid_rollout_holds_it_up_and_nobody_is_rejected() 
 
     machine.nginx.stop();
     machine.agent.bluegreen(&["approve", "shop"]).unwrap();
-    let stalled = machine.agent.wait_for("shop", "says what holds it up", |site| why(site, "Stalled") != "").unwrap();
+    let stalled =
+        machine.agent.wait_for("shop", "says what holds it up", |site| !why(site, "Stalled").is_empty()).unwrap();
     assert_eq!(why(&stalled, "Stalled"), "WebServerDown", "{stalled:#}");
     assert_eq!(why(&stalled, "Ready"), "WebServerDown");
     assert!(says(&stalled, "Stalled").contains("nginx is not running"), "{stalled:#}");
@@ -69,7 +70,7 @@ fn somebody_elses_broken_file_holds_up_a_new_site_and_nothing_that_is_live() {
     machine.nginx.write("theirs.conf", "server {\n    listen 127.0.0.1:1;\n    nonsense on;\n}\n").unwrap();
     let blog = machine.site("blog", 1).release(&machine.release("v2"));
     agent.apply(&blog).unwrap();
-    let stalled = agent.wait_for("blog", "waits for somebody", |site| why(site, "Stalled") != "").unwrap();
+    let stalled = agent.wait_for("blog", "waits for somebody", |site| !why(site, "Stalled").is_empty()).unwrap();
     assert_eq!(why(&stalled, "Stalled"), "WebServerConfigBroken", "{stalled:#}");
     let place = format!("{}:3", machine.nginx.conf_d().join("theirs.conf").display());
     let message = says(&stalled, "Stalled");
@@ -100,7 +101,7 @@ fn a_reload_that_is_refused_holds_up_the_site_that_caused_it_and_no_other() {
     let listen = json!([address.to_string()]);
     let blog = machine.site("blog", 1).release(&machine.release("v2")).set("/spec/target/host/listen", listen);
     agent.apply(&blog).unwrap();
-    let stalled = agent.wait_for("blog", "waits for somebody", |site| why(site, "Stalled") != "").unwrap();
+    let stalled = agent.wait_for("blog", "waits for somebody", |site| !why(site, "Stalled").is_empty()).unwrap();
     assert_eq!(why(&stalled, "Stalled"), "WebServerReloadFailed", "{stalled:#}");
     let message = says(&stalled, "Stalled");
     println!("Stalled: {message}");
@@ -174,7 +175,7 @@ fn a_hostname_that_a_hand_written_block_has_is_not_taken_and_including_ours_ther
     let file = machine.nginx.conf_d().join("theirs.conf");
     let blog = machine.site("blog", 1).release(&machine.release("v1"));
     agent.apply(&blog).unwrap();
-    let stalled = agent.wait_for("blog", "waits for somebody", |site| why(site, "Stalled") != "").unwrap();
+    let stalled = agent.wait_for("blog", "waits for somebody", |site| !why(site, "Stalled").is_empty()).unwrap();
     assert_eq!(why(&stalled, "Stalled"), "HostnameTaken", "{stalled:#}");
     assert_eq!(why(&stalled, "Ready"), "HostnameTaken");
     let message = says(&stalled, "Stalled");
