@@ -241,10 +241,10 @@ async fn answer(
 }
 
 fn refusal(problem: Problem) -> Failure {
-    if problem.reason == reasons::CONFLICT {
-        Failure::conflict(problem.message)
-    } else {
-        Failure::invalid(problem.message)
+    match problem.reason {
+        reasons::CONFLICT => Failure::conflict(problem.message),
+        reasons::INVALID => Failure::invalid(problem.message),
+        _ => Failure::internal(format!("{}; the manifest is kept, and taken as soon as that passes", problem.message)),
     }
 }
 
