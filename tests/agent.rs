@@ -7,3 +7,5 @@ mod faults;
 mod kit;
 #[path = "agent/rollout.rs"]
 mod rollout;
+#[path = "agent/worlds.rs"]
+mod worlds;

@@ -38,6 +38,18 @@ pub enum FolderError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// It is not the folder of before, and holds nothing of what was there: a disk that is not mounted looks like that.
+    #[error(
+        "{} is another folder than before, and holds no manifest of the {sites} sites that there are: nothing is deleted because of it. Mount the \
+         disk that holds the manifests or put them back; or make the sites go away with `bluegreen delete`",
+        path.display()
+    )]
+    Replaced {
+        /// The folder.
+        path: PathBuf,
+        /// So many sites are known.
+        sites: usize,
+    },
     /// The system refused.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -80,6 +92,12 @@ impl Folder {
             return false;
         };
         there.dev() == here.st_dev && there.ino() == here.st_ino
+    }
+
+    /// Which folder it is: its device and its number there.
+    pub fn identity(&self) -> Result<(u64, u64), FolderError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|e| io_error(&self.path, e.into()))?;
+        Ok((stat.st_dev, stat.st_ino))
     }
 
     /// The sites that have a file here.

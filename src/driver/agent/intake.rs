@@ -21,6 +21,8 @@ use crate::api::spec::BlueGreenSite;
 use crate::api::types::SiteName;
 use crate::control::api::{ApplyOutcome, Attempts, Failure};
 use crate::driver::clock::wall;
+use crate::platform::host::state::make_folder;
+use crate::platform::host::store;
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
 
@@ -56,7 +58,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     pub(super) async fn watch_folder(self: Arc<Self>, mut again: mpsc::UnboundedReceiver<SiteName>) {
         let mut cause = Cause::Start;
         loop {
-            let opened = Folder::open(&self.config.sites_dir).and_then(|folder| {
+            let opened = self.open_folder().and_then(|folder| {
                 let watch = Watch::start(&folder)?;
                 Ok((Arc::new(folder), watch))
             });
@@ -73,6 +75,29 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 }
             }
         }
+    }
+
+    /// Opens the folder, if it is the one of before, or holds something of what was there.
+    fn open_folder(&self) -> Result<Folder, FolderError> {
+        let path = &self.config.sites_dir;
+        let sites = self.names();
+        if sites.is_empty() && !path.exists() {
+            make_folder(path).map_err(|source| FolderError::Io { path: path.clone(), source })?;
+        }
+        let folder = Folder::open(path)?;
+        let file = self.config.state_dir.join("folder.json");
+        let identity = folder.identity()?;
+        let before: Option<(u64, u64)> = store::read(&file, store::LIMIT).ok().flatten();
+        if before == Some(identity) {
+            return Ok(folder);
+        }
+        if before.is_some() && !sites.is_empty() && folder.names()?.is_disjoint(&sites) {
+            return Err(FolderError::Replaced { path: path.clone(), sites: sites.len() });
+        }
+        if let Err(error) = store::write(&file, &identity, 0o600) {
+            tracing::warn!(%error, "which folder of manifests this is was not written down");
+        }
+        Ok(folder)
     }
 
     /// Attends to one folder, until it is another one or can't be trusted any more.

@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use super::entry::Told;
 use crate::api::site::Site;
 use crate::platform::Fault;
-use crate::platform::host::release::{Config, Identity, Limits, read_fingerprint};
-use crate::platform::host::site::{WantedRelease, account};
+use crate::platform::host::release::{Config, Identity, Limits, check_user, read_fingerprint};
+use crate::platform::host::site::WantedRelease;
 
 /// The identity of the part of a specification that decides its release.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn key(site: &Site) -> String {
 /// It is missing, or can't be used; to be looked at again.
 pub fn tell(site: &Site, limits: &Limits) -> Result<Told, Fault> {
     let run = &site.host.run;
-    let account = account(run)?;
+    let account = check_user(&run.user)?;
     let fingerprint = read_fingerprint(&site.host.release, &account, limits)?;
     let config = Config::read(&run.config_files, &account)?.digest();
     let identity = Identity {

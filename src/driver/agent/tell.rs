@@ -13,7 +13,7 @@ use crate::api::status::SiteStatus;
 use crate::control::api::SlotView;
 use crate::driver::clock::wall;
 use crate::driver::{Listener, NoTurn};
-use crate::platform::host::state::FileStore;
+use crate::platform::host::state::{FileStore, write_for_people};
 use crate::platform::host::store;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Artifact, Colour, Decision, News, Observed, Phase, Plan, Reason, Time};
@@ -78,8 +78,8 @@ impl Telling<'_> {
         let news = teller.before.as_ref().is_none_or(|before| lasting(before) != lasting(&status));
         if news && decision.record {
             // For people only: lost, it is told anew.
-            if let Err(error) = store::write(&report_file(&teller.entry), &status, 0o600) {
-                teller.log_once(&error.into());
+            if let Err(fault) = write_for_people(&report_file(&teller.entry), &status) {
+                teller.log_once(&fault);
             }
         }
         let view = view::site(&teller.entry.name, state, Some(&status), (self.slots)(), attempts);

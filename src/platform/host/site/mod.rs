@@ -8,12 +8,14 @@
 //! | `tend` | what needs no decision: the shape in force, an instance that somebody stopped |
 //! | `take` | takes a release in the background |
 //! | `drain` | evidence that nothing is in flight any more |
+//! | `drift` | hears of it when somebody moves the link |
 //! | `launch` | how an instance is run, everything resolved |
 //! | `shape` | what the web server has to know |
 //!
 //! Each colour runs by its own release's record (ports, environment, health), never by the newest specification.
 
 mod drain;
+mod drift;
 mod launch;
 mod look;
 mod shape;
@@ -31,8 +33,8 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use self::drain::Draining;
+use self::drift::Drift;
 use self::take::Takes;
-pub use self::take::account;
 use super::layout::SiteDir;
 use super::probe::{Probe, Prober};
 use super::release::{Identity, Limits, Record};
@@ -95,6 +97,7 @@ pub struct HostSite<W, S> {
     upload_changed: Arc<AtomicBool>,
     slots: Mutex<Vec<SlotView>>,
     inner: tokio::sync::Mutex<Inner>,
+    _drift: Drift,
 }
 
 /// What is remembered between two looks. All of it can be lost.
@@ -152,11 +155,13 @@ impl Inner {
 }
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
-    /// The site in the folder `state/sites/NAME`. `wake` is notified whenever it is worth looking at it again.
+    /// The site in the folder `state/sites/NAME`. `wake` is notified whenever it is worth looking at it again. To be called within a tokio
+    /// runtime.
     #[must_use]
     pub fn new(host: Arc<Host<W, S>>, wanted: Wanted, wake: Arc<Notify>) -> HostSite<W, S> {
         let name = wanted.site.name.clone();
         let dir = SiteDir::new(&host.state, &name);
+        let drift = Drift::watch(dir.root().to_owned(), wake.clone());
         HostSite {
             host,
             name,
@@ -168,6 +173,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             upload_changed: Arc::default(),
             slots: Mutex::default(),
             inner: tokio::sync::Mutex::default(),
+            _drift: drift,
         }
     }
 
