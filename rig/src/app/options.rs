@@ -51,6 +51,9 @@ pub struct Options {
     /// Writes a line for each order that it answered: shows an order that was taken twice.
     #[arg(long, env = "RIG_JOURNAL")]
     pub journal: Option<PathBuf>,
+    /// Writes a line for each request but those for its health, as it arrives: what was sent to whom, whatever became of it.
+    #[arg(long, env = "RIG_ARRIVALS")]
+    pub arrivals: Option<PathBuf>,
 }
 
 impl Options {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -105,9 +106,10 @@ impl Product {
         Ok(idle_ns.map_or(begun.elapsed(), |idle| Duration::from_nanos(idle.saturating_sub(begun_ns))))
     }
 
-    fn settled(&self) -> usize {
+    /// When a version was last cleared.
+    fn settled(&self) -> Option<Timestamp> {
         let events = self.agent.history(SITE).unwrap_or_default();
-        events.iter().filter(|event| event.reason == "Settled").count()
+        events.into_iter().rev().find(|event| event.reason == "Settled").map(|event| event.time)
     }
 
     /// The ports that its instances were given.

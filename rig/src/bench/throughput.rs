@@ -49,7 +49,7 @@ impl Throughput {
 }
 
 fn cpu(nginx: &Nginx) -> Duration {
-    nginx.workers().into_iter().filter_map(process::cpu_time).sum()
+    nginx.workers().into_iter().filter_map(process::precise_cpu_time).sum()
 }
 
 fn median(all: &[f64]) -> f64 {

@@ -112,8 +112,14 @@ fn measure(options: &Options) -> Result<Report> {
     let (mut bare_runs, mut our_runs) = (Throughput::default(), Throughput::default());
     let lasting = Duration::from_secs(options.run_seconds);
     for run in 0..options.runs {
-        bare_runs.run(&bare.nginx, bare.nginx.address(), "shop.test", lasting)?;
-        our_runs.run(&ours.nginx, ours.nginx.address(), &ours.host(), lasting)?;
+        // Each is first every other time.
+        if run % 2 == 0 {
+            bare_runs.run(&bare.nginx, bare.nginx.address(), "shop.test", lasting)?;
+            our_runs.run(&ours.nginx, ours.nginx.address(), &ours.host(), lasting)?;
+        } else {
+            our_runs.run(&ours.nginx, ours.nginx.address(), &ours.host(), lasting)?;
+            bare_runs.run(&bare.nginx, bare.nginx.address(), "shop.test", lasting)?;
+        }
         // On the other colour next time: what nginx does for one may cost more than for the other.
         ours.restart()?;
         tell(&format!(
