@@ -1,7 +1,6 @@
 //! The whole thing on a booted machine: the agent as its unit, the distribution's nginx, systemd keeping the apps; and reboots in the middle
 //! of each phase, after which the site has to come up without the agent.
 
-use bluegreen_rig::manifest::Manifest;
 use bluegreen_rig::wait;
 use serde_json::json;
 
@@ -121,6 +120,8 @@ fn in_the_middle_of(cases: &[Case]) {
         println!(
             "{what}: {colour} came up with {served}; 0 of {before} and of {after} requests failed; it ended with {end}"
         );
+        let rejected = vps.run(&["bluegreen", "history", "shop"]).contains("Rejected");
+        assert_eq!(rejected, !case.stays, "{what}: {}", vps.log());
         live = end;
     }
 }
@@ -205,23 +206,35 @@ fn a_reboot_in_each_phase_after_the_cutover_brings_up_what_the_link_names() {
         Case {
             phase: "Baking",
             down: Down::InOrder,
-            begin: |vps, next| vps.apply(&vps.with(stubborn(vps).strategy("bake", "1h"), next, "ignore-term")),
+            begin: |vps, next| {
+                vps.apply(&vps.with(vps.site().strategy("bake", "1h"), next, ""));
+                vps.wait_for_phase("Baking");
+                vps.the_agent_outlives_the_live_colour();
+            },
             moved: true,
-            finish: |vps, next| vps.apply(&vps.with(stubborn(vps), next, "ignore-term")),
-            stays: true,
-        },
-        Case {
-            phase: "Retiring",
-            down: Down::AtOnce,
-            begin: |vps, next| vps.apply(&vps.with(vps.site(), next, "")),
-            moved: true,
-            finish: nothing,
+            finish: |vps, next| vps.apply(&vps.with(vps.site(), next, "")),
             stays: true,
         },
         Case {
             phase: "Idle",
             down: Down::InOrder,
-            begin: |vps, next| vps.apply_and_wait(&vps.with(vps.site().strategy("standby", "1h"), next, "")),
+            begin: |vps, next| {
+                let site = vps.site().strategy("standby", "1h");
+                vps.apply_and_wait(&vps.with(site, next, ""));
+                vps.the_agent_outlives_the_live_colour();
+            },
+            moved: true,
+            finish: nothing,
+            stays: true,
+        },
+        Case {
+            phase: "Retiring",
+            down: Down::AtOnce,
+            begin: |vps, next| {
+                let stubborn = vps.site().set("/spec/target/host/stopWithin", json!("30s"));
+                vps.apply_and_wait(&vps.with(stubborn, "stubborn", "ignore-term"));
+                vps.apply(&vps.with(vps.site(), next, ""));
+            },
             moved: true,
             finish: nothing,
             stays: true,
@@ -240,11 +253,6 @@ fn a_reboot_in_each_phase_after_the_cutover_brings_up_what_the_link_names() {
             stays: false,
         },
     ]);
-}
-
-/// A site whose instances take long to stop, if they ignore SIGTERM.
-fn stubborn(vps: &Vps) -> Manifest {
-    vps.site().set("/spec/target/host/stopWithin", json!("20s"))
 }
 
 /// From now until the next boot the agent can't see what the web server does.

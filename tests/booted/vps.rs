@@ -126,6 +126,22 @@ impl Vps {
             .collect()
     }
 
+    /// At the next reboot the agent still runs when the live colour has been stopped already, and the other colour runs longer than both: as
+    /// happens by chance when there is much to stop.
+    pub fn the_agent_outlives_the_live_colour(&self) {
+        let idle = if self.live() == "blue" { "green" } else { "blue" };
+        for (unit, text) in [
+            ("bluegreen.service", "[Service]\nExecStop=/usr/bin/sleep 2\n".to_owned()),
+            (&format!("bluegreen-shop-{idle}@.service"), "[Unit]\nBefore=bluegreen.service\n".to_owned()),
+        ] {
+            // Gone after the reboot.
+            let folder = format!("/run/systemd/system/{unit}.d");
+            self.run(&["mkdir", "-p", &folder]);
+            self.run(&["sh", "-c", &format!("printf '{text}' > {folder}/test.conf")]);
+        }
+        self.run(&["systemctl", "daemon-reload"]);
+    }
+
     /// The version that answers on port 80.
     pub fn answers(&self) -> Option<String> {
         let asked = self.machine.in_its_network(|| fetch(&Fetch::get(address(), "shop.test", "/")));
