@@ -58,7 +58,24 @@ fn a_rollout_loses_nothing_and_outlives_its_agent() {
     vps.settles_on("v4");
     let requests = vps.end_load("rollouts and agents that ended");
     println!("rollouts and agents that ended: {requests} requests, 0 failed");
-    println!("{}", vps.run(&["journalctl", "--unit=bluegreen", "--no-pager"]));
+    let log = |level| vps.run(&["journalctl", "--unit=bluegreen", "--output=cat", "--no-pager", level]);
+    let (infos, warnings) = (log("--priority=info..info"), log("--priority=warning"));
+    assert!(infos.contains("\nINFO the agent runs ") && infos.contains("\nINFO Draining "), "{infos}");
+    assert!(!warnings.contains("INFO "), "{warnings}");
+
+    // A reboot with the agent is no failure of what went live right before.
+    vps.apply(&vps.with(vps.site().strategy("bake", "1h"), "v5", ""));
+    vps.wait_for_phase("Baking");
+    vps.the_agent_outlives_the_live_colour();
+    vps.machine.reboot().expect("a reboot");
+    vps.waits_for_answers_of("v5");
+    vps.begin_load();
+    vps.wait_for_phase("Baking");
+    vps.apply(&vps.with(vps.site(), "v5", ""));
+    vps.settles_on("v5");
+    let requests = vps.end_load("after a reboot with the agent");
+    println!("after a reboot with the agent: {requests} requests, 0 failed");
+    assert!(!vps.run(&["bluegreen", "history", "shop"]).contains("Rejected"));
 
     vps.run(&["bluegreen", "delete", "shop"]);
     wait::until("the site is gone", wait::PATIENCE, || {
