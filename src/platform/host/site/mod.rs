@@ -216,7 +216,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         self.host.supervisor.logs(&id, lines).await
     }
 
-    /// The site is gone: the web server forgets it, and its folder goes. Does nothing where that was done already.
+    /// The site is gone: the web server and the supervisor forget it, and its folder goes. Does nothing where that was done already.
     ///
     /// # Errors
     /// The parts'; to be tried again.
@@ -227,6 +227,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             *inner.watched(colour) = None;
             self.host.supervisor.stop(&self.name, colour).await?;
         }
+        // A unit without its site would be started, in vain, at each reboot. The folder goes last: while it is there, all of this is tried again.
         self.host.supervisor.forget(&self.name).await?;
         let root = self.dir.root().to_owned();
         blocking(move || match std::fs::remove_dir_all(&root) {
