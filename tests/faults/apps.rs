@@ -1,0 +1,40 @@
+//! Apps that are ready and then end by themselves.
+
+use crate::kit::Served;
+use crate::machine::why;
+
+#[test]
+fn an_app_that_crashes_while_it_is_checked_is_never_live_and_is_rejected_in_the_end() {
+    let served = Served::start();
+    // Ready at once, dead before the check a second later, over and over.
+    let restless = served.site.clone().set("/spec/health/interval", "1s".into());
+    let bad = served.machine.release_that("v2", "crash-after-ms=400");
+    let restless = restless.strategy("readyWithin", "1m").release(&bad);
+    assert!(served.agent().apply_and_wait(&restless).is_err());
+    served.says("VerificationFailed", &["ended by itself", "exit status 3"]);
+    served.is_untouched();
+    served.goes_on_with("v3");
+    served.ends_with_versions(&["v1", "v3"]);
+}
+
+#[test]
+fn an_app_that_crashes_while_it_is_watched_gives_its_place_back_to_the_version_before() {
+    let served = Served::start();
+    let agent = served.agent();
+    // Dead again and again, but never for as long as would make the colour count as down.
+    let site = served.site.clone().strategy("bake", "30s").strategy("failoverAfter", "30s");
+    let bad = served.machine.release_that("v2", "crash-after-ms=3000");
+    agent.apply(&site.release(&bad)).unwrap();
+    agent.wait_for_phase("shop", "Baking").unwrap();
+    served.load().wait_for_version("v2").unwrap();
+    let refused = |site: &serde_json::Value| why(site, "Stalled") == "BakeFailed";
+    agent.wait_for("shop", "is back on blue", refused).unwrap();
+    served.says("BakeFailed", &["ended by itself", "exit status 3"]);
+    assert_eq!(agent.live_colour("shop").as_deref(), Some("blue"));
+    assert!(served.pids().iter().all(|pid| bluegreen_rig::process::exists(*pid)));
+    // What was lost was lost by the app that died; from here on, nothing is.
+    let before = served.load().totals();
+    served.goes_on_with("v3");
+    let after = served.load().totals();
+    assert_eq!(after.failed, before.failed, "{:?}", after.told);
+}
