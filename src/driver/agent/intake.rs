@@ -21,6 +21,7 @@ use crate::api::spec::BlueGreenSite;
 use crate::api::types::SiteName;
 use crate::control::api::{ApplyOutcome, Attempts, Failure};
 use crate::driver::clock::wall;
+use crate::platform::Fault;
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
 
@@ -28,6 +29,8 @@ use crate::platform::host::web::WebServer;
 const GONE_FOR: Duration = Duration::from_secs(2);
 /// A folder that can't be used is tried again so often.
 const FOLDER_AGAIN: Duration = Duration::from_secs(5);
+/// A manifest that could not be written down is tried again so often.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(2);
 /// For a change that inotify doesn't tell of (a network file system).
 const LOOK_ANYWAY: Duration = Duration::from_secs(60);
 
@@ -162,7 +165,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             }
             Err(error) => {
                 missing.remove(name);
-                self.refuse(name, Problem { reason: "ManifestRefused", message: error.to_string() });
+                self.refuse(name, Problem { reason: reasons::REFUSED, message: error.to_string() });
             }
         }
     }
@@ -233,15 +236,24 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         }
         if cause == Cause::Again
             && state.judged.as_ref() == Some(&digest)
-            && let Some(problem) = state.problem.filter(|problem| problem.reason != reasons::CONFLICT)
+            && let Some(problem) = state.problem.filter(|problem| problem.reason == reasons::INVALID)
         {
             return Err(problem);
         }
         entry.change(|state| state.judged = Some(digest.clone()));
         match self.judge(name, text) {
-            Ok((object, site)) => self
-                .accept(&entry, object, site, digest)
-                .map_err(|message| Problem { reason: "StateNotWritten", message }),
+            Ok((object, site)) => self.accept(&entry, object, site, digest).map_err(|fault| {
+                let problem = Problem { reason: fault.reason, message: fault.message };
+                // The manifest lies there, and is as good as before once it can be written down.
+                self.refuse(name, problem.clone());
+                let (again, name) = (self.again.clone(), name.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    // Nobody listens any more: the agent ends.
+                    let _ = again.send(name);
+                });
+                problem
+            }),
             Err(problem) => {
                 self.refuse(name, problem.clone());
                 Err(problem)
@@ -283,7 +295,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         mut object: BlueGreenSite,
         site: Site,
         digest: String,
-    ) -> Result<Offer, String> {
+    ) -> Result<Offer, Fault> {
         let before = entry.state();
         let old = before.accepted.as_ref();
         let same_spec = old.is_some_and(|old| old.object.spec == object.spec);
@@ -309,10 +321,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         if let Err(message) = entry.change(super::entry::State::reparse) {
             tracing::warn!(site = %entry.name, "{message}");
         }
-        entry.save().map_err(|fault| {
-            entry.change(|state| *state = before.clone());
-            fault.message
-        })?;
+        entry.save().inspect_err(|_| entry.change(|state| *state = before.clone()))?;
         for warning in &warnings {
             tracing::warn!(site = %entry.name, "{warning}");
         }
