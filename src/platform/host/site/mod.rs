@@ -8,12 +8,14 @@
 //! | `tend` | what needs no decision: the shape in force, an instance that somebody stopped |
 //! | `take` | takes a release in the background |
 //! | `drain` | evidence that nothing is in flight any more |
+//! | `falls` | instances that were ready and ended by themselves |
 //! | `launch` | how an instance is run, everything resolved |
 //! | `shape` | what the web server has to know |
 //!
 //! Each colour runs by its own release's record (ports, environment, health), never by the newest specification.
 
 mod drain;
+mod falls;
 mod launch;
 mod look;
 mod shape;
@@ -31,6 +33,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use self::drain::Draining;
+use self::falls::Falls;
 use self::take::Takes;
 pub use self::take::account;
 use super::layout::SiteDir;
@@ -131,6 +134,7 @@ struct Watched {
     /// It was started by an earlier run of the agent, and is not known well enough to be judged until this moment.
     adopted: Option<(Instant, Instant)>,
     draining: Option<Draining>,
+    falls: Falls,
 }
 
 /// Wakes the site's driver after a while; dropping it calls that off.
