@@ -4,14 +4,16 @@ use crate::kit::Served;
 use crate::machine::why;
 
 #[test]
-fn an_app_that_crashes_while_it_is_checked_is_never_live_and_is_rejected_in_the_end() {
+fn an_app_that_crashes_before_it_is_live_gets_no_traffic_and_is_rejected_in_the_end() {
     let served = Served::start();
-    // Ready at once, dead before the check a second later, over and over.
-    let restless = served.site.clone().set("/spec/health/interval", "1s".into());
-    let bad = served.machine.release_that("v2", "crash-after-ms=400");
-    let restless = restless.strategy("readyWithin", "1m").release(&bad);
-    assert!(served.agent().apply_and_wait(&restless).is_err());
-    served.says("VerificationFailed", &["ended by itself", "exit status 3"]);
+    let agent = served.agent();
+    // Ready again each time, so that the limit for getting ready never passes.
+    let bad = served.machine.release_that("v2", "crash-after-ms=700");
+    let site = served.site.clone().strategy("readyWithin", "1m");
+    agent.apply(&site.clone().strategy("promotion", "Manual").release(&bad)).unwrap();
+    agent.wait_for_phase("shop", "AwaitingApproval").unwrap();
+    served.says("VerificationFailed", &["ended by itself", "exit code 3", "after it was ready"]);
+    agent.wait_for_phase("shop", "Idle").unwrap();
     served.is_untouched();
     served.goes_on_with("v3");
     served.ends_with_versions(&["v1", "v3"]);
@@ -29,7 +31,7 @@ fn an_app_that_crashes_while_it_is_watched_gives_its_place_back_to_the_version_b
     served.load().wait_for_version("v2").unwrap();
     let refused = |site: &serde_json::Value| why(site, "Stalled") == "BakeFailed";
     agent.wait_for("shop", "is back on blue", refused).unwrap();
-    served.says("BakeFailed", &["ended by itself", "exit status 3"]);
+    served.says("BakeFailed", &["ended by itself", "exit code 3"]);
     assert_eq!(agent.live_colour("shop").as_deref(), Some("blue"));
     assert!(served.pids().iter().all(|pid| bluegreen_rig::process::exists(*pid)));
     // What was lost was lost by the app that died; from here on, nothing is.

@@ -87,7 +87,7 @@ fn a_site_of_files_alone_without_its_folder_of_files_does_not_go_live() {
     let bare = machine.release("v2");
     fs::remove_dir_all(bare.join("public")).unwrap();
     assert!(agent.apply_and_wait(&site.clone().release(&bare)).is_err());
-    said(agent, "docs", "PreparationFailed", &["public", "spec.target.host.static[0].root"]);
+    said(agent, "docs", "PreparationFailed", &["spec.target.host.static[0].root: the release has no folder public"]);
     load.wait_for_more(20).unwrap();
     agent.apply_and_wait(&site.release(&machine.release("v3"))).unwrap();
     load.wait_for_more(20).unwrap();

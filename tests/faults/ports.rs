@@ -48,7 +48,10 @@ fn an_app_that_listens_on_another_port_is_told_where_it_listens_and_where_it_sho
     let served = Served::start();
     let (right, wrong) = (served.machine.ports[2].number(), served.machine.ports[4].number());
     let bad = served.machine.release_that("v2", &format!("wrong-port={wrong}"));
-    assert!(served.agent().apply_and_wait(&served.site.clone().release(&bad)).is_err());
+    // One instance: two would fight for the wrong port.
+    let site = served.site.clone().set("/spec/target/host/ports/blue", json!([served.machine.ports[0].number()]));
+    let site = site.set("/spec/target/host/ports/green", json!([right])).release(&bad);
+    assert!(served.agent().apply_and_wait(&site).is_err());
     let words =
         format!("it listens on port {wrong}, not on its own, {right}: let it take the port from the variable PORT");
     served.says("ReadyDeadlineExceeded", &[&words]);

@@ -1,15 +1,14 @@
 //! Releases that are not whole, not what was said, or mean harm: each is told, none goes live, and the next good one does.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bluegreen_rig::process::run;
-use bluegreen_rig::wait;
+use notify::event::AccessKind;
+use notify::{EventKind, RecursiveMode, Watcher};
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
@@ -33,7 +32,9 @@ fn no_bad_archive_goes_live_and_the_good_one_after_it_does() {
     // Not told yet which revision it is: it is looked at again until it is whole.
     let stalled = "ChecksumMismatch";
     let other = sum(b"something else");
-    let cases: Vec<(&str, Vec<u8>, Option<&str>, &str, Vec<&str>)> = vec![
+    // The name, the content, the checksum that is asked for, the reason, and words of the message.
+    type Case<'a> = (&'a str, Vec<u8>, Option<&'a str>, &'a str, Vec<&'a str>);
+    let cases: Vec<Case> = vec![
         ("half.tar.gz", whole[..whole.len() / 2].to_vec(), None, rejected, vec!["half.tar.gz", "upload it again"]),
         (
             "other.tar.gz",
@@ -129,40 +130,32 @@ fn a_release_that_somebody_keeps_changing_is_taken_when_they_are_done() {
     let served = Served::start();
     let agent = served.agent();
     let folder = served.machine.release("v2");
-    let grows = folder.join("upload.part");
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            // Never closed and never still, as a copy over a network is.
-            let mut file = fs::File::create(&grows).unwrap();
-            while !stop.load(Ordering::Relaxed) {
-                file.write_all(b"more\n").unwrap();
-            }
-        });
-        let done = Stop(&stop);
-        wait::until("the writer was at work", wait::PATIENCE, || grows.exists().then_some(())).unwrap();
-        agent.apply(&served.site.clone().release(&folder)).unwrap();
-        let told = |site: &serde_json::Value| why(site, "Ready") == "ReleaseChanged";
-        let site = agent.wait_for("shop", "says that the release changes", told).unwrap();
-        let message = says(&site, "Ready");
-        println!("{message}");
-        assert!(message.contains("upload.part"), "{message}");
-        served.is_untouched();
-        drop(done);
-        writer.join().unwrap();
-    });
+    // The agent reads in the order of names: when it is at the first, the large one keeps it long enough for another to come.
+    let first = folder.join("0-first");
+    fs::write(&first, "x").unwrap();
+    fs::File::create(folder.join("1-large")).unwrap().set_len(128 << 20).unwrap();
+    let count = AtomicU32::new(0);
+    let parts = folder.clone();
+    let mut copying = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if matches!(event.unwrap().kind, EventKind::Access(AccessKind::Open(_))) {
+            let part = count.fetch_add(1, Ordering::Relaxed);
+            fs::write(parts.join(format!("upload.{part}")), "more").unwrap();
+        }
+    })
+    .unwrap();
+    copying.watch(&first, RecursiveMode::NonRecursive).unwrap();
+    agent.apply(&served.site.clone().release(&folder)).unwrap();
+    let told = |site: &serde_json::Value| why(site, "Ready") == "ReleaseChanged";
+    let site = agent.wait_for("shop", "says that the release changes", told).unwrap();
+    let message = says(&site, "Ready");
+    println!("{message}");
+    assert!(message.contains(&folder.display().to_string()) && message.contains("changed"), "{message}");
+    assert!(agent.log().contains("changed while it was read"));
+    served.is_untouched();
+    drop(copying);
     // Nobody has to say anything: it is looked at again.
     served.load().wait_for_version("v2").unwrap();
     served.ends_with_versions(&["v1", "v2"]);
-}
-
-/// Stops the writer, also when the test fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// A folder as `tar` packs it, and these entries besides.
@@ -184,14 +177,14 @@ fn packed(folder: &Path, besides: &[(&str, EntryType, u32, &str)]) -> Vec<u8> {
     tar.into_inner().unwrap().finish().unwrap()
 }
 
-/// 512 MiB of nothing in half a MiB.
+/// 96 MiB of nothing in a tenth of a MiB.
 fn bomb() -> Vec<u8> {
-    let packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let mut tar = tar::Builder::new(packer);
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(EntryType::Regular);
     header.set_mode(0o644);
-    header.set_size(512 << 20);
-    tar.append_data(&mut header, "bomb", std::io::Read::take(std::io::repeat(0), 512 << 20)).unwrap();
+    header.set_size(96 << 20);
+    tar.append_data(&mut header, "bomb", std::io::Read::take(std::io::repeat(0), 96 << 20)).unwrap();
     tar.into_inner().unwrap().finish().unwrap()
 }
