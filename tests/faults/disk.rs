@@ -27,12 +27,10 @@ fn a_disk_that_is_full_before_a_rollout_stops_the_rollout_alone() {
     agent.disk().unwrap().fill().unwrap();
     let refusal = agent.apply(&v2).unwrap_err();
     assert!(format!("{refusal:#}").contains("no space left"), "{refusal:#}");
-    let full = |site: &serde_json::Value| why(site, "Stalled") == "DiskFull";
-    agent.wait_for("shop", "says that the disk is full", full).unwrap();
     served.says("DiskFull", &["no space left", "make room on that disk"]);
     served.is_untouched();
     agent.disk().unwrap().relieve().unwrap();
-    agent.apply_and_wait(&v2).unwrap();
+    // The manifest lies in the folder, and nobody has to touch it.
     served.load().wait_for_version("v2").unwrap();
     served.ends_with_versions(&["v1", "v2"]);
 }

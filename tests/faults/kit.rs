@@ -7,7 +7,7 @@ use std::time::Duration;
 use bluegreen_rig::agent::Agent;
 use bluegreen_rig::load::{Load, Running};
 use bluegreen_rig::manifest::Manifest;
-use bluegreen_rig::process;
+use bluegreen_rig::{process, wait};
 use serde_json::Value;
 
 use crate::machine::{Machine, nothing_lost, says, why};
@@ -102,20 +102,26 @@ impl Live {
 
 /// As [`Served::says`], of any site.
 pub fn said(agent: &Agent, name: &str, reason: &str, words: &[&str]) -> Value {
-    let site = agent.wait_for(name, &format!("is stalled: {reason}"), |site| why(site, "Stalled") == reason).unwrap();
-    let message = says(&site, "Stalled");
-    println!("{name}: {reason}: {message}");
+    let so = |site: &Value| {
+        let message = says(site, "Stalled");
+        why(site, "Stalled") == reason && words.iter().all(|word| message.contains(word))
+    };
+    let site = agent.wait_for(name, &format!("is stalled: {reason}, with {words:?}"), so).unwrap();
+    println!("{name}: {reason}: {}", says(&site, "Stalled"));
     let table = printed(&agent.bluegreen(&["get", name, "-o", "wide"]).unwrap());
     assert!(table.contains("False"), "{table}");
     let described = one_line(&printed(&agent.bluegreen(&["describe", name]).unwrap()));
-    // As JSON, whose text has its quotes and its line breaks escaped.
-    let log = agent.log().replace("\\\"", "\"").replace("\\n", "\n").replace("\\\\", "\\");
     for word in words {
-        assert!(message.contains(word), "{reason} does not say {word:?}: {message}");
         assert!(described.contains(&one_line(word)), "describe does not say {word:?}: {described}");
-        assert!(log.contains(word), "the log does not say {word:?}");
+        wait::until(&format!("the log said {word:?}"), wait::PATIENCE, || logged(agent).contains(word).then_some(()))
+            .unwrap();
     }
     site
+}
+
+/// The log is JSON, whose texts have their quotes and line breaks escaped.
+fn logged(agent: &Agent) -> String {
+    agent.log().replace("\\\"", "\"").replace("\\n", "\n").replace("\\\\", "\\")
 }
 
 /// Text without its line breaks and indents: where a table wraps it is no matter.
