@@ -36,15 +36,34 @@ impl Served {
     }
 
     pub fn on(machine: Machine) -> Served {
-        let site = machine.site("shop", 0).strategy("readyWithin", "3s");
+        Served::that(machine, |site| site)
+    }
+
+    /// The site, changed in this way.
+    pub fn that(machine: Machine, change: impl FnOnce(Manifest) -> Manifest) -> Served {
+        let site = change(machine.site("shop", 0)).strategy("readyWithin", "3s");
         let site = site.set("/spec/target/host/stopWithin", "2s".into());
         machine.agent.apply_and_wait(&site.clone().release(&machine.release("v1"))).unwrap();
-        let load = Load::to(machine.address(), &site.host()).clients(4).think(Duration::from_millis(20));
-        let load = load.start().unwrap();
-        load.wait_for_version("v1").unwrap();
         let live = Live::of(&machine.agent);
-        assert_eq!(live.pids.len(), 2);
-        Served { load: Some(load), machine, site, live }
+        assert!(!live.pids.is_empty());
+        let mut served = Served { load: None, machine, site, live };
+        served.load_again();
+        served.load().wait_for_version("v1").unwrap();
+        served
+    }
+
+    /// Does something that makes the web server read its configuration again, with no load meanwhile: that closes idle connections, under a
+    /// request that is on its way too. No request was lost before.
+    pub fn with_a_reload<T>(&mut self, change: impl FnOnce(&Served) -> T) -> T {
+        nothing_lost(&self.load.take().unwrap().stop());
+        let done = change(self);
+        self.load_again();
+        done
+    }
+
+    fn load_again(&mut self) {
+        let load = Load::to(self.machine.address(), &self.site.host()).clients(4).think(Duration::from_millis(20));
+        self.load = Some(load.start().unwrap());
     }
 
     pub fn agent(&self) -> &Agent {
@@ -80,10 +99,12 @@ impl Served {
     pub fn goes_on_with(&self, version: &str) {
         let good = self.site.clone().release(&self.machine.release(version));
         self.agent().apply_and_wait(&good).unwrap();
-        self.load().wait_for_version(version).unwrap();
+        if let Some(load) = &self.load {
+            load.wait_for_version(version).unwrap();
+        }
     }
 
-    /// No request was lost, and only these versions ever had one.
+    /// No request was lost, and only these versions had one since the last reload.
     pub fn ends_with_versions(mut self, versions: &[&str]) {
         let totals = self.load.take().unwrap().stop();
         nothing_lost(&totals);

@@ -58,8 +58,9 @@ fn syntax_of_the_web_server_in_a_manifest_is_refused_at_its_place_and_reaches_no
 
 #[test]
 fn two_sites_never_have_the_same_port_and_the_second_goes_live_with_another() {
-    let served = Served::start();
-    let (agent, machine) = (served.agent(), &served.machine);
+    let mut served = Served::start();
+    let machine = &served.machine;
+    let agent = &machine.agent;
     let blog = machine.site("blog", 1).release(&machine.release("v2"));
     let taken = machine.ports[2].number();
     let clash = blog.clone().set("/spec/target/host/ports/blue", json!([machine.ports[4].number(), taken]));
@@ -70,7 +71,7 @@ fn two_sites_never_have_the_same_port_and_the_second_goes_live_with_another() {
     clash.write(&agent.sites_dir().join("blog.yaml")).unwrap();
     crate::kit::said(agent, "blog", "ConflictsWithSite", &[&words]);
     served.is_untouched();
-    agent.apply_and_wait(&blog).unwrap();
+    served.with_a_reload(|served| served.agent().apply_and_wait(&blog).unwrap());
     served.is_untouched();
     served.ends_with_versions(&["v1"]);
 }

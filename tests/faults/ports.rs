@@ -7,6 +7,7 @@ use bluegreen_rig::process;
 use serde_json::json;
 
 use crate::kit::Served;
+use crate::machine::Machine;
 
 #[test]
 fn a_port_that_a_stranger_holds_is_said_with_its_holder_and_is_free_for_a_retry() {
@@ -27,31 +28,33 @@ fn a_port_that_a_stranger_holds_is_said_with_its_holder_and_is_free_for_a_retry(
 
 #[test]
 fn an_answer_of_the_old_version_at_its_port_is_no_health_of_the_new_one() {
-    let served = Served::start();
+    let mut served = Served::start();
     let numbers: Vec<u16> = served.machine.ports[..4].iter().map(Port::number).collect();
     // Blue's ports become green's, and blue is live there: the old version answers the check of the new one.
     let ports = json!({ "blue": &numbers[2..], "green": &numbers[..2] });
-    let swapped = served.site.clone().set("/spec/target/host/ports", ports);
-    assert!(served.agent().apply_and_wait(&swapped.release(&served.machine.release("v2"))).is_err());
+    let swapped = served.site.clone().set("/spec/target/host/ports", ports).release(&served.machine.release("v2"));
+    served.with_a_reload(|served| assert!(served.agent().apply_and_wait(&swapped).is_err()));
     let site =
         served.says("ReadyDeadlineExceeded", &["0 of 2 ready", &format!("port {} is held by process ", numbers[0])]);
     let message = crate::machine::says(&site, "Stalled");
     let holder = message.split("is held by process ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
     assert!(served.pids().contains(&holder.parse().unwrap()), "{message}");
     served.is_untouched();
-    served.goes_on_with("v3");
-    served.ends_with_versions(&["v1", "v3"]);
+    served.with_a_reload(|served| served.goes_on_with("v3"));
+    served.load().wait_for_version("v3").unwrap();
+    served.ends_with_versions(&["v3"]);
 }
 
 #[test]
 fn an_app_that_listens_on_another_port_is_told_where_it_listens_and_where_it_should() {
-    let served = Served::start();
-    let (right, wrong) = (served.machine.ports[2].number(), served.machine.ports[4].number());
-    let bad = served.machine.release_that("v2", &format!("wrong-port={wrong}"));
+    let machine = Machine::start();
+    let [blue, green] = [0, 2].map(|index| machine.ports[index].number());
     // One instance: two would fight for the wrong port.
-    let site = served.site.clone().set("/spec/target/host/ports/blue", json!([served.machine.ports[0].number()]));
-    let site = site.set("/spec/target/host/ports/green", json!([right])).release(&bad);
-    assert!(served.agent().apply_and_wait(&site).is_err());
+    let ports = json!({ "blue": [blue], "green": [green] });
+    let served = Served::that(machine, |site| site.set("/spec/target/host/ports", ports));
+    let (right, wrong) = (green, served.machine.ports[4].number());
+    let bad = served.machine.release_that("v2", &format!("wrong-port={wrong}"));
+    assert!(served.agent().apply_and_wait(&served.site.clone().release(&bad)).is_err());
     let words =
         format!("it listens on port {wrong}, not on its own, {right}: let it take the port from the variable PORT");
     served.says("ReadyDeadlineExceeded", &[&words]);
