@@ -130,8 +130,11 @@ async fn route(app: &Arc<App>, mut request: Request<Incoming>) -> Response<Body>
     let number = |key: &str, otherwise: u64| query.get(key).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     match (request.method().clone(), path.as_str()) {
         (Method::GET | Method::HEAD, "/") => full(StatusCode::OK, "text/html; charset=utf-8", app.page.clone()),
-        (Method::GET, "/health") if app.is_healthy() => json_of(StatusCode::OK, &app.identity()),
-        (Method::GET, "/health") => json_of(StatusCode::SERVICE_UNAVAILABLE, &app.identity()),
+        (Method::GET, "/health") => {
+            tokio::time::sleep(Duration::from_millis(app.options.health_ms)).await;
+            let status = if app.is_healthy() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            json_of(status, &app.identity())
+        }
         (Method::POST, "/order") => order(app, request).await,
         (Method::POST | Method::PUT, "/upload") => upload(app, request).await,
         (Method::GET | Method::POST, "/slow") => live::slow(app, number("ms", 1000)),

@@ -13,7 +13,7 @@ use crate::api::parse;
 use crate::api::types::{SiteName, Token};
 use crate::control::api::{
     Applied, ApplyOutcome, CommandAnswer, CommandRequest, Deleted, Failure, History, InstanceLog, Logs, LogsQuery,
-    Order, Outcome, SiteList, SiteView,
+    Order, Outcome, SiteList, SiteView, UNTOLD,
 };
 use crate::control::server::Backend;
 use crate::platform::host::state::FileStore;
@@ -146,6 +146,15 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
                 "site {name} takes no commands: {}",
                 if state.deleting() { "it is being deleted" } else { "its manifest was never accepted" }
             )));
+        }
+        if command.order == Order::Retry && command.about == UNTOLD {
+            entry.change(|state| state.resolve += 1);
+            entry.wake.notify_one();
+            return Ok(CommandAnswer {
+                id: command.id,
+                outcome: Outcome::Obeyed,
+                message: format!("site {name}: what was uploaded is looked at again"),
+            });
         }
         let mut outcomes = entry.outcomes.subscribe();
         if command.order == Order::Restart {

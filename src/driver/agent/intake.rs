@@ -193,7 +193,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             }
             Err(error) => {
                 missing.remove(name);
-                self.refuse(name, Problem { reason: "ManifestRefused", message: error.to_string() });
+                self.refuse(name, Problem { reason: reasons::REFUSED, message: error.to_string() });
             }
         }
     }

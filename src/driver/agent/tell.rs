@@ -193,6 +193,9 @@ fn evidence(news: &News, observed: &Observed) -> String {
     if let Some(Artifact::Unusable(why)) = world.artifacts.get(revision) {
         return why.clone();
     }
+    if let Some(verdict) = world.verdict.as_ref().filter(|one| one.about.revision == *revision && !one.passed) {
+        return verdict.detail.clone();
+    }
     let mut slots = Colour::BOTH.iter().filter_map(|colour| world.slot(*colour));
     slots.find(|occupant| occupant.revision == *revision).map(|occupant| occupant.detail.clone()).unwrap_or_default()
 }

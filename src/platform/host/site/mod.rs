@@ -9,6 +9,7 @@
 //! | `take` | takes a release in the background |
 //! | `drain` | evidence that nothing is in flight any more |
 //! | `drift` | hears of it when somebody moves the link |
+//! | `falls` | instances that were ready and ended by themselves |
 //! | `launch` | how an instance is run, everything resolved |
 //! | `shape` | what the web server has to know |
 //!
@@ -16,6 +17,7 @@
 
 mod drain;
 mod drift;
+mod falls;
 mod launch;
 mod look;
 mod shape;
@@ -34,6 +36,7 @@ use tokio::task::AbortHandle;
 
 use self::drain::Draining;
 use self::drift::Drift;
+use self::falls::Falls;
 use self::take::Takes;
 use super::layout::SiteDir;
 use super::probe::{Probe, Prober};
@@ -134,6 +137,7 @@ struct Watched {
     /// It was started by an earlier run of the agent, and is not known well enough to be judged until this moment.
     adopted: Option<(Instant, Instant)>,
     draining: Option<Draining>,
+    falls: Falls,
 }
 
 /// Wakes the site's driver after a while; dropping it calls that off.
@@ -216,7 +220,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         self.host.supervisor.logs(&id, lines).await
     }
 
-    /// The site is gone: the web server forgets it, and its folder goes. Does nothing where that was done already.
+    /// The site is gone: the web server and the supervisor forget it, and its folder goes. Does nothing where that was done already.
     ///
     /// # Errors
     /// The parts'; to be tried again.
@@ -227,6 +231,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             *inner.watched(colour) = None;
             self.host.supervisor.stop(&self.name, colour).await?;
         }
+        // A unit without its site would be started, in vain, at each reboot. The folder goes last: while it is there, all of this is tried again.
         self.host.supervisor.forget(&self.name).await?;
         let root = self.dir.root().to_owned();
         blocking(move || match std::fs::remove_dir_all(&root) {
