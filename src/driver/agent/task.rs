@@ -18,8 +18,9 @@ use crate::platform::host::web::WebServer;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Phase, Plan};
 
-/// At rest, a site is looked at so often: for drift that nobody told us of.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// At rest, a site is looked at so often: for drift that nobody told us of. A moved link, a process that ended and an instance that is
+/// not ready any more are told at once.
+const HEARTBEAT: Duration = Duration::from_secs(20);
 /// What was uploaded is looked at again so often while it can't be used.
 const LOOK_FOR_RELEASE: Duration = Duration::from_secs(5);
 

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::entry::{Entry, State};
+use super::entry::{Accepted, Entry, State};
 use super::history::{event, outcome};
 use super::metrics::Metrics;
 use super::view;
 use crate::api::report::{self, Seen};
 use crate::api::status::SiteStatus;
-use crate::control::api::SlotView;
+use crate::control::api::{Attempts, SlotView};
 use crate::driver::clock::wall;
 use crate::driver::{Listener, NoTurn};
 use crate::platform::host::state::{FileStore, write_for_people};
@@ -27,6 +27,8 @@ pub(super) struct Teller {
     changed: Box<dyn Fn() + Send + Sync>,
     /// What was told last.
     before: Option<SiteStatus>,
+    /// What else was told last: at rest it is the same again and again, and is not put into words each time.
+    told: Option<(Vec<SlotView>, Attempts, Option<Arc<Accepted>>)>,
     /// The phase that the site is in, and since when.
     phase: Option<(Phase, Instant)>,
     /// What was last logged of a fault, so that it is logged once.
@@ -74,7 +76,10 @@ impl Telling<'_> {
             let before = status.clone();
             status = report::unusable(problem.reason, &problem.message, state.generation(), Some(&before), now);
         }
-        let attempts = view::attempts(self.plan, observed, decision);
+        let (slots, attempts) = ((self.slots)(), view::attempts(self.plan, observed, decision));
+        if teller.before.as_ref() == Some(&status) && teller.is_told(&slots, attempts, state) {
+            return;
+        }
         let news = teller.before.as_ref().is_none_or(|before| lasting(before) != lasting(&status));
         if news && decision.record {
             // For people only: lost, it is told anew.
@@ -82,8 +87,9 @@ impl Telling<'_> {
                 teller.log_once(&fault);
             }
         }
-        let view = view::site(&teller.entry.name, state, Some(&status), (self.slots)(), attempts);
+        let view = view::site(&teller.entry.name, state, Some(&status), slots.clone(), attempts);
         teller.before = Some(status);
+        teller.told = Some((slots, attempts, state.accepted.clone()));
         if teller.entry.tell(&view) {
             (teller.changed)();
         }
@@ -104,15 +110,25 @@ impl Teller {
             entry,
             metrics,
             changed,
+            told: None,
             phase: None,
             logged: None,
         }
+    }
+
+    fn is_told(&self, slots: &[SlotView], attempts: Attempts, state: &State) -> bool {
+        let same = |a: &Option<Arc<Accepted>>| match (a, &state.accepted) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        self.told.as_ref().is_some_and(|told| told.0 == slots && told.1 == attempts && same(&told.2))
     }
 
     /// There was no turn.
     pub(super) fn none(&mut self, state: &State, none: &NoTurn, slots: Vec<SlotView>) {
         self.metrics.fault(&self.entry.name, &none.fault);
         self.log_once(&none.fault);
+        self.told = None;
         let (reason, message) = (none.fault.reason, &none.fault.message);
         let status = report::unusable(reason, message, state.generation(), self.before.as_ref(), wall());
         let attempts = self.entry.view().map(|view| view.attempts).unwrap_or_default();

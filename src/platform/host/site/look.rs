@@ -18,7 +18,7 @@ use crate::platform::host::web::WebServer;
 use crate::rollout::{Artifact, Colour, Health, Occupant, Revision, Route, Stage, Time, Verdict, World};
 
 /// A front door that was seen to answer from a colour is believed so long, while the link is not moved.
-const BELIEVED: Duration = Duration::from_secs(15);
+const BELIEVED: Duration = Duration::from_secs(30);
 /// How soon a front door is asked again that was asked in vain: at first, and at most.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 const ASK_AT_MOST: Duration = Duration::from_secs(1);
