@@ -12,8 +12,7 @@ use crate::kit::{Machine, metrics, nothing_lost, says, why};
 #[test]
 fn a_site_of_files_alone_is_switched_as_well() {
     let machine = Machine::start();
-    let user = serde_json::json!(machine.user.name());
-    let site = Manifest::files("pages", machine.address(), user.as_str().unwrap());
+    let site = Manifest::files("pages", machine.address(), machine.user.name());
     let page = || {
         let answer = get(machine.address(), &site.host(), "/index.html").unwrap();
         String::from_utf8_lossy(&answer.body).trim().to_owned()

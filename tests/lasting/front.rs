@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use bluegreen_rig::load::get;
 use bluegreen_rig::ports::Port;
 use bluegreen_rig::wait;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::kit::{Machine, nothing_lost, says, why};
@@ -22,7 +23,8 @@ fn an_nginx_that_is_stopped_in_mid_rollout_holds_it_up_and_nobody_is_rejected() 
 
     machine.nginx.stop();
     machine.agent.bluegreen(&["approve", "shop"]).unwrap();
-    let stalled = machine.agent.wait_for("shop", "says what holds it up", |site| why(site, "Stalled") != "").unwrap();
+    let stalled =
+        machine.agent.wait_for("shop", "says what holds it up", |site| !why(site, "Stalled").is_empty()).unwrap();
     assert_eq!(why(&stalled, "Stalled"), "WebServerDown", "{stalled:#}");
     assert_eq!(why(&stalled, "Ready"), "WebServerDown");
     assert!(says(&stalled, "Stalled").contains("nginx is not running"), "{stalled:#}");
@@ -68,7 +70,7 @@ fn somebody_elses_broken_file_holds_up_a_new_site_and_nothing_that_is_live() {
     machine.nginx.write("theirs.conf", "server {\n    listen 127.0.0.1:1;\n    nonsense on;\n}\n").unwrap();
     let blog = machine.site("blog", 1).release(&machine.release("v2"));
     agent.apply(&blog).unwrap();
-    let stalled = agent.wait_for("blog", "waits for somebody", |site| why(site, "Stalled") != "").unwrap();
+    let stalled = agent.wait_for("blog", "waits for somebody", |site| !why(site, "Stalled").is_empty()).unwrap();
     assert_eq!(why(&stalled, "Stalled"), "WebServerConfigBroken", "{stalled:#}");
     let place = format!("{}:3", machine.nginx.conf_d().join("theirs.conf").display());
     let message = says(&stalled, "Stalled");
@@ -99,7 +101,7 @@ fn a_reload_that_is_refused_holds_up_the_site_that_caused_it_and_no_other() {
     let listen = json!([address.to_string()]);
     let blog = machine.site("blog", 1).release(&machine.release("v2")).set("/spec/target/host/listen", listen);
     agent.apply(&blog).unwrap();
-    let stalled = agent.wait_for("blog", "waits for somebody", |site| why(site, "Stalled") != "").unwrap();
+    let stalled = agent.wait_for("blog", "waits for somebody", |site| !why(site, "Stalled").is_empty()).unwrap();
     assert_eq!(why(&stalled, "Stalled"), "WebServerReloadFailed", "{stalled:#}");
     let message = says(&stalled, "Stalled");
     println!("Stalled: {message}");
@@ -116,6 +118,50 @@ fn a_reload_that_is_refused_holds_up_the_site_that_caused_it_and_no_other() {
 }
 
 #[test]
+fn a_reload_that_comes_to_nothing_is_tried_again_and_what_is_live_goes_on() {
+    let machine = Machine::start();
+    let agent = &machine.agent;
+    let shop = machine.site("shop", 0);
+    agent.apply_and_wait(&shop.clone().release(&machine.release("v1"))).unwrap();
+    let load = machine.load(&shop);
+    load.wait_for_version("v1").unwrap();
+    let stopped = Stopped::stop(machine.nginx.master());
+    let blog = machine.site("blog", 1).release(&machine.release("v2"));
+    agent.apply(&blog).unwrap();
+    let waits = agent.wait_for("blog", "says so", |site| why(site, "Ready") == "WebServerReloadFailed").unwrap();
+    let message = says(&waits, "Reconciling");
+    println!("Reconciling: {message}");
+    assert!(message.contains("is the master stopped, or very busy?"), "{waits:#}");
+    assert!(message.contains("what was in force before is in place again"), "{waits:#}");
+    assert_eq!(waits.pointer("/status/rejected"), None, "{waits:#}");
+    load.wait_for_more(200).unwrap();
+    nothing_lost(&load.stop());
+    // With it come the reloads that were asked for, which may close connections at their end: so says any reload.
+    drop(stopped);
+    agent.wait_for("blog", "is live", is_live).unwrap();
+    for (site, version) in [(&shop, "v1"), (&blog, "v2")] {
+        assert_eq!(get(machine.address(), &site.host(), "/").unwrap().version(), Some(version));
+    }
+}
+
+/// A process that does nothing as long as this lives.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn stop(pid: u32) -> Stopped {
+        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Stopped(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+#[test]
 fn a_hostname_that_a_hand_written_block_has_is_not_taken_and_including_ours_there_is_the_way_on() {
     let machine = Machine::start();
     let agent = &machine.agent;
@@ -129,7 +175,7 @@ fn a_hostname_that_a_hand_written_block_has_is_not_taken_and_including_ours_ther
     let file = machine.nginx.conf_d().join("theirs.conf");
     let blog = machine.site("blog", 1).release(&machine.release("v1"));
     agent.apply(&blog).unwrap();
-    let stalled = agent.wait_for("blog", "waits for somebody", |site| why(site, "Stalled") != "").unwrap();
+    let stalled = agent.wait_for("blog", "waits for somebody", |site| !why(site, "Stalled").is_empty()).unwrap();
     assert_eq!(why(&stalled, "Stalled"), "HostnameTaken", "{stalled:#}");
     assert_eq!(why(&stalled, "Ready"), "HostnameTaken");
     let message = says(&stalled, "Stalled");

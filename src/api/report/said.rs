@@ -59,7 +59,7 @@ pub(super) fn judge(seen: &Seen<'_>, report: &SiteStatus) -> Judgement {
         return match fault.class {
             Class::User | Class::Forbidden => Judgement::stalled(fault.reason, fault.message.clone()),
             Class::Transient | Class::Conflict => match &seen.decision.stalled {
-                // It may pass by itself, but has not in the time that there was: somebody had better look.
+                // It is tried again all the same, but the logic sees no way on by itself: somebody had better look.
                 Some(why) => Judgement::stalled(fault.reason, format!("{why}: {}", fault.message)),
                 None if status.phase == Phase::Idle => {
                     Judgement::reconciling(fault.reason, format!("trying again: {}", fault.message))

@@ -59,7 +59,7 @@ pub fn run(config: Option<&Path>) -> Result<(), AgentError> {
     log::to_stderr(config.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(16)
+        .max_blocking_threads(8)
         .thread_keep_alive(Duration::from_secs(5))
         .enable_all()
         .build()

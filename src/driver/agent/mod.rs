@@ -195,7 +195,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             .iter()
             .filter_map(|entry| {
                 let state = entry.state();
-                let created = state.accepted?.object.metadata.creation_timestamp.map(|time| time.0);
+                let created = state.accepted?.object.metadata.creation_timestamp.as_ref().map(|time| time.0);
                 Some((created, entry.name.clone(), state.site?))
             })
             .collect();

@@ -84,7 +84,7 @@ impl Telling<'_> {
         }
         let view = view::site(&teller.entry.name, state, Some(&status), (self.slots)(), attempts);
         teller.before = Some(status);
-        if teller.entry.tell(view) {
+        if teller.entry.tell(&view) {
             (teller.changed)();
         }
     }
@@ -117,7 +117,7 @@ impl Teller {
         let status = report::unusable(reason, message, state.generation(), self.before.as_ref(), wall());
         let attempts = self.entry.view().map(|view| view.attempts).unwrap_or_default();
         let view = view::site(&self.entry.name, state, Some(&status), slots, attempts);
-        if self.entry.tell(view) {
+        if self.entry.tell(&view) {
             (self.changed)();
         }
     }
@@ -192,6 +192,9 @@ fn evidence(news: &News, observed: &Observed) -> String {
     }
     if let Some(Artifact::Unusable(why)) = world.artifacts.get(revision) {
         return why.clone();
+    }
+    if let Some(verdict) = world.verdict.as_ref().filter(|one| one.about.revision == *revision && !one.passed) {
+        return verdict.detail.clone();
     }
     let mut slots = Colour::BOTH.iter().filter_map(|colour| world.slot(*colour));
     slots.find(|occupant| occupant.revision == *revision).map(|occupant| occupant.detail.clone()).unwrap_or_default()

@@ -9,6 +9,7 @@
 //! | `take` | takes a release in the background |
 //! | `drain` | evidence that nothing is in flight any more |
 //! | `drift` | hears of it when somebody moves the link |
+//! | `falls` | instances that were ready and ended by themselves |
 //! | `launch` | how an instance is run, everything resolved |
 //! | `shape` | what the web server has to know |
 //!
@@ -16,6 +17,7 @@
 
 mod drain;
 mod drift;
+mod falls;
 mod launch;
 mod look;
 mod shape;
@@ -34,6 +36,7 @@ use tokio::task::AbortHandle;
 
 use self::drain::Draining;
 use self::drift::Drift;
+use self::falls::Falls;
 use self::take::Takes;
 use super::layout::SiteDir;
 use super::probe::{Probe, Prober};
@@ -134,6 +137,7 @@ struct Watched {
     /// It was started by an earlier run of the agent, and is not known well enough to be judged until this moment.
     adopted: Option<(Instant, Instant)>,
     draining: Option<Draining>,
+    falls: Falls,
 }
 
 /// Wakes the site's driver after a while; dropping it calls that off.
