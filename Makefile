@@ -31,7 +31,7 @@ test: ## Everything, installing what it needs
 	@scripts/setup.sh test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 test-all: test deny advisories ## Everything, and what comes in from outside
 
