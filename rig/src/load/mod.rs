@@ -5,9 +5,11 @@
 //! client does (`idle_closed`, no failure); one that it closes while a request is on its way is a failure, and so is everything else
 //! that isn't a whole, right answer with status 200.
 //!
-//! `wire` reads and writes HTTP/1.1, `client` is one client, `totals` counts, `once` is for single requests.
+//! `wire` reads and writes HTTP/1.1, `client` is one client, `totals` counts, `once` is for single requests, `lasting` for connections that a
+//! test holds while other things happen.
 
 mod client;
+mod lasting;
 mod once;
 mod totals;
 mod wire;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use lasting::{Background, Conversation, Stream};
 pub use once::{Fetch, fetch, fetch_async, get, post};
 pub use totals::{Histogram, Sample, Totals, VersionTotals};
 pub use wire::{Answer, Loss, Wire};
