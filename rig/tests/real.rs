@@ -18,7 +18,7 @@ use serde_json::Value;
 const HOST: &str = "shop.test";
 
 fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    serde_json::from_str(text).expect("it is JSON")
 }
 
 #[test]
