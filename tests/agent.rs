@@ -1,9 +1,13 @@
 //! The agent as it is installed: the built program, a real nginx, a real app, real load. Needs root.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "agent/disk.rs"]
+mod disk;
 #[path = "agent/faults.rs"]
 mod faults;
 #[path = "agent/kit.rs"]
 mod kit;
 #[path = "agent/rollout.rs"]
 mod rollout;
+#[path = "agent/worlds.rs"]
+mod worlds;

@@ -261,6 +261,11 @@ fn what_nobody_can_go_on_with_is_stalled_and_what_passes_is_not() {
         lines(story.tell(&decision, Some(&fault(Class::Transient))))[1],
         "Reconciling=True PortInUse: Preparing is under way; trying again: port 8082 is held by pid 7"
     );
+    let late = Decision { stalled: Some("it took too long".to_owned()), ..decision };
+    assert_eq!(
+        lines(story.tell(&late, Some(&fault(Class::Transient))))[1],
+        "Stalled=True PortInUse: it took too long: port 8082 is held by pid 7"
+    );
     story.plan.wanted = None;
     assert!(lines(story.turn())[1].starts_with("Stalled=True ReleaseUnknown: the release can't be told"));
 }

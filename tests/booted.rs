@@ -4,9 +4,13 @@
 
 #![allow(clippy::panic, reason = "that is how a test fails")]
 
+#[path = "booted/agent.rs"]
+mod agent;
 #[path = "booted/inside.rs"]
 mod inside;
 #[path = "booted/machine.rs"]
 mod machine;
 #[path = "booted/systemd.rs"]
 mod systemd;
+#[path = "booted/vps.rs"]
+mod vps;

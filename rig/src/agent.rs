@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::disk::Disk;
 use crate::manifest::Manifest;
 use crate::nginx::Nginx;
 use crate::process::{self, Guarded};
@@ -24,6 +25,8 @@ use crate::{binaries, wait};
 pub struct Agent {
     program: PathBuf,
     process: Option<Guarded>,
+    // Unmounted before the folder that it lies in is removed.
+    disk: Option<Disk>,
     folder: TempDir,
 }
 
@@ -57,14 +60,27 @@ impl Agent {
     /// # Errors
     /// When it doesn't come up; what it logged is in the error.
     pub fn start_program(program: &Path, nginx: &Nginx) -> Result<Agent> {
+        Agent::start_in(program, nginx, None)
+    }
+
+    /// [`Agent::start`], with its state on a small disk of this size (`64m`).
+    ///
+    /// # Errors
+    /// As [`Agent::start`], or that the disk can't be mounted.
+    pub fn start_on_disk(nginx: &Nginx, size: &str) -> Result<Agent> {
+        Agent::start_in(&binaries::bluegreen()?, nginx, Some(size))
+    }
+
+    fn start_in(program: &Path, nginx: &Nginx, disk: Option<&str>) -> Result<Agent> {
         let folder = tempfile::Builder::new().prefix("bluegreen-agent.").tempdir()?;
         // Apps run as somebody else and must get to their releases.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let mut agent = Agent { program: program.to_owned(), process: None, folder };
+        let mut agent = Agent { program: program.to_owned(), process: None, disk: None, folder };
         for part in [agent.sites_dir(), agent.state_dir(), agent.run_dir(), agent.uploads()] {
             fs::create_dir(&part)?;
             fs::set_permissions(&part, fs::Permissions::from_mode(0o755))?;
         }
+        agent.disk = disk.map(|size| Disk::mount(&agent.state_dir(), size)).transpose()?;
         fs::create_dir_all(nginx.folder().join("snippets"))?;
         fs::write(agent.config_file(), agent.configuration(nginx))?;
         agent.run()?;
@@ -115,6 +131,12 @@ impl Agent {
     /// SIGTERM, and waits. The apps go on.
     pub fn stop(&mut self) {
         self.process = None;
+    }
+
+    /// The disk of its state, if that has one of its own.
+    #[must_use]
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
     }
 
     /// Its process id, if it runs.

@@ -7,11 +7,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 const SUITE: &str = "bookworm";
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,nginx-light,iproute2,curl,nftables,python3-minimal,procps";
@@ -107,6 +110,24 @@ impl Booted {
         let (program, arguments) = argv.split_first().ok_or_else(|| io::Error::other("no command"))?;
         let program = program.as_ref().to_str().ok_or_else(|| io::Error::other("a program's name is text"))?;
         self.command(program)?.args(arguments).output()
+    }
+
+    /// Does something in the machine's network. Threads that it starts stay there, and sockets that it makes.
+    ///
+    /// # Errors
+    /// The machine is off, or the system refuses.
+    pub fn in_its_network<T: Send>(&self, act: impl FnOnce() -> T + Send) -> io::Result<T> {
+        let leader = self.leader().ok_or_else(|| io::Error::other(format!("{} is off", self.name)))?;
+        let network = File::open(format!("/proc/{leader}/ns/net"))?;
+        // A thread of its own, since there is no way back that could not fail.
+        let acted = std::thread::scope(|scope| {
+            let there = scope.spawn(|| {
+                move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+                Ok(act())
+            });
+            there.join()
+        });
+        acted.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Reboots in order, as `systemctl reboot` does, and returns when the machine is up again.

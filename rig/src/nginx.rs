@@ -142,9 +142,18 @@ impl Nginx {
         Ok(())
     }
 
-    /// Stops it as an administrator would; it can't be started again.
+    /// Stops it as an administrator would.
     pub fn stop(&mut self) {
         self.process.stop();
+    }
+
+    /// Starts it again after [`stop`](Nginx::stop) or [`kill`](Nginx::kill), with whatever is configured by now.
+    ///
+    /// # Errors
+    /// What nginx says.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = run(self.folder(), 1)?;
+        Ok(())
     }
 
     /// Kills its master and its workers.
@@ -195,17 +204,7 @@ impl Builder {
         fs::create_dir(folder.path().join("conf.d"))?;
         fs::write(folder.path().join("nginx.conf"), self.configuration(folder.path()))?;
         let port = Port::take()?;
-        let mut daemon = command(folder.path());
-        daemon.args(["-g", "daemon off;"]).stdin(Stdio::null()).stdout(Stdio::null());
-        let said = fs::File::create(folder.path().join("stderr.log"))?;
-        let mut process = Guarded::start(daemon.stderr(said), Signal::TERM, Duration::from_secs(10))?;
-        let up = wait::until("nginx had its workers", Duration::from_secs(20), || {
-            (!process.runs() || process::children(process.pid()).len() >= usize::from(self.workers)).then_some(())
-        });
-        if up.is_err() || !process.runs() {
-            let said = fs::read_to_string(folder.path().join("stderr.log")).unwrap_or_default();
-            anyhow::bail!("nginx does not come up (is nginx-light installed?): {said}");
-        }
+        let process = run(folder.path(), usize::from(self.workers))?;
         Ok(Nginx { process, folder, port })
     }
 
@@ -223,6 +222,22 @@ impl Builder {
              {http}\n    include {folder}/conf.d/*.conf;\n}}\n"
         )
     }
+}
+
+/// Runs it and waits until so many workers are there.
+fn run(folder: &Path, workers: usize) -> Result<Guarded> {
+    let mut daemon = command(folder);
+    daemon.args(["-g", "daemon off;"]).stdin(Stdio::null()).stdout(Stdio::null());
+    let said = fs::File::create(folder.join("stderr.log"))?;
+    let mut process = Guarded::start(daemon.stderr(said), Signal::TERM, Duration::from_secs(10))?;
+    let up = wait::until("nginx had its workers", Duration::from_secs(20), || {
+        (!process.runs() || process::children(process.pid()).len() >= workers).then_some(())
+    });
+    if up.is_err() || !process.runs() {
+        let said = fs::read_to_string(folder.join("stderr.log")).unwrap_or_default();
+        anyhow::bail!("nginx does not come up (is nginx-light installed?): {said}");
+    }
+    Ok(process)
 }
 
 fn command(folder: &Path) -> Command {

@@ -61,6 +61,8 @@ pub mod reasons {
     pub const INVALID: &str = "InvalidSpec";
     /// Another site has the same hostname or port, and had it first.
     pub const CONFLICT: &str = "ConflictsWithSite";
+    /// The manifest's file can't be trusted.
+    pub const REFUSED: &str = "ManifestRefused";
     /// Every instance of the live colour is ready.
     pub const ALL_READY: &str = "AllInstancesReady";
     /// Some instances of the live colour are ready.

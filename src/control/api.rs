@@ -57,6 +57,9 @@ pub struct Attempts {
     pub live: Option<Attempt>,
 }
 
+/// What a retry is about while nobody can tell which release it would be of: what was uploaded is looked at again, and nothing else.
+pub const UNTOLD: Attempt = Attempt { revision: Revision::new(0), number: 0 };
+
 impl Attempts {
     /// The attempt that an order is about; `None`: there is nothing that it could be about.
     #[must_use]
@@ -64,7 +67,7 @@ impl Attempts {
         match order {
             Order::Approve => self.candidate,
             Order::Abort => self.candidate.or(self.live),
-            Order::Retry => self.wanted,
+            Order::Retry => self.wanted.or(Some(UNTOLD)),
             Order::Rollback { .. } | Order::Restart => self.live,
             Order::Pause | Order::Resume => self.candidate.or(self.wanted).or(self.live),
         }

@@ -90,7 +90,7 @@ pub fn group_id(name: &str) -> Option<u32> {
 /// if that process is the same user's, who could then have asked through it.
 fn supplementary(pid: Option<i32>, uid: u32, gid: u32) -> bool {
     let status = pid.and_then(|pid| procfs::process::Process::new(pid).ok()).and_then(|process| process.status().ok());
-    status.is_some_and(|s| s.ruid == uid && s.euid == uid && s.groups.iter().any(|g| u32::try_from(*g) == Ok(gid)))
+    status.is_some_and(|s| s.ruid == uid && s.euid == uid && s.groups.contains(&gid))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub struct Revision(u128);
 impl Revision {
     /// The revision with this hash.
     #[must_use]
-    pub fn new(hash: u128) -> Revision {
+    pub const fn new(hash: u128) -> Revision {
         Revision(hash)
     }
 

@@ -5,11 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 
-use bluegreen_rig::agent::Agent;
 use bluegreen_rig::wait;
 use serde_json::Value;
 
-use crate::kit::{Dice, Machine, nothing_lost, says, why};
+use crate::kit::{Dice, Machine, metrics, nothing_lost, says, why};
 
 /// So many requests the load makes while a rollout lasts, more or less.
 const MOMENTS: u64 = 3000;
@@ -276,11 +275,4 @@ fn when_the_agent_ends_its_apps_go_on_and_the_next_one_finds_them() {
     machine.agent.wait_for("shop", "is ready", |site| why(site, "Ready") == "Live").unwrap();
     assert_eq!(machine.agent.apps(), apps);
     nothing_lost(&load.stop());
-}
-
-/// What the agent answers at its address for metrics.
-fn metrics(agent: &Agent, path: &str) -> String {
-    let address = fs::read_to_string(agent.run_dir().join("metrics.addr")).unwrap();
-    let answer = bluegreen_rig::load::get(address.trim().parse().unwrap(), "localhost", path).unwrap();
-    String::from_utf8_lossy(&answer.body).into_owned()
 }

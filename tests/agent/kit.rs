@@ -105,3 +105,10 @@ impl Dice {
         self.state % limit
     }
 }
+
+/// What the agent answers at its address for metrics.
+pub fn metrics(agent: &Agent, path: &str) -> String {
+    let address = std::fs::read_to_string(agent.run_dir().join("metrics.addr")).unwrap();
+    let answer = bluegreen_rig::load::get(address.trim().parse().unwrap(), "localhost", path).unwrap();
+    String::from_utf8_lossy(&answer.body).into_owned()
+}

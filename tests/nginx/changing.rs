@@ -1,12 +1,14 @@
 //! How a shape comes into force, and what happens when it can't.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::nginx::reason;
 use bluegreen::platform::host::web::{Mode, Shape, WebServer};
 use bluegreen::platform::{Class, Fault};
 use bluegreen::rollout::Colour;
+use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::Signal;
 
 use crate::fixture::{Instance, Rig, until};
@@ -138,7 +140,7 @@ async fn a_host_name_that_a_hand_written_block_has_is_refused_and_the_rest_of_th
     let (refusal, taken) = tokio::join!(nginx.ensure(bad.clone()), other.ensure(good));
     taken.unwrap();
     let place = format!("{}:2", rig.path("theirs/a").display());
-    refused(refusal, Class::User, reason::HOSTNAME_TAKEN, &[&place, "taken.test", "front: include"]);
+    refused(refusal, Class::User, reason::HOSTNAME_TAKEN, &[&place, "taken.test", "front: Include"]);
     assert_eq!(rig.get("blog.test", "/").await.body, "blue");
     assert_eq!(rig.get("taken.test", "/").await.status, 418);
 
@@ -468,4 +470,94 @@ async fn a_caller_that_goes_away_leaves_nothing_half_done() {
     until("the site is served", async || rig.nginx.seen(&shop.site).await.is_ok()).await;
     rig.nginx.ensure(shop).await.unwrap();
     assert_eq!(rig.nginx.reloads(), 1);
+}
+
+/// Not a test of its own: run by the next one, in a process that may mount nothing.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the next test, without a capability"]
+async fn without_mounts() {
+    let rig = Rig::start().await;
+    let blue = Instance::start("blue").await;
+    let shop = live(&rig, "shop", &blue);
+    rig.nginx.ensure(shop.clone()).await.unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.body, "blue");
+    let before = rig.ours();
+    rig.theirs("broken", "nonsense on;\n");
+    refused(
+        rig.nginx.ensure(live(&rig, "blog", &blue)).await,
+        Class::User,
+        reason::CONFIGURATION_BROKEN,
+        &["nonsense"],
+    );
+    assert_eq!(rig.ours(), before);
+    let mine = std::fs::read_to_string("/proc/self/status").unwrap();
+    let effective = mine.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
+    let sys_admin = u64::from_str_radix(effective, 16).unwrap() >> 21 & 1;
+    assert_eq!(sys_admin, 0, "it was to be without");
+}
+
+#[test]
+fn where_nothing_may_be_mounted_a_configuration_is_tested_all_the_same() {
+    run_under("setpriv", &["--bounding-set", "-sys_admin"], "changing::without_mounts");
+}
+
+/// Not a test of its own: run by the next one, where a disk can be mounted that goes away with the process.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the next test, in a mount namespace"]
+async fn on_a_small_disk() {
+    let mut rig = Rig::laid_out();
+    let disk = SmallDisk::over(&rig.settings.folders.sites);
+    rig.run().await;
+    let blue = Instance::start("blue").await;
+    rig.nginx.ensure(live(&rig, "shop", &blue)).await.unwrap();
+    let before = rig.ours();
+    let filler = disk.0.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 1024]).is_ok() {}
+    let blog = live(&rig, "blog", &blue);
+    refused(
+        rig.nginx.ensure(blog.clone()).await,
+        Class::Transient,
+        reason::FILES,
+        &["No space left", "conf.d/bluegreen-"],
+    );
+    drop(file);
+    std::fs::remove_file(filler).unwrap();
+    assert_eq!(rig.ours(), before, "nothing is left half written");
+    assert_eq!(rig.get("shop.test", "/").await.body, "blue");
+    rig.nginx.ensure(blog).await.unwrap();
+    assert_eq!(rig.get("blog.test", "/").await.body, "blue");
+}
+
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn over(folder: &Path) -> SmallDisk {
+        rustix::mount::mount("tmpfs", folder, "tmpfs", MountFlags::empty(), c"size=64k").unwrap();
+        SmallDisk(folder.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Else the folder that it lies over can't be removed.
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_in_force_as_it_was() {
+    run_under("unshare", &["--mount", "--propagation", "private"], "changing::on_a_small_disk");
+}
+
+/// Runs one test of this program in a process that `program` makes.
+fn run_under(program: &str, args: &[&str], test: &str) {
+    let output = std::process::Command::new(program)
+        .args(args)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", test])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }

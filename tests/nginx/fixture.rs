@@ -5,11 +5,9 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bluegreen::platform::host::layout::SiteDir;
@@ -18,7 +16,7 @@ use bluegreen::platform::host::web::nginx::{Folders, Nginx, NginxSettings};
 use bluegreen::platform::host::web::{Mode, Shape, Side, StaticPath};
 use bluegreen::rollout::Colour;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Frame, Incoming};
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -36,6 +34,11 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(20), "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Waits for what must come.
+pub async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it never came")
 }
 
 /// An nginx of its own: its prefix, its loopback address, its process. Ends, and leaves nothing, when it is dropped.
@@ -121,7 +124,10 @@ impl Rig {
     pub async fn run(&mut self) {
         assert!(self.child.is_none());
         let log = std::fs::File::create(self.path("start.log")).unwrap();
-        let child = Command::new(&self.settings.program)
+        // Ends with the test, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM"])
+            .arg(&self.settings.program)
             .args(["-p".as_ref(), self.path("").as_os_str()])
             .args(["-c".as_ref(), self.path("nginx.conf").as_os_str()])
             .args(["-g", "daemon off;"])
@@ -291,9 +297,9 @@ impl Client {
     }
 
     pub async fn request(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
-        let response = self.sender.send_request(request).await.map_err(|e| e.to_string())?;
+        let response = within(self.sender.send_request(request)).await.map_err(|e| e.to_string())?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
+        let body = within(body.collect()).await.map_err(|e| e.to_string())?.to_bytes();
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
@@ -302,16 +308,12 @@ impl Client {
     }
 }
 
-type Speaker = Arc<Mutex<Option<mpsc::UnboundedSender<String>>>>;
-
 /// An instance: answers with its name. Gone, sockets and all, when it is stopped or dropped.
 pub struct Instance {
     pub address: SocketAddr,
     pub requests: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
     connections: Arc<Mutex<Vec<JoinHandle<()>>>>,
-    /// What is said here, `/events` sends on.
-    pub events: Speaker,
 }
 
 impl Instance {
@@ -324,14 +326,13 @@ impl Instance {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicU64::new(0));
         let connections = Arc::new(Mutex::new(Vec::new()));
-        let events = Speaker::default();
-        let (count, open, speaker) = (Arc::clone(&requests), Arc::clone(&connections), Arc::clone(&events));
+        let (count, open) = (Arc::clone(&requests), Arc::clone(&connections));
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (count, speaker) = (Arc::clone(&count), Arc::clone(&speaker));
+                let count = Arc::clone(&count);
                 let serve = service_fn(move |request| {
                     count.fetch_add(1, Ordering::Relaxed);
-                    answer(name, request, Arc::clone(&speaker))
+                    answer(name, request)
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), serve)
@@ -342,7 +343,7 @@ impl Instance {
                 open.lock().unwrap().push(task);
             }
         });
-        Instance { address, requests, accepting, connections, events }
+        Instance { address, requests, accepting, connections }
     }
 
     /// Returns when nothing listens there any more.
@@ -364,11 +365,7 @@ impl Drop for Instance {
 
 type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
-async fn answer(
-    name: &'static str,
-    request: Request<Incoming>,
-    events: Speaker,
-) -> Result<Response<Body>, hyper::Error> {
+async fn answer(name: &'static str, request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
     let text = |text: String| Response::new(Full::from(text).boxed());
     match request.uri().path() {
         "/headers" => {
@@ -377,16 +374,7 @@ async fn answer(
             Ok(text(lines.join("\n")))
         }
         "/size" => Ok(text(format!("{name} {}", request.collect().await?.to_bytes().len()))),
-        "/events" => {
-            let (say, said) = mpsc::unbounded_channel();
-            say.send("data: 0\n\n".to_owned()).unwrap();
-            *events.lock().unwrap() = Some(say);
-            let mut response = Response::new(Events(said).boxed());
-            let kind = hyper::header::HeaderValue::from_static("text/event-stream");
-            response.headers_mut().insert("content-type", kind);
-            Ok(response)
-        }
-        "/socket" if request.headers().contains_key("upgrade") => {
+        "/socket" if upgrades(&request) => {
             let upgrade = hyper::upgrade::on(request);
             tokio::spawn(async move {
                 let mut socket = TokioIo::new(upgrade.await.unwrap());
@@ -408,18 +396,33 @@ async fn answer(
     }
 }
 
-/// A body that goes on as long as the test says something, and ends when it stops.
-struct Events(mpsc::UnboundedReceiver<String>);
+fn upgrades(request: &Request<Incoming>) -> bool {
+    let is = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
+    is("upgrade", "websocket") && is("connection", "upgrade")
+}
 
-impl hyper::body::Body for Events {
-    type Data = Bytes;
-    type Error = Infallible;
+/// An instance of the old kind: its answers end when the connection does.
+pub struct Announcer {
+    pub address: SocketAddr,
+    /// What is said here is sent to whoever asked last.
+    pub say: mpsc::UnboundedSender<String>,
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let said = self.0.poll_recv(context);
-        said.map(|event| event.map(|event| Ok(Frame::data(Bytes::from(event)))))
+impl Announcer {
+    pub async fn start() -> Announcer {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (say, mut said) = mpsc::unbounded_channel::<String>();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 4096];
+            assert!(stream.read(&mut asked).await.unwrap() > 0);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            while let Some(event) = said.recv().await {
+                stream.write_all(event.as_bytes()).await.unwrap();
+            }
+        });
+        Announcer { address, say }
     }
 }

@@ -11,7 +11,7 @@ use hyper::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{Client, Instance, Rig, release, statics, until, write};
+use crate::fixture::{Announcer, Client, Instance, Rig, release, statics, until, within, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_cutovers_lose_no_request_and_reload_nothing() {
@@ -263,8 +263,8 @@ async fn a_websocket_passes_and_lives_across_a_cutover() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_arrive_one_by_one_as_they_are_sent() {
     let rig = Rig::start().await;
-    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
-    let mut shape = rig.site("shop", &[blue.address], &[green.address]);
+    let blue = Announcer::start().await;
+    let mut shape = rig.site("shop", &[blue.address], &[blue.address]);
     statics(&mut shape, "/", "public", false);
     route::point(&shape.dir, Colour::Blue).unwrap();
     rig.nginx.ensure(shape.clone()).await.unwrap();
@@ -275,14 +275,14 @@ async fn events_arrive_one_by_one_as_they_are_sent() {
             .unwrap();
     tokio::spawn(connection);
     let request = Request::builder().uri("/events").header("host", "shop.test").header("accept", "text/event-stream");
-    let mut response = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+    let asked = sender.send_request(request.body(Full::default()).unwrap());
+    let mut response = within(asked).await.unwrap();
     assert_eq!(response.status(), 200);
-    for event in 0..3 {
-        let frame = response.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(frame, format!("data: {event}\n\n"));
+    for event in ["data: 0\n\n", "data: 1\n\n", "data: 2\n\n"] {
+        blue.say.send(event.to_owned()).unwrap();
+        let frame = within(response.frame()).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), event);
         route::point(&shape.dir, Colour::Green).unwrap();
-        let speaker = blue.events.lock().unwrap().clone().unwrap();
-        speaker.send(format!("data: {}\n\n", event + 1)).unwrap();
     }
 }
 

@@ -42,12 +42,18 @@ pub struct Options {
     /// Says that it isn't healthy for so many milliseconds after it began to listen.
     #[arg(long, env = "RIG_READY_AFTER_MS", default_value_t = 0)]
     pub ready_after_ms: u64,
+    /// Takes so many milliseconds to say whether it is healthy.
+    #[arg(long, env = "RIG_HEALTH_MS", default_value_t = 0)]
+    pub health_ms: u64,
     /// Takes so many MiB of memory.
     #[arg(long, env = "RIG_MEMORY_MIB", default_value_t = 0)]
     pub memory_mib: usize,
     /// Writes a line for each order that it answered: shows an order that was taken twice.
     #[arg(long, env = "RIG_JOURNAL")]
     pub journal: Option<PathBuf>,
+    /// Writes a line for each request but those for its health, as it arrives: what was sent to whom, whatever became of it.
+    #[arg(long, env = "RIG_ARRIVALS")]
+    pub arrivals: Option<PathBuf>,
 }
 
 impl Options {

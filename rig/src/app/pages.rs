@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -38,6 +39,7 @@ pub struct App {
     healthy: AtomicBool,
     orders: AtomicU64,
     journal: Option<Mutex<File>>,
+    arrivals: Option<Mutex<File>>,
     page: String,
 }
 
@@ -45,11 +47,11 @@ impl App {
     /// An app that listens on `port`.
     ///
     /// # Errors
-    /// When its journal can't be opened.
+    /// When a file that it is to write can't be opened.
     pub fn new(options: Options, port: u16, ended: Ended, alive: mpsc::Sender<Infallible>) -> io::Result<App> {
-        let journal = match &options.journal {
-            Some(path) => Some(Mutex::new(File::options().create(true).append(true).open(path)?)),
-            None => None,
+        let appended = |path: &Option<PathBuf>| -> io::Result<Option<Mutex<File>>> {
+            let file = path.as_ref().map(|path| File::options().create(true).append(true).open(path)).transpose()?;
+            Ok(file.map(Mutex::new))
         };
         Ok(App {
             page: page(options.version()),
@@ -57,7 +59,8 @@ impl App {
             begun: Instant::now(),
             healthy: AtomicBool::new(!options.never_ready),
             orders: AtomicU64::new(0),
-            journal,
+            journal: appended(&options.journal)?,
+            arrivals: appended(&options.arrivals)?,
             options,
             ended,
             _alive: alive,
@@ -67,6 +70,17 @@ impl App {
     fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
             && self.begun.elapsed() >= Duration::from_millis(self.options.ready_after_ms)
+    }
+
+    /// Notes that a request is here, before anything is done about it.
+    fn note(&self, request: &Request<Incoming>) {
+        let path = request.uri().path();
+        if let Some(arrivals) = self.arrivals.as_ref().filter(|_| path != "/health") {
+            let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
+            let line = format!("{} {path} {id} {}\n", request.method(), std::process::id());
+            // One write, appended: the instances share the file.
+            let _ = arrivals.lock().map(|mut file| file.write_all(line.as_bytes()));
+        }
     }
 
     /// Who answers, for people and for tests.
@@ -88,6 +102,7 @@ pub fn now_ns() -> u64 {
 
 /// Answers a request that arrived then.
 pub async fn answer(app: &Arc<App>, request: Request<Incoming>, arrived: (u64, Instant)) -> Response<Body> {
+    app.note(&request);
     let id = request.headers().get("x-request-id").cloned();
     let mut response = route(app, request).await;
     let headers = response.headers_mut();
@@ -115,8 +130,11 @@ async fn route(app: &Arc<App>, mut request: Request<Incoming>) -> Response<Body>
     let number = |key: &str, otherwise: u64| query.get(key).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     match (request.method().clone(), path.as_str()) {
         (Method::GET | Method::HEAD, "/") => full(StatusCode::OK, "text/html; charset=utf-8", app.page.clone()),
-        (Method::GET, "/health") if app.is_healthy() => json_of(StatusCode::OK, &app.identity()),
-        (Method::GET, "/health") => json_of(StatusCode::SERVICE_UNAVAILABLE, &app.identity()),
+        (Method::GET, "/health") => {
+            tokio::time::sleep(Duration::from_millis(app.options.health_ms)).await;
+            let status = if app.is_healthy() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            json_of(status, &app.identity())
+        }
         (Method::POST, "/order") => order(app, request).await,
         (Method::POST | Method::PUT, "/upload") => upload(app, request).await,
         (Method::GET | Method::POST, "/slow") => live::slow(app, number("ms", 1000)),

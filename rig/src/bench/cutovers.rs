@@ -82,6 +82,12 @@ impl Cutovers {
         Ok(())
     }
 
+    /// Takes another's in.
+    pub fn add(&mut self, others: Cutovers) {
+        self.seen.extend(others.seen);
+        self.failed_in.extend(others.failed_in);
+    }
+
     /// So many so far.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -141,6 +147,7 @@ mod tests {
 
     fn sample(colour: &str, arrived_ns: u64) -> Sample {
         Sample {
+            id: String::new(),
             start_ns: arrived_ns,
             end_ns: arrived_ns,
             arrived_ns: Some(arrived_ns),

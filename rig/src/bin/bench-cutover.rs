@@ -73,13 +73,13 @@ fn main() -> Result<ExitCode> {
 
 fn measure(options: &Options) -> Result<Report> {
     let recipe = Recipe::start(Nginx::start()?)?;
-    let mut ours = Product::start(Nginx::start()?)?;
+    let mut sites = (0..SITES).map(|_| Product::start(Nginx::start()?)).collect::<Result<Vec<_>>>()?;
 
     let (mut recipe_cutovers, mut recipe_totals, mut recipe_live) = (Cutovers::default(), Totals::default(), 0);
     let (mut our_cutovers, mut our_totals) = (Cutovers::default(), Totals::default());
     for round in 0..ROUNDS {
         let turns = share(options.recipe, round);
-        let totals = under_load(&recipe.nginx, "shop.test", |load| {
+        let totals = under_load(&recipe.nginx, "shop.test", CLIENTS, |load| {
             for _ in 0..turns {
                 let (old, new) = (recipe_live, 1 - recipe_live);
                 recipe_cutovers.watch(load, COLOURS[old], COLOURS[new], || recipe.cut_to(new))?;
@@ -88,15 +88,10 @@ fn measure(options: &Options) -> Result<Report> {
             Ok(())
         })?;
         recipe_totals.add(&totals);
-        let totals = under_load(&ours.nginx, &ours.host(), |load| {
-            for _ in 0..share(options.bluegreen, round) {
-                let old = ours.live()?;
-                let new = if old == COLOURS[0] { COLOURS[1] } else { COLOURS[0] };
-                our_cutovers.watch(load, &old, new, || -> Result<Moment> { ours.restart() })?;
-            }
-            Ok(())
-        })?;
-        our_totals.add(&totals);
+        for (cutovers, totals) in side_by_side(&sites, share(options.bluegreen, round))? {
+            our_cutovers.add(cutovers);
+            our_totals.add(&totals);
+        }
         tell(&format!(
             "round {} of {ROUNDS}: recipe {} cutovers, {} lost; bluegreen {} cutovers, {} lost",
             round + 1,
@@ -107,6 +102,9 @@ fn measure(options: &Options) -> Result<Report> {
         ));
     }
     drop(recipe);
+    // One is enough for the rest, and the others would only be in its way.
+    sites.truncate(1);
+    let mut ours = sites.remove(0);
 
     let bare = Static::start(Nginx::start()?)?;
     let (mut bare_runs, mut our_runs) = (Throughput::default(), Throughput::default());
@@ -154,6 +152,38 @@ fn measure(options: &Options) -> Result<Report> {
     })
 }
 
+/// The clients of either contestant.
+const CLIENTS: usize = 32;
+
+/// A rollout waits for nginx's pool most of its time: so many sites, each with its own agent, nginx and part of the clients, wait side by side.
+const SITES: usize = 8;
+
+/// So many cutovers, spread over the sites.
+fn side_by_side(sites: &[Product], cutovers: usize) -> Result<Vec<(Cutovers, Totals)>> {
+    std::thread::scope(|scope| {
+        let turns = (0..sites.len()).map(|at| cutovers * (at + 1) / sites.len() - cutovers * at / sites.len());
+        let threads: Vec<_> =
+            sites.iter().zip(turns).map(|(site, turns)| scope.spawn(move || take_turns(site, turns))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+fn take_turns(site: &Product, turns: usize) -> Result<(Cutovers, Totals)> {
+    let mut cutovers = Cutovers::default();
+    let totals = under_load(&site.nginx, &site.host(), CLIENTS / SITES, |load| {
+        for _ in 0..turns {
+            let old = site.live()?;
+            let new = if old == COLOURS[0] { COLOURS[1] } else { COLOURS[0] };
+            cutovers.watch(load, &old, new, || -> Result<Moment> { site.restart() })?;
+        }
+        Ok(())
+    })?;
+    Ok((cutovers, totals))
+}
+
 const COLOURS: [&str; 2] = ["blue", "green"];
 
 /// What of `all` falls to this round.
@@ -164,9 +194,10 @@ fn share(all: usize, round: usize) -> usize {
 fn under_load(
     nginx: &Nginx,
     host: &str,
+    clients: usize,
     work: impl FnOnce(&bluegreen_rig::load::Running) -> Result<()>,
 ) -> Result<Totals> {
-    let load = Load::to(nginx.address(), host).keep_samples().start()?;
+    let load = Load::to(nginx.address(), host).clients(clients).keep_samples().start()?;
     load.wait_for_more(200)?;
     work(&load)?;
     Ok(load.stop())

@@ -109,6 +109,7 @@ mod tests {
 
     fn sample(colour: &str, arrived_ns: u64) -> Sample {
         Sample {
+            id: String::new(),
             start_ns: arrived_ns,
             end_ns: arrived_ns,
             arrived_ns: Some(arrived_ns),

@@ -23,7 +23,7 @@ pub async fn run(shared: Arc<Shared>, number: usize) {
         if !matches!(&result, Ok(answer) if answer.keep_alive) {
             wire = None;
         }
-        record(&shared, ask, begun, &result);
+        record(&shared, ask, id, begun, &result);
         tokio::time::sleep(shared.load.think).await;
     }
 }
@@ -79,10 +79,11 @@ fn is_right(answer: &Answer, ask: &Ask, id: &str) -> bool {
         && (ask.method != "POST" || answer.text().contains(&read))
 }
 
-fn record(shared: &Shared, ask: &Ask, begun: Instant, result: &Result<Answer, Loss>) {
+fn record(shared: &Shared, ask: &Ask, id: String, begun: Instant, result: &Result<Answer, Loss>) {
     let ended = Instant::now();
     let answer = result.as_ref().ok();
     let sample = Sample {
+        id,
         start_ns: shared.clock.at(begun),
         end_ns: shared.clock.at(ended),
         arrived_ns: answer.and_then(|answer| answer.header("x-arrived-ns")?.parse().ok()),

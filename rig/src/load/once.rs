@@ -51,15 +51,44 @@ pub async fn fetch_async(fetch: &Fetch) -> Result<Answer, Loss> {
     let exchange = async {
         let mut wire = Wire::connect(fetch.address, fetch.within).await?;
         wire.send(head_of(fetch).as_bytes()).await?;
-        let pieces = if fetch.body_over.is_zero() { 1 } else { 100 };
-        let pause = fetch.body_over / pieces;
-        for piece in fetch.body.chunks(fetch.body.len().div_ceil(pieces as usize).max(1)) {
-            wire.send(piece).await?;
-            tokio::time::sleep(pause).await;
-        }
+        send_body(&mut wire, fetch).await?;
         wire.receive(&fetch.method).await
     };
     tokio::time::timeout(fetch.within, exchange).await.map_err(|_| Loss::Timeout)?
+}
+
+/// [`fetch`], for a body that the server is asked for (`Expect: 100-continue`): `begun` is called when the server has taken the request and
+/// waits for its body.
+///
+/// # Errors
+/// How it was lost.
+pub fn upload(fetch: &Fetch, begun: impl FnOnce()) -> Result<Answer, Loss> {
+    let mut asking = fetch.clone();
+    asking.headers.push(("Expect".to_owned(), "100-continue".to_owned()));
+    blocking(async {
+        let exchange = async {
+            let mut wire = Wire::connect(asking.address, asking.within).await?;
+            wire.send(head_of(&asking).as_bytes()).await?;
+            let asked = wire.head().await?;
+            if asked.status != 100 {
+                return Err(Loss::OtherStatus);
+            }
+            begun();
+            send_body(&mut wire, &asking).await?;
+            wire.receive(&asking.method).await
+        };
+        tokio::time::timeout(asking.within, exchange).await.map_err(|_| Loss::Timeout)?
+    })
+}
+
+async fn send_body(wire: &mut Wire, fetch: &Fetch) -> Result<(), Loss> {
+    let pieces = if fetch.body_over.is_zero() { 1 } else { 100 };
+    let pause = fetch.body_over / pieces;
+    for piece in fetch.body.chunks(fetch.body.len().div_ceil(pieces as usize).max(1)) {
+        wire.send(piece).await?;
+        tokio::time::sleep(pause).await;
+    }
+    Ok(())
 }
 
 /// [`fetch_async`] where nothing is awaited. Not to be called from within a runtime.
@@ -67,8 +96,12 @@ pub async fn fetch_async(fetch: &Fetch) -> Result<Answer, Loss> {
 /// # Errors
 /// How it was lost.
 pub fn fetch(fetch: &Fetch) -> Result<Answer, Loss> {
+    blocking(fetch_async(fetch))
+}
+
+fn blocking(exchange: impl Future<Output = Result<Answer, Loss>>) -> Result<Answer, Loss> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Loss::Connect)?;
-    runtime.block_on(fetch_async(fetch))
+    runtime.block_on(exchange)
 }
 
 /// A GET.

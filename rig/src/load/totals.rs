@@ -14,6 +14,8 @@ const TOLD: usize = 100;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
+    /// What it called itself, in `X-Request-Id`.
+    pub id: String,
     /// When the client began with it (wall clock, nanoseconds).
     pub start_ns: u64,
     /// When it was over.

@@ -66,7 +66,8 @@ pub fn invalid(problems: &Problems, generation: i64, before: Option<&SiteStatus>
     unusable(reasons::INVALID, &problems.to_string(), generation, before, now)
 }
 
-/// As [`invalid`], for a manifest that is right alone and can't be used here (see [`super::conflicts`]), or that could not be read.
+/// As [`invalid`], for a manifest that is right alone and can't be used here (see [`super::conflicts`]), or that could not be read or
+/// written down.
 #[must_use]
 pub fn unusable(
     reason: &'static str,
@@ -80,7 +81,12 @@ pub fn unusable(
         Some(live) => format!("{} goes on as it was. ", live.colour),
         None => String::new(),
     };
-    let message = format!("{message}\n{serves}Correct the manifest and apply it again.");
+    // What is not the manifest's fault says itself what to do.
+    let next = match reason {
+        reasons::INVALID | reasons::CONFLICT | reasons::REFUSED => "Correct the manifest and apply it again.",
+        _ => "",
+    };
+    let message = format!("{message}\n{serves}{next}").trim_end().to_owned();
     let mut all = vec![
         Said::new(conditions::READY, "False", reason, message.clone()),
         Said::new(conditions::STALLED, "True", reason, message),

@@ -58,10 +58,17 @@ pub(super) fn judge(seen: &Seen<'_>, report: &SiteStatus) -> Judgement {
     if let Some(fault) = seen.fault {
         return match fault.class {
             Class::User | Class::Forbidden => Judgement::stalled(fault.reason, fault.message.clone()),
-            Class::Transient | Class::Conflict => {
-                let message = format!("{} is under way; trying again: {}", phase_name(status.phase), fault.message);
-                Judgement::reconciling(fault.reason, message)
-            }
+            Class::Transient | Class::Conflict => match &seen.decision.stalled {
+                // It is tried again all the same, but the logic sees no way on by itself: somebody had better look.
+                Some(why) => Judgement::stalled(fault.reason, format!("{why}: {}", fault.message)),
+                None if status.phase == Phase::Idle => {
+                    Judgement::reconciling(fault.reason, format!("trying again: {}", fault.message))
+                }
+                None => {
+                    let message = format!("{} is under way; trying again: {}", phase_name(status.phase), fault.message);
+                    Judgement::reconciling(fault.reason, message)
+                }
+            },
         };
     }
     if let Some(why) = &seen.decision.stalled {

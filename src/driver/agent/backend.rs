@@ -13,7 +13,7 @@ use crate::api::parse;
 use crate::api::types::{SiteName, Token};
 use crate::control::api::{
     Applied, ApplyOutcome, CommandAnswer, CommandRequest, Deleted, Failure, History, InstanceLog, Logs, LogsQuery,
-    Order, Outcome, SiteList, SiteView,
+    Order, Outcome, SiteList, SiteView, UNTOLD,
 };
 use crate::control::server::Backend;
 use crate::platform::host::state::FileStore;
@@ -147,6 +147,15 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
                 if state.deleting() { "it is being deleted" } else { "its manifest was never accepted" }
             )));
         }
+        if command.order == Order::Retry && command.about == UNTOLD {
+            entry.change(|state| state.resolve += 1);
+            entry.wake.notify_one();
+            return Ok(CommandAnswer {
+                id: command.id,
+                outcome: Outcome::Obeyed,
+                message: format!("site {name}: what was uploaded is looked at again"),
+            });
+        }
         let mut outcomes = entry.outcomes.subscribe();
         if command.order == Order::Restart {
             let live = entry.view().and_then(|view| view.attempts.live);
@@ -241,10 +250,10 @@ async fn answer(
 }
 
 fn refusal(problem: Problem) -> Failure {
-    if problem.reason == reasons::CONFLICT {
-        Failure::conflict(problem.message)
-    } else {
-        Failure::invalid(problem.message)
+    match problem.reason {
+        reasons::CONFLICT => Failure::conflict(problem.message),
+        reasons::INVALID => Failure::invalid(problem.message),
+        _ => Failure::internal(format!("{}; the manifest is kept, and taken as soon as that passes", problem.message)),
     }
 }
 

@@ -11,8 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Agent;
 use super::backend::Answers;
-use super::config::{AgentConfig, ConfigError, LogFormat, NginxConfig};
+use super::config::{AgentConfig, ConfigError, NginxConfig};
 use super::lock::{Lock, LockError};
+use super::log;
 use super::metrics::{self, Metrics};
 use super::supervisor::Chosen;
 use crate::control::server::{self, SocketError};
@@ -55,10 +56,10 @@ pub enum AgentError {
 /// It could not start.
 pub fn run(config: Option<&Path>) -> Result<(), AgentError> {
     let config = AgentConfig::load(config)?;
-    log_to_stderr(config.log_format);
+    log::to_stderr(config.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(16)
+        .max_blocking_threads(8)
         .thread_keep_alive(Duration::from_secs(5))
         .enable_all()
         .build()
@@ -178,17 +179,6 @@ fn nginx_settings(config: &NginxConfig, run_dir: &Path) -> NginxSettings {
         settings.door = door;
     }
     settings
-}
-
-fn log_to_stderr(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BLUEGREEN_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    // A second subscriber in one process is a test's: the first one stays.
-    let _ = match format {
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-        LogFormat::Text => log.with_ansi(false).try_init(),
-    };
 }
 
 fn io_error(what: &str, source: io::Error) -> AgentError {

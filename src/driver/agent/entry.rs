@@ -65,14 +65,15 @@ pub struct Entry {
     pub outcomes: broadcast::Sender<(String, bool)>,
     dir: SiteDir,
     state: Mutex<State>,
-    view: Mutex<Option<SiteView>>,
+    /// As JSON: a tree of values takes ten times the memory, and is asked for rarely.
+    view: Mutex<Option<Box<[u8]>>>,
 }
 
 /// What changes of a site. Values are put in whole, so that nothing is ever half changed.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// What was accepted last; `None`: nothing ever was.
-    pub accepted: Option<Accepted>,
+    pub accepted: Option<Arc<Accepted>>,
     /// The same, parsed, with the incarnation that was asked for.
     pub site: Option<Arc<Site>>,
     /// Why the manifest that lies there is not accepted.
@@ -142,7 +143,7 @@ impl Entry {
         };
         let entry = Entry::new(name, dir);
         entry.change(|state| {
-            state.accepted = Some(accepted);
+            state.accepted = Some(Arc::new(accepted));
             state.orders = orders;
             if let Err(message) = state.reparse() {
                 state.problem = Some(Problem { reason: crate::api::names::reasons::INVALID, message });
@@ -169,7 +170,7 @@ impl Entry {
         make_folder(root).map_err(|source| StoreError::Write { path: root.to_owned(), source })?;
         store::write(&root.join(COMMANDS), &state.orders, 0o600)?;
         if let Some(accepted) = &state.accepted {
-            store::write(&root.join(ACCEPTED), accepted, 0o600)?;
+            store::write(&root.join(ACCEPTED), &**accepted, 0o600)?;
         }
         Ok(())
     }
@@ -177,11 +178,14 @@ impl Entry {
     /// What people are told of it; `None`: nothing yet.
     #[must_use]
     pub fn view(&self) -> Option<SiteView> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        // We wrote it ourselves.
+        view.as_ref().and_then(|view| serde_json::from_slice(view).ok())
     }
 
     /// Tells people something else. False: it is what they were told already.
-    pub fn tell(&self, view: SiteView) -> bool {
+    pub fn tell(&self, view: &SiteView) -> bool {
+        let view = serde_json::to_vec(view).unwrap_or_default().into_boxed_slice();
         let mut told = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = told.as_ref() != Some(&view);
         *told = Some(view);

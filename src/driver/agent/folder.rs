@@ -12,6 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
 use rustix::fs::{Mode, OFlags, open, openat};
@@ -38,6 +39,18 @@ pub enum FolderError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// It is not the folder of before, and holds nothing of what was there: a disk that is not mounted looks like that.
+    #[error(
+        "{} is another folder than before, and holds no manifest of the {sites} sites that there are: nothing is deleted because of it. Mount the \
+         disk that holds the manifests or put them back; or make the sites go away with `bluegreen delete`",
+        path.display()
+    )]
+    Replaced {
+        /// The folder.
+        path: PathBuf,
+        /// So many sites are known.
+        sites: usize,
+    },
     /// The system refused.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -47,6 +60,15 @@ pub enum FolderError {
         source: io::Error,
     },
 }
+
+type Print = (u64, u64, SystemTime, Option<Duration>);
+
+/// A file that was written so recently may still be being written.
+const FRESH: Duration = Duration::from_secs(1);
+/// Whoever writes it writes again within this.
+const SETTLES: Duration = Duration::from_millis(20);
+/// So often that is waited for; closing the file is heard of anyway.
+const TRIES: u32 = 5;
 
 /// What happened in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +102,12 @@ impl Folder {
             return false;
         };
         there.dev() == here.st_dev && there.ino() == here.st_ino
+    }
+
+    /// Which folder it is: its device and its number there.
+    pub fn identity(&self) -> Result<(u64, u64), FolderError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|e| io_error(&self.path, e.into()))?;
+        Ok((stat.st_dev, stat.st_ino))
     }
 
     /// The sites that have a file here.
@@ -116,6 +144,33 @@ impl Folder {
             return Err(io_error(&path, io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 256 KiB")));
         }
         Ok(Some(text))
+    }
+
+    /// The manifest of a site, once nobody writes it any more: whoever begins to write it again right after somebody closed it is waited for.
+    /// `None`: it has no file, or is being written; then more will be heard of it.
+    pub async fn read_settled(&self, name: &SiteName) -> Result<Option<String>, FolderError> {
+        for _ in 0..TRIES {
+            let before = self.print(name);
+            let text = self.read(name)?;
+            let fresh = before.as_ref().is_some_and(|(.., age)| age.is_none_or(|age| age < FRESH));
+            if !fresh {
+                return Ok(text);
+            }
+            tokio::time::sleep(SETTLES).await;
+            let after = self.print(name);
+            let same = |a: &Print, b: &Print| (a.0, a.1, a.2) == (b.0, b.1, b.2);
+            if before.as_ref().zip(after.as_ref()).is_some_and(|(a, b)| same(a, b)) {
+                return Ok(text);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Which file it is, how large, when it was written last, and how long ago that is.
+    fn print(&self, name: &SiteName) -> Option<Print> {
+        let meta = std::fs::symlink_metadata(self.file(name)).ok()?;
+        let written = meta.modified().ok()?;
+        Some((meta.ino(), meta.len(), written, written.elapsed().ok()))
     }
 
     /// The path of a site's file.
@@ -230,7 +285,6 @@ mod tests {
     use std::fs;
     use std::io::Write;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::time::Duration;
 
     fn site(name: &str) -> SiteName {
         name.parse().expect("a site name")

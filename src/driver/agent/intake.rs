@@ -21,12 +21,15 @@ use crate::api::spec::BlueGreenSite;
 use crate::api::types::SiteName;
 use crate::control::api::{ApplyOutcome, Attempts, Failure};
 use crate::driver::clock::wall;
+use crate::platform::Fault;
+use crate::platform::host::state::make_folder;
+use crate::platform::host::store;
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
 
 /// An editor may take a file away for a moment to put another one in its place; gone for longer, the site is to go away.
 const GONE_FOR: Duration = Duration::from_secs(2);
-/// A folder that can't be used is tried again so often.
+/// A folder, or a disk, that can't be used is tried again so often.
 const FOLDER_AGAIN: Duration = Duration::from_secs(5);
 /// For a change that inotify doesn't tell of (a network file system).
 const LOOK_ANYWAY: Duration = Duration::from_secs(60);
@@ -56,7 +59,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     pub(super) async fn watch_folder(self: Arc<Self>, mut again: mpsc::UnboundedReceiver<SiteName>) {
         let mut cause = Cause::Start;
         loop {
-            let opened = Folder::open(&self.config.sites_dir).and_then(|folder| {
+            let opened = self.open_folder().and_then(|folder| {
                 let watch = Watch::start(&folder)?;
                 Ok((Arc::new(folder), watch))
             });
@@ -73,6 +76,29 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 }
             }
         }
+    }
+
+    /// Opens the folder, if it is the one of before, or holds something of what was there.
+    fn open_folder(&self) -> Result<Folder, FolderError> {
+        let path = &self.config.sites_dir;
+        let sites = self.names();
+        if sites.is_empty() && !path.exists() {
+            make_folder(path).map_err(|source| FolderError::Io { path: path.clone(), source })?;
+        }
+        let folder = Folder::open(path)?;
+        let file = self.config.state_dir.join("folder.json");
+        let identity = folder.identity()?;
+        let before: Option<(u64, u64)> = store::read(&file, store::LIMIT).ok().flatten();
+        if before == Some(identity) {
+            return Ok(folder);
+        }
+        if before.is_some() && !sites.is_empty() && folder.names()?.is_disjoint(&sites) {
+            return Err(FolderError::Replaced { path: path.clone(), sites: sites.len() });
+        }
+        if let Err(error) = store::write(&file, &identity, 0o600) {
+            tracing::warn!(%error, "which folder of manifests this is was not written down");
+        }
+        Ok(folder)
     }
 
     /// Attends to one folder, until it is another one or can't be trusted any more.
@@ -148,7 +174,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         cause: Cause,
         missing: &mut BTreeMap<SiteName, Instant>,
     ) {
-        match folder.read(name) {
+        match folder.read_settled(name).await {
             Ok(Some(text)) => {
                 missing.remove(name);
                 let _turn = self.intake.lock().await;
@@ -156,13 +182,18 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 let _ = self.offer(name, &text, cause);
             }
             Ok(None) => {
+                // There, and being written: closing it will be heard of.
+                if folder.file(name).symlink_metadata().is_ok() {
+                    missing.remove(name);
+                    return;
+                }
                 if self.entry(name).is_some_and(|entry| !entry.state().deleting()) {
                     missing.entry(name.clone()).or_insert_with(|| Instant::now() + GONE_FOR);
                 }
             }
             Err(error) => {
                 missing.remove(name);
-                self.refuse(name, Problem { reason: "ManifestRefused", message: error.to_string() });
+                self.refuse(name, Problem { reason: reasons::REFUSED, message: error.to_string() });
             }
         }
     }
@@ -187,7 +218,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         }
         entry.change(|state| {
             state.problem = None;
-            if let Some(accepted) = &mut state.accepted {
+            if let Some(accepted) = state.accepted.as_mut().map(Arc::make_mut) {
                 accepted.object.metadata.deletion_timestamp.get_or_insert_with(stamp);
             }
         });
@@ -233,15 +264,18 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         }
         if cause == Cause::Again
             && state.judged.as_ref() == Some(&digest)
-            && let Some(problem) = state.problem.filter(|problem| problem.reason != reasons::CONFLICT)
+            && let Some(problem) = state.problem.filter(|problem| problem.reason == reasons::INVALID)
         {
             return Err(problem);
         }
         entry.change(|state| state.judged = Some(digest.clone()));
         match self.judge(name, text) {
-            Ok((object, site)) => self
-                .accept(&entry, object, site, digest)
-                .map_err(|message| Problem { reason: "StateNotWritten", message }),
+            Ok((object, site)) => self.accept(&entry, object, site, digest).map_err(|fault| {
+                let problem = Problem { reason: fault.reason, message: fault.message };
+                self.refuse(name, problem.clone());
+                self.look_again_later(name);
+                problem
+            }),
             Err(problem) => {
                 self.refuse(name, problem.clone());
                 Err(problem)
@@ -283,7 +317,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         mut object: BlueGreenSite,
         site: Site,
         digest: String,
-    ) -> Result<Offer, String> {
+    ) -> Result<Offer, Fault> {
         let before = entry.state();
         let old = before.accepted.as_ref();
         let same_spec = old.is_some_and(|old| old.object.spec == object.spec);
@@ -299,7 +333,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let warnings = orders.annotate(&annotations);
         let told = old.and_then(|old| old.told.clone());
         entry.change(|state| {
-            state.accepted = Some(Accepted { object, manifest: digest, told });
+            state.accepted = Some(Arc::new(Accepted { object, manifest: digest, told }));
             state.orders = orders;
             state.site = Some(Arc::new(site));
             state.problem = None;
@@ -309,10 +343,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         if let Err(message) = entry.change(super::entry::State::reparse) {
             tracing::warn!(site = %entry.name, "{message}");
         }
-        entry.save().map_err(|fault| {
-            entry.change(|state| *state = before.clone());
-            fault.message
-        })?;
+        entry.save().inspect_err(|_| entry.change(|state| *state = before.clone()))?;
         for warning in &warnings {
             tracing::warn!(site = %entry.name, "{warning}");
         }
@@ -328,13 +359,23 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         if let Some(status) = known.and_then(|view| view.object.get("status").cloned()) {
             view.object["status"] = status;
         }
-        if entry.tell(view) {
+        if entry.tell(&view) {
             self.changed();
         }
         self.start_task(entry);
         entry.wake.notify_one();
         self.look_again_at_conflicts();
         Ok(Offer { outcome, generation, warnings })
+    }
+
+    /// What could not be written down now may be later.
+    fn look_again_later(&self, name: &SiteName) {
+        let (again, name) = (self.again.clone(), name.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(FOLDER_AGAIN).await;
+            // The agent may have ended meanwhile.
+            let _ = again.send(name);
+        });
     }
 
     /// The manifest that lies there is not accepted; what was accepted before goes on.
@@ -355,7 +396,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         }
         let status = report::unusable(problem.reason, &problem.message, state.generation(), None, wall());
         let view = view::site(name, &state, Some(&status), Vec::new(), Attempts::default());
-        if entry.tell(view) {
+        if entry.tell(&view) {
             self.changed();
         }
         if state.site.is_some() {

@@ -5,6 +5,7 @@
 //! | `config` | what the agent is told about its machine |
 //! | `daemon` | starts all of it, says when it is ready, and ends without touching an app |
 //! | `lock` | one agent a host |
+//! | `log` | what the journal gets to read |
 //! | `folder`, `intake` | where sites come from: manifests that are whole, root's, and judged |
 //! | `entry`, `orders` | what is known and asked of one site |
 //! | `resolve` | which release a specification describes |
@@ -20,6 +21,7 @@ pub mod folder;
 mod history;
 mod intake;
 pub mod lock;
+mod log;
 pub mod metrics;
 mod orders;
 mod resolve;
@@ -193,7 +195,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             .iter()
             .filter_map(|entry| {
                 let state = entry.state();
-                let created = state.accepted?.object.metadata.creation_timestamp.map(|time| time.0);
+                let created = state.accepted?.object.metadata.creation_timestamp.as_ref().map(|time| time.0);
                 Some((created, entry.name.clone(), state.site?))
             })
             .collect();

@@ -5,9 +5,9 @@ use sha2::{Digest, Sha256};
 
 use super::entry::Told;
 use crate::api::site::Site;
-use crate::platform::Fault;
-use crate::platform::host::release::{Config, Identity, Limits, read_fingerprint};
-use crate::platform::host::site::{WantedRelease, account};
+use crate::platform::host::release::{Config, Identity, Limits, check_user, read_fingerprint};
+use crate::platform::host::site::WantedRelease;
+use crate::platform::{Class, Fault};
 
 /// The identity of the part of a specification that decides its release.
 #[must_use]
@@ -23,8 +23,13 @@ pub fn key(site: &Site) -> String {
 /// It is missing, or can't be used; to be looked at again.
 pub fn tell(site: &Site, limits: &Limits) -> Result<Told, Fault> {
     let run = &site.host.run;
-    let account = account(run)?;
-    let fingerprint = read_fingerprint(&site.host.release, &account, limits)?;
+    let account = check_user(&run.user)?;
+    let fingerprint =
+        read_fingerprint(&site.host.release, &account, limits).map_err(|error| match Fault::from(error) {
+            // Nothing was decided on it yet: somebody is at work there, and will be done.
+            fault @ Fault { class: Class::Conflict, .. } => Fault { class: Class::Transient, ..fault },
+            fault => fault,
+        })?;
     let config = Config::read(&run.config_files, &account)?.digest();
     let identity = Identity {
         fingerprint,

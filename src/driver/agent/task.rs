@@ -164,7 +164,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
         let changed = match told {
             Ok(told) => {
                 self.untold = None;
-                self.entry.change(|state| match &mut state.accepted {
+                self.entry.change(|state| match state.accepted.as_mut().map(Arc::make_mut) {
                     Some(accepted) if accepted.told.as_ref() != Some(&told) => {
                         accepted.told = Some(told);
                         true
@@ -176,7 +176,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
                 self.teller.log_once(&fault);
                 self.untold = Some((fault, Instant::now() + LOOK_FOR_RELEASE));
                 self.entry.change(|state| {
-                    let Some(accepted) = &mut state.accepted else { return false };
+                    let Some(accepted) = state.accepted.as_mut().map(Arc::make_mut) else { return false };
                     accepted.told.take().is_some()
                 })
             }

@@ -13,7 +13,7 @@ use crate::api::status::SiteStatus;
 use crate::control::api::SlotView;
 use crate::driver::clock::wall;
 use crate::driver::{Listener, NoTurn};
-use crate::platform::host::state::FileStore;
+use crate::platform::host::state::{FileStore, write_for_people};
 use crate::platform::host::store;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Artifact, Colour, Decision, News, Observed, Phase, Plan, Reason, Time};
@@ -78,13 +78,13 @@ impl Telling<'_> {
         let news = teller.before.as_ref().is_none_or(|before| lasting(before) != lasting(&status));
         if news && decision.record {
             // For people only: lost, it is told anew.
-            if let Err(error) = store::write(&report_file(&teller.entry), &status, 0o600) {
-                teller.log_once(&error.into());
+            if let Err(fault) = write_for_people(&report_file(&teller.entry), &status) {
+                teller.log_once(&fault);
             }
         }
         let view = view::site(&teller.entry.name, state, Some(&status), (self.slots)(), attempts);
         teller.before = Some(status);
-        if teller.entry.tell(view) {
+        if teller.entry.tell(&view) {
             (teller.changed)();
         }
     }
@@ -117,7 +117,7 @@ impl Teller {
         let status = report::unusable(reason, message, state.generation(), self.before.as_ref(), wall());
         let attempts = self.entry.view().map(|view| view.attempts).unwrap_or_default();
         let view = view::site(&self.entry.name, state, Some(&status), slots, attempts);
-        if self.entry.tell(view) {
+        if self.entry.tell(&view) {
             (self.changed)();
         }
     }
@@ -192,6 +192,9 @@ fn evidence(news: &News, observed: &Observed) -> String {
     }
     if let Some(Artifact::Unusable(why)) = world.artifacts.get(revision) {
         return why.clone();
+    }
+    if let Some(verdict) = world.verdict.as_ref().filter(|one| one.about.revision == *revision && !one.passed) {
+        return verdict.detail.clone();
     }
     let mut slots = Colour::BOTH.iter().filter_map(|colour| world.slot(*colour));
     slots.find(|occupant| occupant.revision == *revision).map(|occupant| occupant.detail.clone()).unwrap_or_default()

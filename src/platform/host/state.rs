@@ -64,7 +64,7 @@ impl FileStore {
         let mut all = self.read_history()?;
         all.extend(new);
         let skip = all.len().saturating_sub(HISTORY);
-        write(&self.history(), &all[skip..].to_vec(), 0o600)
+        write_for_people(&self.history(), &all[skip..])
     }
 }
 
@@ -113,6 +113,20 @@ fn write<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), Fault> {
         make_folder(folder).map_err(|source| StoreError::Write { path: folder.to_owned(), source })?;
     }
     Ok(store::write(path, value, mode)?)
+}
+
+/// Writes what is for people only, whole, and without waiting for the disk: a power cut may cost it, and nothing depends on it.
+///
+/// # Errors
+/// It could not be written; what was there is whole.
+pub fn write_for_people<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), Fault> {
+    let written = || -> io::Result<()> {
+        let fresh = path.with_extension("json.new");
+        std::fs::write(&fresh, serde_json::to_vec_pretty(value)?)?;
+        std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
+        std::fs::rename(&fresh, path)
+    };
+    written().map_err(|source| StoreError::Write { path: path.to_owned(), source }.into())
 }
 
 /// Makes a folder, and those above it, with mode 0755 whatever the umask says.

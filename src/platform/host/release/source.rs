@@ -74,7 +74,7 @@ pub enum SourceError {
     },
     /// It isn't what its checksum says.
     #[error(
-        "{} has the SHA-256 {is}, and spec.target.host.release.archive.sha256 says {wanted}: upload it again, or correct the checksum",
+        "{} has the SHA-256 {is}, and spec.target.host.release.sha256 says {wanted}: upload it again, or correct the checksum",
         .path.display()
     )]
     Checksum {

@@ -5,10 +5,10 @@
 //! revision names its content, so an upload that changed meanwhile is not that revision.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::account::{Account, AccountError};
@@ -23,6 +23,7 @@ use super::tree::TreeError;
 use super::unpack::UnpackError;
 use super::work::Work;
 use crate::api::site::{ReleaseSource, Run};
+use crate::api::types::RelPath;
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::store::{self, StoreError};
 use crate::platform::{Class, Fault};
@@ -102,6 +103,16 @@ pub enum TakeError {
         /// What was uploaded, or a configuration file.
         path: PathBuf,
     },
+    /// The web server is to answer from a folder that isn't in it: every file would be missing.
+    #[error(
+        "spec.target.host.static[{index}].root: the release has no folder {root}; name one that it has, or upload a release that has it"
+    )]
+    NoRoot {
+        /// Which of the static paths.
+        index: usize,
+        /// What was named.
+        root: RelPath,
+    },
     /// There is no room for it.
     #[error(
         "not enough room in {}: it takes {need} bytes and {free} are free, of which {spare} are left to the rest of the machine; make room, or \
@@ -157,6 +168,7 @@ impl TakeError {
                 UnpackError::Failed { .. } => "ReleaseNotUnpacked",
             },
             TakeError::Changed { .. } => "ReleaseChanged",
+            TakeError::NoRoot { .. } => "StaticRootMissing",
             TakeError::NoRoom { .. } => "DiskFull",
             TakeError::Config(error) => error.reason(),
             TakeError::Shared(error) => error.reason(),
@@ -181,6 +193,7 @@ impl TakeError {
                 _ => Class::User,
             },
             TakeError::Changed { .. } => Class::Conflict,
+            TakeError::NoRoot { .. } => Class::User,
             TakeError::Config(error) => error.class(),
             TakeError::Shared(error) => error.class(),
             TakeError::Shelf(error) => error.class(),
@@ -237,6 +250,7 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
         Opened::Folder(folder) => work.copy_folder(&folder, &release, order)?,
         Opened::Archive(kind, file, bytes) => work.take_archive(&kind, file, bytes, &release, order)?,
     };
+    has_roots(release.as_fd(), order.run)?;
     shared::link(release.as_fd(), &order.run.shared_dirs)?;
     rustix::fs::fchmod(&release, Mode::from_raw_mode(0o555)).map_err(|error| work.failed("sealing", error))?;
     (order.progress)(Step::Filled);
@@ -261,6 +275,23 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     rustix::fs::fsync(&shelf.folder).map_err(|error| work.failed("syncing", error))?;
     (order.progress)(Step::Placed);
     Ok(record)
+}
+
+/// Whether the release has the folders that the web server is to answer from. What lies in a shared folder is not the release's.
+fn has_roots(release: BorrowedFd<'_>, run: &Run) -> Result<(), TakeError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for (index, one) in run.statics.iter().enumerate() {
+        let root = one.root.as_path();
+        let shared = run.shared_dirs.iter().map(|shared| shared.path.as_path());
+        if shared.into_iter().any(|path| root.starts_with(path) || path.starts_with(root)) {
+            continue;
+        }
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        if rustix::fs::openat2(release, root, flags, Mode::empty(), resolve).is_err() {
+            return Err(TakeError::NoRoot { index, root: one.root.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// The record of a release that is there already, put back if it is missing or damaged.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::drain::{Draining, forget_served, has_served, note_served};
+use super::falls::Falls;
 use super::{HostSite, Inner, Watched, held, lock, ports};
 use crate::api::site::{Front, HealthCheck};
 use crate::control::api::{InstanceView, SlotHealth, SlotView};
@@ -103,6 +104,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let draining = self.draining(colour, &record, named, moved, now, inner)?;
         let watched = inner.watched(colour).as_mut().ok_or("nothing is watched")?;
         let report = watched.probe.as_ref().map(|probe| probe.report());
+        if let Some(report) = &report {
+            watched.falls.note(&states, report);
+        }
         let health = health(watched, report.as_ref(), now)
             .ok_or_else(|| format!("the agent has just started, and {colour} was not asked for its health yet"))?;
         let detail = match &report {
@@ -146,6 +150,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             probe,
             down: None,
             draining: None,
+            falls: Falls::default(),
         });
     }
 
@@ -235,12 +240,18 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         }
     }
 
-    /// What the checks say: every instance answered since they began, and all of them are ready now.
+    /// What the checks say: none of the instances ended by itself, every one answered since they began, and all of them are ready now.
     fn verdict(&self, inner: &mut Inner, slots: &BTreeMap<Colour, Occupant>) -> Option<Verdict> {
         let (goal, begun) = inner.check?;
         let occupant = slots.get(&goal.colour)?;
         let watched = inner.watched(goal.colour).as_ref()?;
-        if watched.revision != goal.about.revision || occupant.health != Health::Ready {
+        if watched.revision != goal.about.revision {
+            return None;
+        }
+        if let Some(detail) = watched.falls.too_many(goal.stage, begun) {
+            return Some(Verdict { about: goal.about, stage: goal.stage, passed: false, detail });
+        }
+        if occupant.health != Health::Ready {
             return None;
         }
         let report = watched.probe.as_ref().map(|probe| probe.report());

@@ -8,12 +8,16 @@
 //! | `tend` | what needs no decision: the shape in force, an instance that somebody stopped |
 //! | `take` | takes a release in the background |
 //! | `drain` | evidence that nothing is in flight any more |
+//! | `drift` | hears of it when somebody moves the link |
+//! | `falls` | instances that were ready and ended by themselves |
 //! | `launch` | how an instance is run, everything resolved |
 //! | `shape` | what the web server has to know |
 //!
 //! Each colour runs by its own release's record (ports, environment, health), never by the newest specification.
 
 mod drain;
+mod drift;
+mod falls;
 mod launch;
 mod look;
 mod shape;
@@ -31,8 +35,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use self::drain::Draining;
+use self::drift::Drift;
+use self::falls::Falls;
 use self::take::Takes;
-pub use self::take::account;
 use super::layout::SiteDir;
 use super::probe::{Probe, Prober};
 use super::release::{Identity, Limits, Record};
@@ -95,6 +100,7 @@ pub struct HostSite<W, S> {
     upload_changed: Arc<AtomicBool>,
     slots: Mutex<Vec<SlotView>>,
     inner: tokio::sync::Mutex<Inner>,
+    _drift: Drift,
 }
 
 /// What is remembered between two looks. All of it can be lost.
@@ -131,6 +137,7 @@ struct Watched {
     /// It was started by an earlier run of the agent, and is not known well enough to be judged until this moment.
     adopted: Option<(Instant, Instant)>,
     draining: Option<Draining>,
+    falls: Falls,
 }
 
 /// Wakes the site's driver after a while; dropping it calls that off.
@@ -152,11 +159,13 @@ impl Inner {
 }
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
-    /// The site in the folder `state/sites/NAME`. `wake` is notified whenever it is worth looking at it again.
+    /// The site in the folder `state/sites/NAME`. `wake` is notified whenever it is worth looking at it again. To be called within a tokio
+    /// runtime.
     #[must_use]
     pub fn new(host: Arc<Host<W, S>>, wanted: Wanted, wake: Arc<Notify>) -> HostSite<W, S> {
         let name = wanted.site.name.clone();
         let dir = SiteDir::new(&host.state, &name);
+        let drift = Drift::watch(dir.root().to_owned(), wake.clone());
         HostSite {
             host,
             name,
@@ -168,6 +177,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             upload_changed: Arc::default(),
             slots: Mutex::default(),
             inner: tokio::sync::Mutex::default(),
+            _drift: drift,
         }
     }
 
@@ -210,7 +220,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         self.host.supervisor.logs(&id, lines).await
     }
 
-    /// The site is gone: the web server forgets it, and its folder goes. Does nothing where that was done already.
+    /// The site is gone: the web server and the supervisor forget it, and its folder goes. Does nothing where that was done already.
     ///
     /// # Errors
     /// The parts'; to be tried again.
@@ -221,6 +231,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             *inner.watched(colour) = None;
             self.host.supervisor.stop(&self.name, colour).await?;
         }
+        // A unit without its site would be started, in vain, at each reboot. The folder goes last: while it is there, all of this is tried again.
+        self.host.supervisor.forget(&self.name).await?;
         let root = self.dir.root().to_owned();
         blocking(move || match std::fs::remove_dir_all(&root) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Fault {

@@ -6,7 +6,7 @@ use super::drain::{forget_served, note_served};
 use super::launch::launches;
 use super::{HostSite, Inner, blocking, cannot};
 use crate::driver::Store;
-use crate::platform::host::supervise::Supervisor;
+use crate::platform::host::supervise::{Supervisor, oom};
 use crate::platform::host::web::WebServer;
 use crate::platform::host::{release, route};
 use crate::platform::{Class, Fault};
@@ -42,6 +42,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                 .await?;
                 inner.seen = None;
                 inner.unseen = 0;
+                oom::follow(&*self.host.supervisor, &self.name, colour).await;
                 Ok(())
             }
             Step::Unroute => {

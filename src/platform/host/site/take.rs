@@ -7,9 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{HostSite, Inner, Wanted, blocking, lock};
-use crate::api::site::{Run, Runtime};
 use crate::platform::host::layout::SiteDir;
-use crate::platform::host::release::{self, Account, Order};
+use crate::platform::host::release::{self, Order};
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
 use crate::platform::{Class, Fault};
@@ -122,7 +121,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
 
 fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std::path::Path) -> Result<(), Fault> {
     let Some(of) = &wanted.release else { return Ok(()) };
-    let account = account(&of.run)?;
+    let account = release::check_user(&of.run.user)?;
     release::take(
         dir,
         &Order {
@@ -136,21 +135,4 @@ fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std:
         },
     )?;
     Ok(())
-}
-
-/// The site's user. A site of files alone runs nothing, so nobody will do.
-///
-/// # Errors
-/// There is no such user, or it may run no site.
-pub fn account(run: &Run) -> Result<Account, Fault> {
-    if run.runtime == Runtime::Static && run.user.as_str() == "nobody" {
-        return Ok(Account {
-            name: run.user.clone(),
-            uid: 65_534,
-            gid: 65_534,
-            home: "/nonexistent".into(),
-            groups: vec![65_534],
-        });
-    }
-    Ok(release::check_user(&run.user)?)
 }

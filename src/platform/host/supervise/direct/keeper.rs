@@ -255,6 +255,11 @@ impl Keeper {
             sleep_until((Instant::now() + pause).min(deadline)).await;
             pause = (pause * 2).min(Duration::from_millis(160));
         }
+        let deaf = self.kin().await;
+        if !deaf.is_empty() {
+            let record = self.record.marker();
+            tracing::warn!(instance = %record.display(), pids = ?deaf, "did not end within {within:?} of SIGTERM, and is killed");
+        }
         self.kill_all().await?;
         let record = self.record.clone();
         blocking(move || record.remove())

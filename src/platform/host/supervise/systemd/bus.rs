@@ -97,6 +97,11 @@ impl Bus {
         Ok(digits.parse().unwrap_or(0))
     }
 
+    /// Whether the machine is being shut down.
+    pub(super) async fn goes_down(&self) -> zbus::Result<bool> {
+        Ok(self.manager().await?.system_state().await? == "stopping")
+    }
+
     /// A unit as it is now; one without a file is off.
     pub(super) async fn unit(&self, name: &str) -> zbus::Result<Unit> {
         let path = self.manager().await?.load_unit(name.to_owned()).await?;

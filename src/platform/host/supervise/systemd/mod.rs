@@ -76,6 +76,8 @@ impl Systemd {
         for id in shared.units_on_disk()? {
             if !shared.ask(&id).await?.is_off() {
                 shared.want(&id.site, id.colour)?;
+                // The run before may have ended between the move of the link and this.
+                shared.prefer(&id.site, id.colour).await;
             }
         }
         let listener = tokio::spawn(shared::listen(shared.clone())).abort_handle();

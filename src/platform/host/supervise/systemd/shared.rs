@@ -167,6 +167,16 @@ impl Shared {
     pub(super) async fn ask(&self, id: &InstanceId) -> Result<Unit, Fault> {
         let age = self.known().age;
         let unit = self.bus.unit(&unit::name(id)).await.map_err(|error| self.broken(&error))?;
+        // At a shutdown one colour ends before the other, which must not look like a failure that traffic flees from: the link has to name
+        // the same colour at the next boot, and a rollout is not to be rejected for it.
+        if unit.active != "active" && self.bus.goes_down().await.map_err(|error| self.broken(&error))? {
+            return Err(Fault {
+                class: Class::Transient,
+                reason: "MachineGoesDown",
+                message: "the machine is being shut down: the sites stay as they are, and go on after the next boot"
+                    .to_owned(),
+            });
+        }
         let mut known = self.known();
         if known.listening && known.age == age {
             known.units.insert(id.clone(), unit.clone());

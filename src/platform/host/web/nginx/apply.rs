@@ -4,14 +4,16 @@
 //! The changes of a batch go together, in one reload. Where that fails for a reason that one site gave, that site is left out and the others go
 //! on; where nobody can tell whose reason it was, each is tried alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::files::{self, FilesError, Name, Set};
+use super::draft::{Drafter, generation_of, stub};
+use super::files::{Name, Set};
+use super::no::{No, Whose, copy, down, everyone, unasked, unwritten};
 use super::reload::{Outcome, Reload};
-use super::syntax::{self, Dump};
+use super::syntax::Dump;
 use super::theirs::{self, Serving};
 use super::trial::{Refusal, TrialError, trial};
 use super::{NginxSettings, door, fault, reason, render};
@@ -44,21 +46,6 @@ pub struct Applier {
     settings: NginxSettings,
     /// Whether somebody includes the snippet of a site, where it was looked at.
     included: BTreeMap<SiteName, bool>,
-}
-
-/// Why a group of changes is not in force, and who gave the reason.
-struct No {
-    whose: Whose,
-    fault: Fault,
-}
-
-enum Whose {
-    /// One site: without it the others can go on.
-    Site(SiteName),
-    /// One of the group, nobody knows which.
-    Somebody,
-    /// None of the group: it would be the same for each.
-    Everyone,
 }
 
 impl Applier {
@@ -107,18 +94,18 @@ impl Applier {
         let folders = &self.settings.folders;
         folders.prepare().map_err(unwritten)?;
         let live = folders.read().map_err(unwritten)?;
-        let drafted = self.draft(&live, changes)?;
+        let drafted = self.drafter().draft(&live, changes)?;
         if drafted == live && self.answers(&live) && self.all_are_included(changes) {
             return Ok(Vec::new());
         }
 
         let base = self.look(&live)?;
-        let mut wanted = self.complete(drafted.clone(), base.as_ref().ok(), changes)?;
-        let mut dump = self.test(&wanted, &base)?;
+        let mut wanted = self.drafter().complete(drafted.clone(), base.as_ref().ok(), changes)?;
+        let mut dump = self.test(&live, &wanted, &base)?;
         if base.is_err() {
             // What is in place is refused and what we want isn't: only now it is known what else is served.
-            wanted = self.complete(drafted, Some(&dump), changes)?;
-            dump = self.test(&wanted, &base)?;
+            wanted = self.drafter().complete(drafted, Some(&dump), changes)?;
+            dump = self.test(&live, &wanted, &base)?;
         }
         if !dump.reads(&Name::Common.path(folders)) {
             return Err(everyone(fault(
@@ -150,124 +137,37 @@ impl Applier {
             dump => return Ok(dump),
         };
         let mut without = Set::new();
-        without.insert(Name::Common, self.common(&render::Common::default(), "none")?.into_bytes());
+        without.insert(Name::Common, self.drafter().common(&render::Common::default(), "none")?.into_bytes());
         for name in live.keys() {
             if let Name::Snippet(site) = name {
                 without.insert(name.clone(), stub(site)?);
             }
         }
-        let over = self.settings.folders.lay_out(&self.settings.work, &without).map_err(unwritten)?;
-        let dump = trial(&self.settings.command(), &over);
+        let dump = self.try_out(live, &without)?;
         Ok(dump.map_err(|_| TrialError::Refused(refusal)))
     }
 
-    /// Our files with the changes made, but for the common one.
-    fn draft(&self, live: &Set, changes: &[&Change]) -> Result<Set, No> {
-        let mut drafted = live.clone();
-        for change in changes {
-            let site = change.site();
-            let rendered = match change {
-                Change::Put(shape) => {
-                    Some(render::site(shape, self.settings.door).map_err(|error| unrendered(site, &error))?)
-                }
-                Change::Remove(_) => None,
-            };
-            let (file, snippet) = match rendered {
-                Some(rendered) => (Some(rendered.site), rendered.snippet),
-                None => (None, None),
-            };
-            match file {
-                Some(text) => drafted.insert(Name::Site(site.clone()), text.into_bytes()),
-                None => drafted.remove(&Name::Site(site.clone())),
-            };
-            // One that is not wanted any more may still be included: it is emptied now, and goes when it isn't.
-            let name = Name::Snippet(site.clone());
-            if let Some(text) = snippet {
-                drafted.insert(name, text.into_bytes());
-            } else if live.contains_key(&name) {
-                drafted.insert(name, stub(site)?);
-            }
-        }
-        Ok(drafted)
-    }
-
-    /// Adds the common file, and drops the emptied snippets that nobody includes.
-    fn complete(&self, mut wanted: Set, dump: Option<&Dump>, changes: &[&Change]) -> Result<Set, No> {
+    /// What nginx thinks of `set` in the place of `live`.
+    fn try_out(&self, live: &Set, set: &Set) -> Result<Result<Dump, TrialError>, No> {
         let folders = &self.settings.folders;
-        let snippets: Vec<SiteName> = wanted
-            .keys()
-            .filter(|name| matches!(name, Name::Snippet(_)))
-            .filter_map(|name| name.site().cloned())
-            .collect();
-        for site in snippets {
-            let name = Name::Snippet(site.clone());
-            let included = dump.is_none_or(|dump| dump.reads(&name.path(folders)));
-            if !included && wanted.get(&name) == Some(&stub(&site)?) {
-                wanted.remove(&name);
-            }
-        }
-        let serving = dump.map(Serving::of).unwrap_or_default();
-        let theirs = |server: &theirs::Server| Name::of(&server.file, folders).is_none();
-        let mut common = render::Common::default();
-        let others = serving.addresses(theirs);
-        for (name, text) in &wanted {
-            let Name::Site(site) = name else { continue };
-            let (names, listen) = self.served_by(name, text);
-            common.catch.extend(listen.difference(&others));
-            let needed = render::hash_bucket(names.iter().map(String::as_str));
-            let set = serving.hash_bucket.as_ref().filter(|(_, file, _)| Name::of(file, folders).is_none());
-            match set {
-                Some((size, file, line)) if *size < needed && changes.iter().any(|c| c.site() == site) => {
-                    return Err(No {
-                        whose: Whose::Site(site.clone()),
-                        fault: fault(
-                            Class::User,
-                            reason::CONFIGURATION_REFUSED,
-                            format!(
-                                "the host names of {site} need server_names_hash_bucket_size {needed}, and {}:{line} sets it to {size}; raise it there",
-                                file.display()
-                            ),
-                        ),
-                    });
-                }
-                // nginx's own default, and the least that any machine has.
-                None if needed > 64 => common.hash_bucket = common.hash_bucket.max(Some(needed)),
-                _ => {}
-            }
-        }
-        let draft = self.common(&common, "")?;
-        let others = wanted.iter().filter(|(name, _)| **name != Name::Common);
-        let parts = others.map(|(name, text)| (name, text.as_slice()));
-        let generation = files::generation(parts.chain([(&Name::Common, draft.as_bytes())]));
-        let text = self.common(&common, &generation)?.into_bytes();
-        wanted.insert(Name::Common, text);
-        Ok(wanted)
+        let over = folders.lay_out(&self.settings.work, set).map_err(unwritten)?;
+        let said = trial(&self.settings.command(), &over);
+        let Err(TrialError::NoNamespace(_)) = said else {
+            return Ok(said);
+        };
+        // The next best thing: in place for as long as the test takes. nginx itself looks only when it is told to.
+        let said = folders.replace(live, set).map(|()| trial(&self.settings.command(), &[]));
+        folders.replace(set, live).map_err(unwritten)?;
+        said.map_err(unwritten)
     }
 
-    fn common(&self, common: &render::Common, generation: &str) -> Result<String, No> {
-        render::common(common, self.settings.door, generation)
-            .map_err(|error| everyone(fault(Class::User, reason::CONFIGURATION_REFUSED, error.to_string())))
-    }
-
-    /// The names and addresses in a file of ours, the door's left out.
-    fn served_by(&self, name: &Name, text: &[u8]) -> (Vec<String>, BTreeSet<SocketAddr>) {
-        let (mut names, mut listen) = (Vec::new(), BTreeSet::new());
-        for directive in syntax::parse(&name.path(&self.settings.folders), &String::from_utf8_lossy(text)) {
-            if directive.name() == "server" {
-                let server = theirs::server(&directive);
-                if !server.listen.contains(&self.settings.door) {
-                    names.extend(server.names);
-                    listen.extend(server.listen);
-                }
-            }
-        }
-        (names, listen)
+    fn drafter(&self) -> Drafter<'_> {
+        Drafter { settings: &self.settings }
     }
 
     /// Has nginx test the whole of what would be in force.
-    fn test(&self, wanted: &Set, base: &Result<Dump, TrialError>) -> Result<Dump, No> {
-        let over = self.settings.folders.lay_out(&self.settings.work, wanted).map_err(unwritten)?;
-        let refusal = match trial(&self.settings.command(), &over) {
+    fn test(&self, live: &Set, wanted: &Set, base: &Result<Dump, TrialError>) -> Result<Dump, No> {
+        let refusal = match self.try_out(live, wanted)? {
             Ok(dump) => return Ok(dump),
             Err(TrialError::Refused(refusal)) => refusal,
             Err(error) => return Err(everyone(unasked(&error))),
@@ -335,7 +235,7 @@ impl Applier {
                         Class::User,
                         reason::HOSTNAME_TAKEN,
                         format!(
-                            "{other}: {}; remove it there or here, or keep that block and use `front: include`; nothing was changed",
+                            "{other}: {}; remove it there or here, or keep that block and use `front: Include`; nothing was changed",
                             conflict.what
                         ),
                     ),
@@ -421,7 +321,7 @@ impl Applier {
             let name = Name::Site(change.site().clone());
             let listens = |set: &Set| {
                 let text = set.get(&name)?;
-                Some(self.served_by(&name, text).1.contains(&address?))
+                Some(self.drafter().served_by(&name, text).1.contains(&address?))
             };
             listens(wanted) == Some(true) && listens(live) != Some(true)
         };
@@ -470,62 +370,4 @@ impl Applier {
 
 fn in_include_mode(change: &Change) -> bool {
     matches!(change, Change::Put(Shape { mode: Mode::Include, .. }))
-}
-
-/// What the common file of a set says; empty where there is none.
-#[must_use]
-pub fn generation_of(set: &Set) -> String {
-    let text = set.get(&Name::Common).map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
-    let after = text.split_once("$bluegreen_generation {").map_or("", |(_, rest)| rest);
-    after.split('"').nth(1).unwrap_or_default().to_owned()
-}
-
-/// nginx does not run.
-pub fn down(settings: &NginxSettings) -> Fault {
-    fault(
-        Class::Transient,
-        reason::DOWN,
-        format!(
-            "nginx is not running ({} names no master); start it: its configuration is in place",
-            settings.pid.display()
-        ),
-    )
-}
-
-fn stub(site: &SiteName) -> Result<Vec<u8>, No> {
-    render::stub(site).map(String::into_bytes).map_err(|error| unrendered(site, &error))
-}
-
-fn unrendered(site: &SiteName, error: &render::RenderError) -> No {
-    No {
-        whose: Whose::Site(site.clone()),
-        fault: fault(
-            Class::User,
-            reason::CONFIGURATION_REFUSED,
-            format!("the configuration of {site} can't be written: {error}"),
-        ),
-    }
-}
-
-fn unwritten(error: FilesError) -> No {
-    let class = match error {
-        FilesError::NotOurs(_) => Class::User,
-        FilesError::Io(..) => Class::Transient,
-    };
-    everyone(fault(class, reason::FILES, error.to_string()))
-}
-
-fn unasked(error: &TrialError) -> Fault {
-    match error {
-        TrialError::NoProgram(_) => fault(Class::User, reason::MISSING, error.to_string()),
-        _ => fault(Class::Transient, reason::UNTESTED, error.to_string()),
-    }
-}
-
-fn everyone(fault: Fault) -> No {
-    No { whose: Whose::Everyone, fault }
-}
-
-fn copy(of: &Fault) -> Fault {
-    fault(of.class, of.reason, of.message.clone())
 }

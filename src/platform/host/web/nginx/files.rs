@@ -140,19 +140,31 @@ impl Folders {
         Ok(set)
     }
 
-    /// Puts `new` in the place of `old`, each file whole: written beside, on disk, renamed; then the folders are on disk. A file that is the same
-    /// is not touched.
+    /// Puts `new` in the place of `old`: first all of it is on disk beside its place, then each file is renamed. A file that is the same is
+    /// not touched.
     ///
     /// # Errors
-    /// When one can't be written. Then some may be new already: the caller puts `old` back.
+    /// When something can't be written. A disk that is full is noticed before anything is in place; after another error some files may be
+    /// new already, and the caller puts `old` back.
     pub fn replace(&self, old: &Set, new: &Set) -> Result<(), FilesError> {
-        let mut touched = false;
-        for (name, text) in new {
-            if old.get(name) != Some(text) {
-                let path = name.path(self);
-                write_whole(&path, text).map_err(|error| FilesError::Io(path, error))?;
-                touched = true;
+        let changed: Vec<(PathBuf, &Vec<u8>)> = new
+            .iter()
+            .filter(|(name, text)| old.get(name) != Some(text))
+            .map(|(name, text)| (name.path(self), text))
+            .collect();
+        for (done, (path, text)) in changed.iter().enumerate() {
+            if let Err(error) = write_beside(path, text) {
+                // A full disk should not be left fuller.
+                for (path, _) in changed.iter().take(done + 1) {
+                    let _ = fs::remove_file(beside(path));
+                }
+                return Err(FilesError::Io(path.clone(), error));
             }
+        }
+        let mut touched = false;
+        for (path, _) in &changed {
+            fs::rename(beside(path), path).map_err(|error| FilesError::Io(path.clone(), error))?;
+            touched = true;
         }
         for name in old.keys().filter(|name| !new.contains_key(name)) {
             let path = name.path(self);
@@ -234,26 +246,22 @@ fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
-    // Begins with a dot and ends otherwise than ours do, so that no include ever reads it.
+/// Begins with a dot and ends otherwise than ours do, so that no include ever reads it.
+fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.new"));
+    path.with_file_name(format!(".{name}.new"))
+}
+
+fn write_beside(path: &Path, text: &[u8]) -> io::Result<()> {
+    let beside = beside(path);
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(text)?;
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    })();
-    if written.is_err() {
-        // A full disk should not be left fuller.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(text)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.sync_all()
 }
 
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
@@ -271,4 +279,34 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_ours_is_known_by_its_place_and_no_other_is() {
+        let folders = Folders { sites: "/c".into(), snippets: "/s".into() };
+        let site: SiteName = "a-b".parse().unwrap();
+        for name in [Name::Common, Name::Site(site.clone()), Name::Snippet(site)] {
+            assert_eq!(Name::of(&name.path(&folders), &folders), Some(name));
+        }
+        for other in ["/c/a-b.conf", "/c/bluegreen-.conf", "/c/bluegreen-A.conf", "/c/x/bluegreen-a.conf", "/s/.a.conf"]
+        {
+            assert_eq!(Name::of(Path::new(other), &folders), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_generation_is_what_the_files_say_and_where() {
+        let (a, b) = (Name::Site("a".parse().unwrap()), Name::Site("b".parse().unwrap()));
+        let of =
+            |files: &[(&Name, &'static str)]| generation(files.iter().map(|(name, text)| (*name, text.as_bytes())));
+        let one = of(&[(&a, "x"), (&b, "y")]);
+        assert_eq!(one, of(&[(&a, "x"), (&b, "y")]));
+        for other in [&[(&a, "y"), (&b, "x")][..], &[(&a, "xy"), (&b, "")], &[(&a, "x")]] {
+            assert_ne!(one, of(other));
+        }
+    }
 }

@@ -7,13 +7,15 @@
 //! | `trial` | has nginx test a configuration that is not in place |
 //! | `syntax`, `theirs` | what else nginx serves |
 //! | `process`, `reload`, `door` | a reload, and seeing it in every worker |
-//! | `apply` | all of that in order, and back |
+//! | `draft`, `apply`, `no` | what the files shall be; all of that in order, and back; why not |
 //!
 //! This file is the queue before it: calls come from many sites at once, and whatever waits while one batch is applied makes the next.
 
 mod apply;
 mod door;
+mod draft;
 mod files;
+mod no;
 mod process;
 mod reload;
 pub mod render;
@@ -221,7 +223,7 @@ impl WebServer for Nginx {
             Err(error) => {
                 lock(&self.shared.queue).in_force.clear();
                 return Err(match process::master(&self.shared.settings.pid) {
-                    None => apply::down(&self.shared.settings),
+                    None => no::down(&self.shared.settings),
                     Some(_) => fault(
                         Class::Transient,
                         reason::NOT_IN_FORCE,

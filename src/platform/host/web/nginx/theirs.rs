@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn what_is_set_for_all_is_read_with_its_place() {
         let read = serving("server_names_hash_bucket_size 1k;");
-        assert_eq!(read.hash_bucket, Some((1024, PathBuf::from("/n.conf"), 4)));
+        assert_eq!(read.hash_bucket, Some((1024, PathBuf::from("/n.conf"), 3)));
         assert_eq!(read.error_logs, [PathBuf::from("/e.log")]);
     }
 }

@@ -27,6 +27,9 @@ pub enum TrialError {
     /// It did not come to an end.
     #[error("nginx -T did not end within {} s; can it look up every host name in its configuration?", WITHIN.as_secs())]
     Late,
+    /// Not without touching the live files: nothing may be mounted here, as in most containers.
+    #[error("the candidate could not be laid over nginx's folders in a mount namespace: {0}")]
+    NoNamespace(#[source] io::Error),
     /// It could not be asked.
     #[error("could not {0}: {1}")]
     Failed(&'static str, #[source] io::Error),
@@ -72,18 +75,15 @@ pub fn trial(nginx: &Command, over: &[(PathBuf, PathBuf)]) -> Result<Dump, Trial
 }
 
 fn lay_over(over: &[(PathBuf, PathBuf)]) -> Result<(), TrialError> {
+    let refused = |errno: rustix::io::Errno| TrialError::NoNamespace(errno.into());
     // Deprecated for what it does to file descriptors with another flag; with this one it is as safe as its signature.
     #[expect(deprecated, reason = "the successor is unsafe because of CLONE_FILES, which is not asked for")]
     let unshared = rustix::thread::unshare(UnshareFlags::NEWNS);
-    unshared
-        .map_err(|error| TrialError::Failed("make a mount namespace for the test of a configuration", error.into()))?;
+    unshared.map_err(refused)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).map_err(|error| {
-        TrialError::Failed("close the mount namespace for the test of a configuration", error.into())
-    })?;
+    rustix::mount::mount_change("/", private).map_err(refused)?;
     for (what, over_what) in over {
-        rustix::mount::mount_bind(what, over_what)
-            .map_err(|error| TrialError::Failed("lay the candidate over nginx's folder", error.into()))?;
+        rustix::mount::mount_bind(what, over_what).map_err(refused)?;
     }
     Ok(())
 }

@@ -1,0 +1,76 @@
+//! Why changes are not in force, and whose reason it is: what `draft` and `apply` answer when they can't go on.
+
+use super::files::FilesError;
+use super::trial::TrialError;
+use super::{NginxSettings, fault, reason, render};
+use crate::api::types::SiteName;
+use crate::platform::{Class, Fault};
+
+/// Why a group of changes is not in force, and who gave the reason.
+pub struct No {
+    /// Whose reason it is.
+    pub whose: Whose,
+    /// What the sites concerned are told.
+    pub fault: Fault,
+}
+
+/// Whose reason it is.
+pub enum Whose {
+    /// One site: without it the others can go on.
+    Site(SiteName),
+    /// One of the group, nobody knows which.
+    Somebody,
+    /// None of the group: it would be the same for each.
+    Everyone,
+}
+
+/// nginx does not run.
+pub fn down(settings: &NginxSettings) -> Fault {
+    fault(
+        Class::Transient,
+        reason::DOWN,
+        format!(
+            "nginx is not running ({} names no master); start it: its configuration is in place",
+            settings.pid.display()
+        ),
+    )
+}
+
+/// The text of a site's files can't be written.
+pub fn unrendered(site: &SiteName, error: &render::RenderError) -> No {
+    No {
+        whose: Whose::Site(site.clone()),
+        fault: fault(
+            Class::User,
+            reason::CONFIGURATION_REFUSED,
+            format!("the configuration of {site} can't be written: {error}"),
+        ),
+    }
+}
+
+/// Our files can't be read or written.
+pub fn unwritten(error: FilesError) -> No {
+    let class = match error {
+        FilesError::NotOurs(_) => Class::User,
+        FilesError::Io(..) => Class::Transient,
+    };
+    everyone(fault(class, reason::FILES, error.to_string()))
+}
+
+/// nginx could not be asked for its opinion.
+pub fn unasked(error: &TrialError) -> Fault {
+    match error {
+        TrialError::NoProgram(_) => fault(Class::User, reason::MISSING, error.to_string()),
+        _ => fault(Class::Transient, reason::UNTESTED, error.to_string()),
+    }
+}
+
+/// A reason that none of the group gave.
+pub fn everyone(fault: Fault) -> No {
+    No { whose: Whose::Everyone, fault }
+}
+
+/// A fault is told to each site that it concerns.
+pub fn copy(of: &Fault) -> Fault {
+    fault(of.class, of.reason, of.message.clone())
+}
