@@ -5,7 +5,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use bluegreen_rig::booted::Booted;
 use bluegreen_rig::load::{Fetch, Load, Running, fetch};
@@ -155,17 +154,6 @@ impl Vps {
         let answered =
             wait::until(&what, wait::PATIENCE, || (self.answers().as_deref() == Some(version)).then_some(()));
         answered.unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
-        // Each of nginx's workers avoids an instance that refused it for a second, also when that was the whole site during the boot: the
-        // boot is over when nothing failed for longer than that.
-        let well = wait::until("nginx has noticed that all instances are up", wait::PATIENCE, || {
-            let load = self.machine.in_its_network(|| self.small_load().lasting(Duration::from_millis(1500)).start());
-            (load.expect("a network").expect("load").finish().failed == 0).then_some(())
-        });
-        well.unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
-    }
-
-    fn small_load(&self) -> Load {
-        Load::to(address(), "shop.test").clients(8)
     }
 
     /// A request that takes longer than anybody waits.
@@ -181,7 +169,7 @@ impl Vps {
     }
 
     pub fn begin_load(&mut self) {
-        let load = self.machine.in_its_network(|| self.small_load().start());
+        let load = self.machine.in_its_network(|| Load::to(address(), "shop.test").clients(8).start());
         let load = load.expect("a network").expect("load");
         load.wait_for_more(50).expect("answers");
         self.load = Some(load);
