@@ -14,13 +14,13 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 # A program that shows whether a package is there, and the package.
-needed=(gcc:gcc make:make ld:binutils pkg-config:pkg-config nginx:nginx-light useradd:passwd)
+needed=(gcc:gcc make:make ld:binutils pkg-config:pkg-config curl:curl nginx:nginx-light useradd:passwd)
 case $what in
 demo) ;;
 bench) needed+=(wrk:wrk) ;;
 test)
     needed+=(debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables ip:iproute2 unshare:util-linux
-        python3:python3 curl:curl)
+        python3:python3)
     ;;
 *) die "what is '$what'? One of: test, demo, bench" ;;
 esac

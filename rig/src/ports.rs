@@ -1,16 +1,15 @@
 //! Ports that nobody else takes meanwhile.
 //!
 //! A port that was bound as 0 and released again can be taken by any outgoing connection before its user binds it, since both come from the
-//! same range; under load that happens. So these come from below that range, and a lock on a file keeps other tests of this machine
-//! off for as long as the [`Port`] lives.
+//! same range; under load that happens. So these come from below that range, and a name that only one process of a network namespace can
+//! hold keeps other tests off for as long as the [`Port`] lives.
 
-use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use anyhow::{Context, Result, bail};
-use rustix::fs::{FlockOperation, flock};
+use anyhow::{Result, bail};
 
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 18_000;
@@ -21,28 +20,27 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 #[derive(Debug)]
 pub struct Port {
     number: u16,
-    _lock: File,
+    // An abstract name: it is nowhere on disk, and free again whatever becomes of this process.
+    _name: UnixListener,
 }
 
 impl Port {
     /// Takes a port that nobody listens on.
     ///
     /// # Errors
-    /// When the folder of the locks can't be written, or every port is taken.
+    /// When every port is taken.
     pub fn take() -> Result<Port> {
-        let folder = folder()?;
         let offset = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or(0);
         for _ in 0..COUNT {
             let step = NEXT.fetch_add(1, Ordering::Relaxed);
             let number = FIRST + (offset.wrapping_mul(7) % COUNT + step % COUNT) % COUNT;
-            let path = folder.join(number.to_string());
-            let lock = File::options().create(true).append(true).open(&path);
-            let lock = lock.with_context(|| format!("cannot open the lock {}", path.display()))?;
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let Ok(name) =
+                UnixListener::bind_addr(&SocketAddr::from_abstract_name(format!("bluegreen-rig-port-{number}"))?)
+            else {
                 continue;
-            }
+            };
             if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Port { number, _lock: lock });
+                return Ok(Port { number, _name: name });
             }
         }
         bail!("no free port between {FIRST} and {}", FIRST + COUNT)
@@ -61,13 +59,6 @@ impl Port {
     pub fn number(&self) -> u16 {
         self.number
     }
-}
-
-fn folder() -> Result<PathBuf> {
-    let uid = rustix::process::getuid().as_raw();
-    let folder = std::env::temp_dir().join(format!("bluegreen-rig-ports.{uid}"));
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! A user for apps to run as: an agent that is root refuses root and system users.
 
-use std::fs::{self, File};
+use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::fs::{FlockOperation, flock};
 
-use crate::process;
+use crate::{process, wait};
 
 /// A user that an agent of this process may run apps as.
 #[derive(Debug)]
@@ -39,14 +39,17 @@ impl User {
             let name = name_of(uid.as_raw())?.context("this process's user has no name")?;
             return Ok(User { name, passing: false });
         }
-        // Tests in other processes want it too, at the same moment.
-        let lock = File::create(std::env::temp_dir().join("bluegreen-rig-user.lock"))?;
-        flock(&lock, FlockOperation::LockExclusive).context("cannot take the lock of the list of users")?;
-        if !is_there(name)? {
-            let mut command = Command::new("useradd");
-            command.args(["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]);
-            process::run(command.args(["--comment", "apps in tests of bluegreen", name]))?;
-        }
+        // Other tests may be making it, or anybody another user, at this moment: useradd refuses then.
+        let mut why = None;
+        let there = wait::until("there is a user", Duration::from_secs(20), || {
+            if !is_there(name).unwrap_or(false) {
+                let mut command = Command::new("useradd");
+                command.args(["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]);
+                why = process::run(command.args(["--comment", "apps in tests of bluegreen", name])).err();
+            }
+            is_there(name).unwrap_or(false).then_some(())
+        });
+        there.with_context(|| why.map_or_else(String::new, |why| format!("{why:#}")))?;
         Ok(User { name: name.to_owned(), passing })
     }
 

@@ -5,11 +5,13 @@
 //! client does (`idle_closed`, no failure); one that it closes while a request is on its way is a failure, and so is everything else
 //! that isn't a whole, right answer with status 200.
 //!
-//! `wire` reads and writes HTTP/1.1, `client` is one client, `totals` counts, `once` is for single requests, `socket` for websockets.
+//! `wire` reads and writes HTTP/1.1, `client` is one client, `totals` counts, `once` is for single requests, `stream` for answers that come
+//! piece by piece, `socket` for websockets.
 
 mod client;
 mod once;
 mod socket;
+mod stream;
 mod totals;
 mod wire;
 
@@ -23,6 +25,7 @@ use anyhow::{Context, Result};
 
 pub use once::{Fetch, fetch, fetch_async, get, post, upload};
 pub use socket::Conversation;
+pub use stream::Stream;
 pub use totals::{Histogram, Sample, Totals, VersionTotals};
 pub use wire::{Answer, Loss, Wire};
 

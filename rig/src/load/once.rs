@@ -120,7 +120,7 @@ pub fn post(address: SocketAddr, host: &str, path: &str, body: impl Into<Vec<u8>
     fetch(&Fetch { method: "POST".to_owned(), body: body.into(), ..Fetch::get(address, host, path) })
 }
 
-fn head_of(fetch: &Fetch) -> String {
+pub(super) fn head_of(fetch: &Fetch) -> String {
     let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", fetch.method, fetch.path, fetch.host);
     for (name, value) in &fetch.headers {
         text.push_str(&format!("{name}: {value}\r\n"));

@@ -166,18 +166,28 @@ impl Wire {
 
     async fn chunks(&mut self) -> Result<Vec<u8>, Loss> {
         let mut body = Vec::new();
-        loop {
-            let line = self.line().await?;
-            let size = usize::from_str_radix(&line, 16).map_err(|_| Loss::WrongAnswer)?;
-            if size == 0 {
-                while !self.line().await?.is_empty() {}
-                return Ok(body);
-            }
-            body.extend(self.exactly(size).await?);
-            if !self.line().await?.is_empty() {
-                return Err(Loss::WrongAnswer);
-            }
+        while let Some(chunk) = self.chunk().await? {
+            body.extend(chunk);
         }
+        Ok(body)
+    }
+
+    /// Reads the next chunk of a body that comes in chunks; `None`: it has ended.
+    ///
+    /// # Errors
+    /// How it was lost.
+    pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Loss> {
+        let line = self.line().await?;
+        let size = usize::from_str_radix(&line, 16).map_err(|_| Loss::WrongAnswer)?;
+        if size == 0 {
+            while !self.line().await?.is_empty() {}
+            return Ok(None);
+        }
+        let chunk = self.exactly(size).await?;
+        if !self.line().await?.is_empty() {
+            return Err(Loss::WrongAnswer);
+        }
+        Ok(Some(chunk))
     }
 
     /// Reads up to the next end of a line, which isn't in what is returned.
