@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check model test test-all deny advisories bench-cutover
+.PHONY: help demo check model model-wide test test-kills test-all deny advisories bench-cutover
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -27,13 +27,19 @@ check: ## The quick one: format, lints, unit tests, the search of the logic
 model: ## Search every state that the rollout logic can reach
 	$(CARGO) test --package bluegreen-model --locked -- --nocapture
 
+model-wide: ## The same within wider bounds: some five minutes
+	BLUEGREEN_WIDE_SEARCH=1 $(CARGO) test --package bluegreen-model --locked -- --nocapture
+
+test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
+	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
+
 test: ## Everything, installing what it needs
 	@scripts/setup.sh test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
-test-all: test deny advisories ## Everything, and what comes in from outside
+test-all: test model-wide test-kills deny advisories ## Everything, and what comes in from outside
 
 deny: ## Judge what comes in from outside: licences, bans, sources
 	@command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo-deny/bin/cargo-deny || \

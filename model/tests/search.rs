@@ -54,7 +54,7 @@ fn an_artifact_that_takes_its_time_or_is_unusable_breaks_nothing() {
     holds(Bounds { preparation: true, ..bounds(Manual, One, [1, 0, 2]) });
 }
 
-/// The wide search: minutes. `make model` runs it, and `make test` with it.
+/// The wide search: minutes. `make model-wide` runs it, and `make test-all` with it.
 #[test]
 fn the_wide_search_breaks_nothing() {
     if std::env::var_os("BLUEGREEN_WIDE_SEARCH").is_none() {

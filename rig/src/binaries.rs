@@ -14,7 +14,7 @@ use crate::process;
 /// When it can't be built.
 pub fn rig_app() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    built(&BUILT, "bluegreen-rig", "rig-app")
+    built(&BUILT, "rig-app")
 }
 
 /// The product; or the one that `BLUEGREEN_PROGRAM` names, for a look at an installed one.
@@ -26,16 +26,16 @@ pub fn bluegreen() -> Result<PathBuf> {
         return Ok(PathBuf::from(program));
     }
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    built(&BUILT, "bluegreen", "bluegreen")
+    built(&BUILT, "bluegreen")
 }
 
-fn built(once: &OnceLock<Result<PathBuf, String>>, package: &str, name: &str) -> Result<PathBuf> {
-    let built = once.get_or_init(|| build(package, name).map_err(|error| format!("{error:#}")));
+fn built(once: &OnceLock<Result<PathBuf, String>>, name: &str) -> Result<PathBuf> {
+    let built = once.get_or_init(|| build(name).map_err(|error| format!("{error:#}")));
     built.clone().map_err(|error| anyhow!(error))
 }
 
 /// With the profile, and into the folder, of the program that asks.
-fn build(package: &str, name: &str) -> Result<PathBuf> {
+fn build(name: &str) -> Result<PathBuf> {
     let me = std::env::current_exe().context("cannot tell where this program is")?;
     let folder = me.parent().context("this program is nowhere")?;
     let folder = if folder.ends_with("deps") || folder.ends_with("examples") {
@@ -46,7 +46,8 @@ fn build(package: &str, name: &str) -> Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     if let (Some(target), true) = (folder.parent(), manifest.exists()) {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", package, "--bin", name, "--manifest-path"]);
+        // The whole workspace, as the Makefile does: a package alone would choose other features, and build everything again.
+        cargo.args(["build", "--quiet", "--workspace", "--bin", name, "--manifest-path"]);
         cargo.arg(&manifest).arg("--target-dir").arg(target);
         if folder.ends_with("release") {
             cargo.arg("--release");

@@ -232,6 +232,7 @@ mod tests {
     #[test]
     fn history_is_bounded_and_keeps_the_newest() {
         let (_folder, store) = store();
+        make_folder(store.history().parent().expect("a folder")).expect("made");
         let event = |n: usize| HistoryEntry {
             time: jiff::Timestamp::UNIX_EPOCH,
             reason: "Test".into(),

@@ -9,7 +9,7 @@ use super::falls::Falls;
 use super::{HostSite, Inner, Watched, held, lock, ports};
 use crate::api::site::{Front, HealthCheck};
 use crate::control::api::{InstanceView, SlotHealth, SlotView};
-use crate::driver::clock::wall;
+use crate::driver::clock::{of_file, wall};
 use crate::platform::host::probe::{Pace, Report, Target};
 use crate::platform::host::release::Record;
 use crate::platform::host::route;
@@ -28,7 +28,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     pub(super) async fn look(&self, inner: &mut Inner) -> Result<World, String> {
         let now = wall();
         let named = route::live(&self.dir).map_err(|e| format!("cannot read which colour is live: {e}"))?;
-        let moved = route::moved(&self.dir).map_err(|e| format!("cannot read when traffic last moved: {e}"))?;
+        let stamp = route::moved(&self.dir).map_err(|e| format!("cannot read when traffic last moved: {e}"))?;
+        let moved = stamp.map(of_file);
         inner.nowhere = match named {
             Some(_) => None,
             None => inner.nowhere.or(Some(now)),
@@ -46,7 +47,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let verdict = self.verdict(inner, &slots);
         let route = match named {
             None => Route::Nowhere,
-            Some(colour) => Route::To { colour, seen: self.seen(colour, moved, inner).await },
+            Some(colour) => Route::To { colour, seen: self.seen(colour, stamp, inner).await },
         };
         *lock(&self.slots) = views;
         Ok(World { blue: slots.remove(&Colour::Blue), green: slots.remove(&Colour::Green), route, artifacts, verdict })
