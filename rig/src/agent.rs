@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -325,10 +325,17 @@ impl Drop for Agent {
     fn drop(&mut self) {
         // The agent first: it would start its apps again.
         self.stop();
-        for pid in self.apps() {
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // Whoever removes their user next needs them gone, not going.
+        let begun = Instant::now();
+        loop {
+            let apps = self.apps();
+            for pid in apps.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
                 let _ = kill_process(pid, Signal::KILL);
             }
+            if apps.is_empty() || begun.elapsed() > Duration::from_secs(5) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         if std::thread::panicking() {
             eprintln!("the agent's log ends:\n{}", tail(&self.log(), 60));

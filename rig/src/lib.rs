@@ -14,6 +14,7 @@
 //! | `users` | a user for apps to run as |
 //! | `ports` | ports that nobody else takes meanwhile |
 //! | `demo`, `bench` | what `make demo` plays and `make bench-cutover` measures |
+//! | `interrupt` | Ctrl-C, for programs that start others |
 //! | `wait` | wait for a condition, never for a time |
 
 pub mod agent;
@@ -23,6 +24,7 @@ pub mod binaries;
 pub mod booted;
 pub mod demo;
 pub mod disk;
+pub mod interrupt;
 pub mod load;
 pub mod manifest;
 pub mod nginx;

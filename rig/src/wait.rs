@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use crate::interrupt;
+
 /// How long anything in a test may take before it counts as failed. Long, since machines are slow and shared; a passing test never waits
 /// that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,7 +36,7 @@ pub fn until<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>
         if let Some(answer) = ask() {
             return Ok(answer);
         }
-        if begun.elapsed() >= within {
+        if begun.elapsed() >= within || interrupt::pending() {
             return Err(TooLate { what: what.to_owned(), waited: begun.elapsed() });
         }
         std::thread::sleep(PAUSE);
@@ -54,7 +56,7 @@ where
         if let Some(answer) = ask().await {
             return Ok(answer);
         }
-        if begun.elapsed() >= within {
+        if begun.elapsed() >= within || interrupt::pending() {
             return Err(TooLate { what: what.to_owned(), waited: begun.elapsed() });
         }
         tokio::time::sleep(PAUSE).await;

@@ -11,7 +11,7 @@ use crate::manifest::{self, Manifest};
 use crate::nginx::Nginx;
 use crate::ports::Port;
 use crate::users::User;
-use crate::{process, wait};
+use crate::{interrupt, process, wait};
 
 /// What the agent takes while nothing happens.
 #[derive(Clone, Debug, Serialize)]
@@ -54,7 +54,9 @@ pub fn measure(sites: usize, lasting: Duration) -> Result<Footprint> {
     let spent = || process::cpu_time(pid).context("the agent has ended");
     let (before, begun) = (spent()?, Instant::now());
     // The one place where time itself is what is measured.
-    thread::sleep(lasting);
+    while begun.elapsed() < lasting && !interrupt::pending() {
+        thread::sleep(Duration::from_millis(100));
+    }
     let watched = begun.elapsed();
     let share = (spent()?.saturating_sub(before)).as_secs_f64() / watched.as_secs_f64();
     let memory = process::memory(pid).context("the agent has ended")?;

@@ -53,6 +53,7 @@ const ROUNDS: usize = 20;
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
+    bluegreen_rig::interrupt::heed()?;
     let report = measure(&options)?;
     let json = serde_json::to_string_pretty(&report)?;
     if let Some(folder) = options.out.parent() {

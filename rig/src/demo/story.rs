@@ -15,7 +15,7 @@ use crate::manifest::Manifest;
 use crate::nginx::Nginx;
 use crate::ports::Port;
 use crate::users::User;
-use crate::{binaries, process, wait};
+use crate::{binaries, interrupt, process, wait};
 
 const SITE: &str = "shop";
 const LOOK: Duration = Duration::from_millis(100);
@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// # Errors
 /// When something doesn't come up, or doesn't happen in time.
 pub fn run() -> Result<Report> {
+    interrupt::heed()?;
     let user = User::temporary("bluegreen-demo")?;
     let report = play(&user);
     let removed = user.remove();
@@ -118,6 +119,9 @@ impl Play<'_> {
             if let Some(outcome) = over(&site, self.load.as_ref()) {
                 break outcome;
             }
+            if interrupt::pending() {
+                bail!("interrupted");
+            }
             if begun.elapsed() > wait::PATIENCE {
                 bail!("'{title}' does not end: {:#}\nthe agent's log:\n{}", site["status"], self.agent.log());
             }
@@ -139,7 +143,7 @@ impl Play<'_> {
         if let Some(load) = &self.load {
             load.wait_for_more(100)?;
         }
-        while begun.elapsed() < lasting {
+        while begun.elapsed() < lasting && !interrupt::pending() {
             self.screen.show("Idle", self.load.as_ref());
             thread::sleep(LOOK);
         }
