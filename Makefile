@@ -49,7 +49,7 @@ deny: ## Judge what comes in from outside: licences, bans, sources
 advisories: deny ## Look for known holes in what comes in from outside (asks github.com)
 	PATH="$(CACHE)/cargo-deny/bin:$$PATH" $(CARGO) deny --locked check advisories
 
-bench-cutover: ## Measure what a cutover loses and costs, beside the known recipe (about an hour)
+bench-cutover: ## Measure what a cutover loses and costs, beside the known recipe (a quarter of an hour)
 	@scripts/setup.sh bench
 	@$(CARGO) build --quiet --release --workspace --bins
 	@target/release/bench-cutover
