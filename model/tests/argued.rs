@@ -200,3 +200,12 @@ fn at_rest_a_decision_changes_nothing_and_needs_no_waking() {
     assert_eq!(Some(&decision.status), memory.status.as_ref());
     assert_eq!((decision.goal.step, decision.wake, decision.news.len()), (None, None, 0));
 }
+
+#[test]
+fn a_start_that_never_succeeds_ends_at_its_deadline() {
+    let memory = memory(ledger((Colour::Blue, 1)), Phase::Starting, Some(2), 0);
+    let observed = seen(world(runs(1, Health::Ready), None, Some(Colour::Blue)));
+    let tries = decide(&plan(2), &memory, &observed, at(299));
+    assert!(matches!(tries.goal.step, Some(Step::Start { colour: Colour::Green, .. })));
+    assert!(decide(&plan(2), &memory, &observed, at(300)).ledger.rejects(revision(2)));
+}

@@ -43,6 +43,9 @@ impl Turn<'_> {
             if there.is_some() {
                 return self.stop(idle, Phase::Preparing, about);
             }
+            if self.expired(Phase::Starting, about) {
+                return self.give_up(revision, Reason::ReadyDeadlineExceeded);
+            }
             return self.to(Phase::Starting, about, Some(Step::Start { colour: idle, revision }));
         }
         self.started(next, attempt)
