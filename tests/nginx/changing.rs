@@ -11,12 +11,12 @@ use bluegreen::rollout::Colour;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::Signal;
 
-use crate::fixture::{Instance, Rig, until};
+use crate::fixture::{Instance, Rig, point, until};
 
 /// A site that is live on blue.
 fn live(rig: &Rig, name: &str, blue: &Instance) -> Shape {
     let shape = rig.site(name, &[blue.address], &[]);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     shape
 }
 
@@ -339,7 +339,7 @@ async fn a_server_block_of_the_user_s_includes_the_site() {
     let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
     let mut shop = rig.site("shop", &[blue.address], &[green.address]);
     shop.mode = Mode::Include;
-    route::point(&shop.dir, Colour::Blue).unwrap();
+    point(&shop.dir, Colour::Blue);
     let snippet = rig.nginx.snippet(&shop.site);
     refused(
         rig.nginx.ensure(shop.clone()).await,
@@ -357,7 +357,7 @@ async fn a_server_block_of_the_user_s_includes_the_site() {
     let reloads = rig.nginx.reloads();
     rig.nginx.ensure(shop.clone()).await.unwrap();
     for colour in [Colour::Green, Colour::Blue] {
-        route::point(&shop.dir, colour).unwrap();
+        point(&shop.dir, colour);
         assert_eq!(rig.get("shop.test", "/").await.body, colour.name());
         assert_eq!(rig.nginx.seen(&shop.site).await.unwrap(), Some(colour));
     }

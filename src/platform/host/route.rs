@@ -21,6 +21,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, Stat};
 
 use super::layout::SiteDir;
+use super::tick;
 use crate::rollout::{Colour, Revision, Time};
 
 /// In both slots: tells "green" from "nothing can be read".
@@ -30,13 +31,14 @@ const LIVE: &str = "live";
 /// The link of a slot to the release that it holds.
 const RELEASE: &str = "release";
 
-/// Creates the slot folders and their markers where they are missing, readable by the web server. Puts back what was changed; never
+/// Creates the slot folders and their markers where they are missing, and the folder of [`tick`], readable by the web server. Puts back what was changed; never
 /// touches `live`.
 ///
 /// # Errors
 /// When a folder or marker can't be made, or something that is neither stands in its place.
 pub fn prepare(dir: &SiteDir) -> io::Result<()> {
     std::fs::create_dir_all(dir.root().parent().unwrap_or(Path::new("/")))?;
+    tick::prepare(&dir.ticks())?;
     let sites = open_dir(CWD, dir.root().parent().unwrap_or(Path::new("/")))?;
     let name = dir.root().file_name().unwrap_or_default();
     let root = ensure_dir(&sites, Path::new(name))?;
@@ -83,7 +85,9 @@ pub fn live(dir: &SiteDir) -> io::Result<Option<Colour>> {
     let Some(slot) = open_slot(&root, colour)? else {
         return Ok(None);
     };
-    let in_order = is_file(&slot, SLOT)? && is_file(&slot, "blue")? == (colour == Colour::Blue);
+    // Whatever it is: a web server asks whether it is there.
+    let blue = stat(&slot, marker(Colour::Blue))?.is_some();
+    let in_order = is_dir(&slot, SLOT)? && blue == (colour == Colour::Blue);
     Ok(in_order.then_some(colour))
 }
 
@@ -257,20 +261,18 @@ fn ensure_dir(at: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
     Ok(dir)
 }
 
-/// Whether it had to be made.
+/// Whether it had to be made. Markers are folders: of a file, nginx would keep a descriptor for each name by which it remembers it.
 fn ensure_marker(dir: &OwnedFd, name: &str) -> io::Result<bool> {
-    if is_file(dir, name)? {
+    if is_dir(dir, name)? {
         return Ok(false);
     }
     remove(dir, name)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+    ensure_dir(dir, Path::new(name))?;
     Ok(true)
 }
 
-fn is_file(dir: &OwnedFd, name: &str) -> io::Result<bool> {
-    Ok(stat(dir, name)?.is_some_and(|stat| file_type(&stat) == FileType::RegularFile))
+fn is_dir(dir: &OwnedFd, name: &str) -> io::Result<bool> {
+    Ok(stat(dir, name)?.is_some_and(|stat| file_type(&stat) == FileType::Directory))
 }
 
 fn file_type(stat: &Stat) -> FileType {
@@ -295,7 +297,12 @@ fn read_link(dir: &OwnedFd, name: &str) -> io::Result<Option<Box<CStr>>> {
 }
 
 fn remove(dir: &OwnedFd, name: &str) -> io::Result<()> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+    let gone = match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        // A marker of the other colour; a folder that holds something was never ours.
+        Err(rustix::io::Errno::ISDIR) => rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR),
+        gone => gone,
+    };
+    match gone {
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -392,7 +399,12 @@ mod tests {
         prepare(&dir).unwrap();
         assert_eq!(live(&dir).unwrap(), Some(Colour::Green));
 
-        std::fs::remove_file(dir.slot(Colour::Green).join("slot")).unwrap();
+        std::fs::create_dir(dir.slot(Colour::Green).join("blue")).unwrap();
+        assert_eq!(live(&dir).unwrap(), None, "whatever it is, it is there");
+        prepare(&dir).unwrap();
+        assert_eq!(live(&dir).unwrap(), Some(Colour::Green));
+
+        std::fs::remove_dir(dir.slot(Colour::Green).join("slot")).unwrap();
         assert_eq!(live(&dir).unwrap(), None, "it would be answered 503");
         symlink("/etc/passwd", dir.slot(Colour::Green).join("slot")).unwrap();
         assert_eq!(live(&dir).unwrap(), None, "a marker that is a link is none");

@@ -110,6 +110,7 @@ pub fn hash_bucket<'a>(names: impl IntoIterator<Item = &'a str>) -> usize {
 struct SiteContext {
     site: String,
     live: String,
+    ticks: String,
     root: String,
     door: String,
     door_name: String,
@@ -173,6 +174,7 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
     SiteContext {
         site: shape.site.to_string(),
         live: shape.dir.live().display().to_string(),
+        ticks: shape.dir.ticks().display().to_string(),
         root: shape.dir.root().display().to_string(),
         door: door.to_string(),
         door_name: door_name(&shape.site),
