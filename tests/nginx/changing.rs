@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::nginx::reason;
 use bluegreen::platform::host::web::{Mode, Shape, WebServer};
 use bluegreen::platform::{Class, Fault};
@@ -11,7 +10,7 @@ use bluegreen::rollout::Colour;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::Signal;
 
-use crate::fixture::{Instance, Rig, point, until};
+use crate::fixture::{Instance, Rig, point, unroute, until};
 
 /// A site that is live on blue.
 fn live(rig: &Rig, name: &str, blue: &Instance) -> Shape {
@@ -362,7 +361,7 @@ async fn a_server_block_of_the_user_s_includes_the_site() {
         assert_eq!(rig.nginx.seen(&shop.site).await.unwrap(), Some(colour));
     }
     assert_eq!(rig.get("shop.test", "/mine").await.status, 418);
-    route::unroute(&shop.dir).unwrap();
+    unroute(&shop.dir);
     until("it is served no more", async || rig.get("shop.test", "/").await.status == 503).await;
     assert_eq!(rig.get("shop.test", "/mine").await.status, 418, "the user's own location is none of ours");
     assert_eq!(rig.nginx.reloads(), reloads);

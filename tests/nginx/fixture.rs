@@ -244,6 +244,16 @@ fn free(ip: IpAddr) -> SocketAddr {
 /// Moves the link, and waits for the next millisecond: what a worker was told of the link it remembers until then.
 pub fn point(dir: &SiteDir, colour: Colour) {
     route::point(dir, colour).unwrap();
+    next_millisecond();
+}
+
+/// Moves the link to no colour, and waits for the next millisecond.
+pub fn unroute(dir: &SiteDir) {
+    route::unroute(dir).unwrap();
+    next_millisecond();
+}
+
+fn next_millisecond() {
     let milliseconds = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let moved = milliseconds();
     while milliseconds() == moved {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::WebServer;
 use bluegreen::rollout::Colour;
 use http_body_util::{BodyExt, Full};
@@ -11,7 +10,7 @@ use hyper::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{Announcer, Client, Instance, Rig, point, release, statics, until, within, write};
+use crate::fixture::{Announcer, Client, Instance, Rig, point, release, statics, unroute, until, within, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_cutovers_lose_no_request_and_reload_nothing() {
@@ -83,7 +82,7 @@ async fn without_a_link_every_request_is_answered_503_and_the_door_says_so() {
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
     assert_eq!(rig.get("shop.test", "/assets/a.css").await.body, "a");
 
-    route::unroute(&shape.dir).unwrap();
+    unroute(&shape.dir);
     assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), None);
     assert_eq!(rig.get("shop.test", "/assets/a.css").await.status, 503);
     // Each worker may remember for a second that there was a link; never that it named another colour.

@@ -5,7 +5,8 @@
 //!     ledger.json status.json          the two memories
 //!     releases/REVISION/               a release: read-only, root's, complete before it is visible
 //!     releases/REVISION.json           how to run it
-//!     slots/blue/{blue,slot}           markers, empty folders: `blue` names the colour, `slot` is in both
+//!     slots/blue/{blue,slot}           markers, empty folders: `blue` names the colour, `slot` is in both,
+//!     slots/blue/blue-slot             and this one, in blue's alone, says both at once
 //!     slots/blue/release               → ../../releases/REVISION
 //!     live                             → slots/blue; the only thing that a cutover changes
 //!     kept/                            hashed assets of earlier revisions

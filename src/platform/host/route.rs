@@ -26,6 +26,8 @@ use crate::rollout::{Colour, Revision, Time};
 
 /// In both slots: tells "green" from "nothing can be read".
 const SLOT: &str = "slot";
+/// In blue's slot alone: says both at once, so that whoever finds it need not ask for the other two.
+const BLUE_SLOT: &str = "blue-slot";
 /// The link that a cutover moves.
 const LIVE: &str = "live";
 /// The link of a slot to the release that it holds.
@@ -45,12 +47,17 @@ pub fn prepare(dir: &SiteDir) -> io::Result<()> {
     let slots = ensure_dir(&root, Path::new("slots"))?;
     for colour in Colour::BOTH {
         let slot = ensure_dir(&slots, Path::new(colour.name()))?;
-        let foreign = stat(&slot, marker(colour.other()))?.is_some();
-        if foreign {
-            remove(&slot, marker(colour.other()))?;
+        let mut changed = false;
+        for name in markers(colour.other()).iter().filter(|name| !markers(colour).contains(name)) {
+            if stat(&slot, name)?.is_some() {
+                remove(&slot, name)?;
+                changed = true;
+            }
         }
-        let made = ensure_marker(&slot, SLOT)? | ensure_marker(&slot, marker(colour))?;
-        if made || foreign {
+        for name in markers(colour) {
+            changed |= ensure_marker(&slot, name)?;
+        }
+        if changed {
             rustix::fs::fsync(&slot)?;
         }
     }
@@ -85,10 +92,18 @@ pub fn live(dir: &SiteDir) -> io::Result<Option<Colour>> {
     let Some(slot) = open_slot(&root, colour)? else {
         return Ok(None);
     };
+    for name in markers(colour) {
+        if !is_dir(&slot, name)? {
+            return Ok(None);
+        }
+    }
     // Whatever it is: a web server asks whether it is there.
-    let blue = stat(&slot, marker(Colour::Blue))?.is_some();
-    let in_order = is_dir(&slot, SLOT)? && blue == (colour == Colour::Blue);
-    Ok(in_order.then_some(colour))
+    for name in markers(Colour::Blue).iter().filter(|name| !markers(colour).contains(name)) {
+        if stat(&slot, name)?.is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(colour))
 }
 
 /// Sends traffic to a colour: writes the link beside `live`, renames it over `live`, and returns when that is on disk. Does nothing when the link
@@ -189,6 +204,14 @@ fn nowhere(colour: Colour) -> &'static str {
     match colour {
         Colour::Blue => "nowhere/blue",
         Colour::Green => "nowhere/green",
+    }
+}
+
+/// What stands in the slot of a colour.
+fn markers(colour: Colour) -> &'static [&'static str] {
+    match colour {
+        Colour::Blue => &["blue", SLOT, BLUE_SLOT],
+        Colour::Green => &["green", SLOT],
     }
 }
 
