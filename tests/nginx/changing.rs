@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::nginx::reason;
 use bluegreen::platform::host::web::{Mode, Shape, WebServer};
 use bluegreen::platform::{Class, Fault};
@@ -11,12 +10,12 @@ use bluegreen::rollout::Colour;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::Signal;
 
-use crate::fixture::{Instance, Rig, until};
+use crate::fixture::{Instance, Rig, point, unroute, until};
 
 /// A site that is live on blue.
 fn live(rig: &Rig, name: &str, blue: &Instance) -> Shape {
     let shape = rig.site(name, &[blue.address], &[]);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     shape
 }
 
@@ -339,7 +338,7 @@ async fn a_server_block_of_the_user_s_includes_the_site() {
     let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
     let mut shop = rig.site("shop", &[blue.address], &[green.address]);
     shop.mode = Mode::Include;
-    route::point(&shop.dir, Colour::Blue).unwrap();
+    point(&shop.dir, Colour::Blue);
     let snippet = rig.nginx.snippet(&shop.site);
     refused(
         rig.nginx.ensure(shop.clone()).await,
@@ -357,12 +356,12 @@ async fn a_server_block_of_the_user_s_includes_the_site() {
     let reloads = rig.nginx.reloads();
     rig.nginx.ensure(shop.clone()).await.unwrap();
     for colour in [Colour::Green, Colour::Blue] {
-        route::point(&shop.dir, colour).unwrap();
+        point(&shop.dir, colour);
         assert_eq!(rig.get("shop.test", "/").await.body, colour.name());
         assert_eq!(rig.nginx.seen(&shop.site).await.unwrap(), Some(colour));
     }
     assert_eq!(rig.get("shop.test", "/mine").await.status, 418);
-    route::unroute(&shop.dir).unwrap();
+    unroute(&shop.dir);
     until("it is served no more", async || rig.get("shop.test", "/").await.status == 503).await;
     assert_eq!(rig.get("shop.test", "/mine").await.status, 418, "the user's own location is none of ours");
     assert_eq!(rig.nginx.reloads(), reloads);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::route;
@@ -239,6 +239,26 @@ impl Drop for Rig {
 
 fn free(ip: IpAddr) -> SocketAddr {
     StdListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+}
+
+/// Moves the link, and waits for the next millisecond: what a worker was told of the link it remembers until then.
+pub fn point(dir: &SiteDir, colour: Colour) {
+    route::point(dir, colour).unwrap();
+    next_millisecond();
+}
+
+/// Moves the link to no colour, and waits for the next millisecond.
+pub fn unroute(dir: &SiteDir) {
+    route::unroute(dir).unwrap();
+    next_millisecond();
+}
+
+fn next_millisecond() {
+    let milliseconds = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let moved = milliseconds();
+    while milliseconds() == moved {
+        std::thread::yield_now();
+    }
 }
 
 /// A static path for both colours.

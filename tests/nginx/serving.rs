@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::WebServer;
 use bluegreen::rollout::Colour;
 use http_body_util::{BodyExt, Full};
@@ -11,14 +10,14 @@ use hyper::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{Announcer, Client, Instance, Rig, release, statics, until, within, write};
+use crate::fixture::{Announcer, Client, Instance, Rig, point, release, statics, unroute, until, within, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_cutovers_lose_no_request_and_reload_nothing() {
     let rig = Rig::start().await;
     let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
     let shape = rig.site("shop", &[blue.address], &[green.address]);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     rig.nginx.ensure(shape.clone()).await.unwrap();
 
     let over = Arc::new(AtomicBool::new(false));
@@ -52,7 +51,7 @@ async fn two_hundred_cutovers_lose_no_request_and_reload_nothing() {
     for cutover in 0..200u64 {
         let colour = if cutover % 2 == 0 { Colour::Green } else { Colour::Blue };
         let before = answered.load(Ordering::Relaxed);
-        route::point(&shape.dir, colour).unwrap();
+        point(&shape.dir, colour);
         assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), Some(colour));
         assert_eq!(rig.get("shop.test", "/").await.body, colour.name());
         until("requests go on", async || answered.load(Ordering::Relaxed) > before + 20).await;
@@ -78,12 +77,12 @@ async fn without_a_link_every_request_is_answered_503_and_the_door_says_so() {
     for path in ["/", "/assets/a.css", "/assets/"] {
         assert_eq!(rig.get("shop.test", path).await.status, 503, "{path}");
     }
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), Some(Colour::Blue));
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
     assert_eq!(rig.get("shop.test", "/assets/a.css").await.body, "a");
 
-    route::unroute(&shape.dir).unwrap();
+    unroute(&shape.dir);
     assert_eq!(rig.nginx.seen(&shape.site).await.unwrap(), None);
     assert_eq!(rig.get("shop.test", "/assets/a.css").await.status, 503);
     // Each worker may remember for a second that there was a link; never that it named another colour.
@@ -98,11 +97,11 @@ async fn without_a_link_every_request_is_answered_503_and_the_door_says_so() {
     assert_eq!(green.requests.load(Ordering::Relaxed), 0);
 
     // Removed by somebody's hand, with green live, it is the same.
-    route::point(&shape.dir, Colour::Green).unwrap();
+    point(&shape.dir, Colour::Green);
     assert_eq!(rig.get("shop.test", "/").await.body, "green");
     std::fs::remove_file(shape.dir.live()).unwrap();
     until("it is noticed", async || rig.get("shop.test", "/").await.status == 503).await;
-    route::point(&shape.dir, Colour::Green).unwrap();
+    point(&shape.dir, Colour::Green);
     assert_eq!(rig.get("shop.test", "/").await.body, "green", "put back, it serves at once");
 }
 
@@ -111,7 +110,7 @@ async fn an_upload_that_outlives_its_colour_is_answered_by_the_other_one() {
     let rig = Rig::start().await;
     let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
     let shape = rig.site("shop", &[blue.address], &[green.address]);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     rig.nginx.ensure(shape.clone()).await.unwrap();
 
     let mut upload = TcpStream::connect(rig.http).await.unwrap();
@@ -120,7 +119,7 @@ async fn an_upload_that_outlives_its_colour_is_answered_by_the_other_one() {
     upload.write_all(&[b'x'; 100_000]).await.unwrap();
     // The colour is chosen when the headers are in: before the body goes to a file, which nginx unlinks as soon as it is open.
     until("nginx buffers the body", async || rig.workers().into_iter().any(holds_a_body)).await;
-    route::point(&shape.dir, Colour::Green).unwrap();
+    point(&shape.dir, Colour::Green);
     blue.stop().await;
     upload.write_all(&[b'x'; 100_000]).await.unwrap();
     let mut answer = String::new();
@@ -143,7 +142,7 @@ async fn a_post_that_was_sent_is_never_repeated_and_a_get_passes_over_a_failing_
     let good = Instance::start("good").await;
     let (bad, reached) = hangs_up().await;
     let shape = rig.site("shop", &[bad, good.address], &[]);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     rig.nginx.ensure(shape.clone()).await.unwrap();
 
     let mut refused = 0;
@@ -189,7 +188,7 @@ async fn an_instance_that_comes_back_is_found_again_within_its_second() {
     let rig = Rig::start().await;
     let (one, two) = (Instance::start("one").await, Instance::start("two").await);
     let shape = rig.site("shop", &[one.address, two.address], &[]);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     rig.nginx.ensure(shape.clone()).await.unwrap();
     let address = one.address;
     one.stop().await;
@@ -206,7 +205,7 @@ async fn the_app_is_told_who_asked_and_nobody_can_lie_to_it() {
     let rig = Rig::start().await;
     let blue = Instance::start("blue").await;
     let shape = rig.site("shop", &[blue.address], &[]);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     rig.nginx.ensure(shape.clone()).await.unwrap();
     let mut client = Client::connect(rig.http).await.unwrap();
     let request = Request::builder()
@@ -241,7 +240,7 @@ async fn a_websocket_passes_and_lives_across_a_cutover() {
     let rig = Rig::start().await;
     let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
     let shape = rig.site("shop", &[blue.address], &[green.address]);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     rig.nginx.ensure(shape.clone()).await.unwrap();
     let mut socket = TcpStream::connect(rig.http).await.unwrap();
     let head = "GET /socket HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
@@ -254,7 +253,7 @@ async fn a_websocket_passes_and_lives_across_a_cutover() {
     for colour in [Colour::Green, Colour::Blue] {
         socket.write_all(b"a").await.unwrap();
         assert_eq!(socket.read_u8().await.unwrap(), b'A');
-        route::point(&shape.dir, colour).unwrap();
+        point(&shape.dir, colour);
     }
     socket.write_all(b"b").await.unwrap();
     assert_eq!(socket.read_u8().await.unwrap(), b'B');
@@ -266,7 +265,7 @@ async fn events_arrive_one_by_one_as_they_are_sent() {
     let blue = Announcer::start().await;
     let mut shape = rig.site("shop", &[blue.address], &[blue.address]);
     statics(&mut shape, "/", "public", false);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     rig.nginx.ensure(shape.clone()).await.unwrap();
     let stream = TcpStream::connect(rig.http).await.unwrap();
     let (mut sender, connection) =
@@ -282,7 +281,7 @@ async fn events_arrive_one_by_one_as_they_are_sent() {
         blue.say.send(event.to_owned()).unwrap();
         let frame = within(response.frame()).await.unwrap().unwrap();
         assert_eq!(frame.into_data().unwrap(), event);
-        route::point(&shape.dir, Colour::Green).unwrap();
+        point(&shape.dir, Colour::Green);
     }
 }
 
@@ -291,10 +290,10 @@ async fn a_colour_without_instances_is_no_fault_of_the_other_one() {
     let rig = Rig::start().await;
     let blue = Instance::start("blue").await;
     let shape = rig.site("shop", &[blue.address], &[]);
-    route::point(&shape.dir, Colour::Green).unwrap();
+    point(&shape.dir, Colour::Green);
     rig.nginx.ensure(shape.clone()).await.unwrap();
     assert_eq!(rig.get("shop.test", "/").await.status, 404);
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
 }
 
@@ -304,7 +303,7 @@ async fn a_host_name_that_is_no_site_s_gets_no_site() {
     let blue = Instance::start("blue").await;
     for name in ["shop", "blog"] {
         let shape = rig.site(name, &[blue.address], &[]);
-        route::point(&shape.dir, Colour::Blue).unwrap();
+        point(&shape.dir, Colour::Blue);
         rig.nginx.ensure(shape).await.unwrap();
     }
     assert_eq!(rig.get("blog.test", "/").await.body, "blue");
@@ -338,7 +337,7 @@ async fn files_are_answered_from_the_live_release_and_those_kept_from_others() {
     write(&shape.dir.kept().join("1/z"), "not kept");
     rig.nginx.ensure(shape.clone()).await.unwrap();
     for (colour, same, docs, missing) in [(Colour::Blue, "old", "x", "y"), (Colour::Green, "new", "y", "x")] {
-        route::point(&shape.dir, colour).unwrap();
+        point(&shape.dir, colour);
         for (path, body) in [
             ("/assets/a-0.css", "zero"),
             ("/assets/a-1.css", "one"),
@@ -383,11 +382,11 @@ async fn each_colour_s_files_lie_where_its_own_release_has_them() {
         &[("dist/a", "green"), ("public/a", "wrong"), ("dist/c", "c"), ("public/n", "N")],
     );
     rig.nginx.ensure(shape.clone()).await.unwrap();
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     assert_eq!(rig.get("shop.test", "/assets/a").await.body, "blue");
     assert_eq!(rig.get("shop.test", "/assets/c").await.body, "c", "blue keeps");
     assert_eq!(rig.get("shop.test", "/new/n").await.status, 404, "blue has no such path");
-    route::point(&shape.dir, Colour::Green).unwrap();
+    point(&shape.dir, Colour::Green);
     assert_eq!(rig.get("shop.test", "/assets/a").await.body, "green");
     assert_eq!(rig.get("shop.test", "/assets/b").await.status, 404, "green doesn't");
     assert_eq!(rig.get("shop.test", "/new/n").await.body, "N");
@@ -412,7 +411,7 @@ async fn a_site_of_files_alone_has_its_index_and_its_folders() {
             ("ledger.json", "secret"),
         ],
     );
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     rig.nginx.ensure(shape.clone()).await.unwrap();
     for (path, status, body) in [
         ("/", 200, "home"),
@@ -470,7 +469,7 @@ async fn nothing_is_answered_through_a_symlink() {
         symlink(&outside, folder.join(format!("folder-{name}"))).unwrap();
         symlink("../secret", folder.join(format!("inside-{name}"))).unwrap();
     }
-    route::point(&shape.dir, Colour::Blue).unwrap();
+    point(&shape.dir, Colour::Blue);
     rig.nginx.ensure(shape.clone()).await.unwrap();
     for (path, body) in [("a", "a"), ("g", "g"), ("k", "k"), ("d/", "d")] {
         assert_eq!(rig.get("shop.test", &format!("/assets/{path}")).await.body, body, "{path}");

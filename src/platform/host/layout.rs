@@ -5,12 +5,16 @@
 //!     ledger.json status.json          the two memories
 //!     releases/REVISION/               a release: read-only, root's, complete before it is visible
 //!     releases/REVISION.json           how to run it
-//!     slots/blue/{blue,slot}           empty marker files: `blue` names the colour, `slot` is in both
+//!     slots/blue/{blue,slot}           markers, empty folders: `blue` names the colour, `slot` is in both,
+//!     slots/blue/blue-slot             and this one, in blue's alone, says both at once
 //!     slots/blue/release               → ../../releases/REVISION
 //!     live                             → slots/blue; the only thing that a cutover changes
 //!     kept/                            hashed assets of earlier revisions
 //!     logs/blue.0.log                  what an instance printed (supervisor `direct`)
 //!     run/blue.0.json                  what supervisor `direct` knows of an instance; holds secrets
+//! STATE/tick/                          other names for the same, one a millisecond (see `tick`)
+//!     000 … 999                        → .
+//!     sites                            → ../sites
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -41,6 +45,13 @@ impl SiteDir {
     #[must_use]
     pub fn live(&self) -> PathBuf {
         self.root.join("live")
+    }
+
+    /// The folder of other names for all sites' folders (see `tick`).
+    #[must_use]
+    pub fn ticks(&self) -> PathBuf {
+        let state = self.root.parent().and_then(Path::parent);
+        state.unwrap_or(Path::new("/")).join("tick")
     }
 
     /// The folder of a colour.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `layout` | where everything of a site lies on disk |
 //! | `route` | the link that decides which colour is live, and which revision a slot holds |
-//! | `web` | the front door: configuration of nginx, and what it answers |
+//! | `tick` | other names for a site's folder, so that a web server may remember what it found there |
 //! | `store` | state files: written whole or not at all |
 //! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
 //! | `supervise` | starts, stops and watches the instances of a colour |
@@ -23,4 +23,5 @@ pub mod sockets;
 pub mod state;
 pub mod store;
 pub mod supervise;
+pub mod tick;
 pub mod web;

@@ -21,34 +21,43 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, Stat};
 
 use super::layout::SiteDir;
+use super::tick;
 use crate::rollout::{Colour, Revision, Time};
 
 /// In both slots: tells "green" from "nothing can be read".
 const SLOT: &str = "slot";
+/// In blue's slot alone: says both at once, so that whoever finds it need not ask for the other two.
+const BLUE_SLOT: &str = "blue-slot";
 /// The link that a cutover moves.
 const LIVE: &str = "live";
 /// The link of a slot to the release that it holds.
 const RELEASE: &str = "release";
 
-/// Creates the slot folders and their markers where they are missing, readable by the web server. Puts back what was changed; never
+/// Creates the slot folders and their markers where they are missing, and the folder of [`tick`], readable by the web server. Puts back what was changed; never
 /// touches `live`.
 ///
 /// # Errors
 /// When a folder or marker can't be made, or something that is neither stands in its place.
 pub fn prepare(dir: &SiteDir) -> io::Result<()> {
     std::fs::create_dir_all(dir.root().parent().unwrap_or(Path::new("/")))?;
+    tick::prepare(&dir.ticks())?;
     let sites = open_dir(CWD, dir.root().parent().unwrap_or(Path::new("/")))?;
     let name = dir.root().file_name().unwrap_or_default();
     let root = ensure_dir(&sites, Path::new(name))?;
     let slots = ensure_dir(&root, Path::new("slots"))?;
     for colour in Colour::BOTH {
         let slot = ensure_dir(&slots, Path::new(colour.name()))?;
-        let foreign = stat(&slot, marker(colour.other()))?.is_some();
-        if foreign {
-            remove(&slot, marker(colour.other()))?;
+        let mut changed = false;
+        for name in markers(colour.other()).iter().filter(|name| !markers(colour).contains(name)) {
+            if stat(&slot, name)?.is_some() {
+                remove(&slot, name)?;
+                changed = true;
+            }
         }
-        let made = ensure_marker(&slot, SLOT)? | ensure_marker(&slot, marker(colour))?;
-        if made || foreign {
+        for name in markers(colour) {
+            changed |= ensure_marker(&slot, name)?;
+        }
+        if changed {
             rustix::fs::fsync(&slot)?;
         }
     }
@@ -83,8 +92,18 @@ pub fn live(dir: &SiteDir) -> io::Result<Option<Colour>> {
     let Some(slot) = open_slot(&root, colour)? else {
         return Ok(None);
     };
-    let in_order = is_file(&slot, SLOT)? && is_file(&slot, "blue")? == (colour == Colour::Blue);
-    Ok(in_order.then_some(colour))
+    for name in markers(colour) {
+        if !is_dir(&slot, name)? {
+            return Ok(None);
+        }
+    }
+    // Whatever it is: a web server asks whether it is there.
+    for name in markers(Colour::Blue).iter().filter(|name| !markers(colour).contains(name)) {
+        if stat(&slot, name)?.is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(colour))
 }
 
 /// Sends traffic to a colour: writes the link beside `live`, renames it over `live`, and returns when that is on disk. Does nothing when the link
@@ -188,6 +207,14 @@ fn nowhere(colour: Colour) -> &'static str {
     }
 }
 
+/// What stands in the slot of a colour.
+fn markers(colour: Colour) -> &'static [&'static str] {
+    match colour {
+        Colour::Blue => &["blue", SLOT, BLUE_SLOT],
+        Colour::Green => &["green", SLOT],
+    }
+}
+
 fn marker(colour: Colour) -> &'static str {
     colour.name()
 }
@@ -257,20 +284,18 @@ fn ensure_dir(at: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
     Ok(dir)
 }
 
-/// Whether it had to be made.
+/// Whether it had to be made. Markers are folders: of a file, nginx would keep a descriptor for each name by which it remembers it.
 fn ensure_marker(dir: &OwnedFd, name: &str) -> io::Result<bool> {
-    if is_file(dir, name)? {
+    if is_dir(dir, name)? {
         return Ok(false);
     }
     remove(dir, name)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+    ensure_dir(dir, Path::new(name))?;
     Ok(true)
 }
 
-fn is_file(dir: &OwnedFd, name: &str) -> io::Result<bool> {
-    Ok(stat(dir, name)?.is_some_and(|stat| file_type(&stat) == FileType::RegularFile))
+fn is_dir(dir: &OwnedFd, name: &str) -> io::Result<bool> {
+    Ok(stat(dir, name)?.is_some_and(|stat| file_type(&stat) == FileType::Directory))
 }
 
 fn file_type(stat: &Stat) -> FileType {
@@ -295,7 +320,12 @@ fn read_link(dir: &OwnedFd, name: &str) -> io::Result<Option<Box<CStr>>> {
 }
 
 fn remove(dir: &OwnedFd, name: &str) -> io::Result<()> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+    let gone = match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        // A marker of the other colour; a folder that holds something was never ours.
+        Err(rustix::io::Errno::ISDIR) => rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR),
+        gone => gone,
+    };
+    match gone {
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -392,7 +422,12 @@ mod tests {
         prepare(&dir).unwrap();
         assert_eq!(live(&dir).unwrap(), Some(Colour::Green));
 
-        std::fs::remove_file(dir.slot(Colour::Green).join("slot")).unwrap();
+        std::fs::create_dir(dir.slot(Colour::Green).join("blue")).unwrap();
+        assert_eq!(live(&dir).unwrap(), None, "whatever it is, it is there");
+        prepare(&dir).unwrap();
+        assert_eq!(live(&dir).unwrap(), Some(Colour::Green));
+
+        std::fs::remove_dir(dir.slot(Colour::Green).join("slot")).unwrap();
         assert_eq!(live(&dir).unwrap(), None, "it would be answered 503");
         symlink("/etc/passwd", dir.slot(Colour::Green).join("slot")).unwrap();
         assert_eq!(live(&dir).unwrap(), None, "a marker that is a link is none");

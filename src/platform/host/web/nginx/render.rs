@@ -110,6 +110,9 @@ pub fn hash_bucket<'a>(names: impl IntoIterator<Item = &'a str>) -> usize {
 struct SiteContext {
     site: String,
     live: String,
+    ticks: String,
+    id: String,
+    portless: Vec<String>,
     root: String,
     door: String,
     door_name: String,
@@ -120,7 +123,6 @@ struct SiteContext {
     appless: Vec<&'static str>,
     statics: Vec<Static>,
     switches: Vec<Switch>,
-    keeps: bool,
     whole: bool,
     miss: &'static str,
 }
@@ -167,15 +169,26 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
             }
         }
     }
+    let id = door_name(&shape.site);
     let mut switches = Vec::new();
-    let statics: Vec<Static> =
-        paths.iter().enumerate().map(|(number, path)| static_context(number, path, shape, &mut switches)).collect();
+    let statics: Vec<Static> = (0..)
+        .zip(&paths)
+        .map(|(number, path)| static_context(&format!("{number}_{id}"), path, shape, &mut switches))
+        .collect();
+    if statics.iter().any(|s| s.keep) {
+        let other = |colour: Colour| colour.other().name().to_owned();
+        let variable = format!("$bluegreen_other_{id}");
+        switches.push(Switch { variable, blue: other(Colour::Blue), green: other(Colour::Green) });
+    }
     SiteContext {
         site: shape.site.to_string(),
         live: shape.dir.live().display().to_string(),
+        ticks: shape.dir.ticks().display().to_string(),
         root: shape.dir.root().display().to_string(),
         door: door.to_string(),
-        door_name: door_name(&shape.site),
+        door_name: id.clone(),
+        portless: portless(&shape.mode),
+        id,
         pool_seconds: POOL_SECONDS,
         own: match &shape.mode {
             Mode::Own { hostnames, listen } => Some(Own {
@@ -193,7 +206,6 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
             .collect(),
         app,
         appless: Colour::BOTH.into_iter().filter(|c| shape.side(*c).instances.is_empty()).map(Colour::name).collect(),
-        keeps: statics.iter().any(|s| s.keep),
         whole: paths.contains(&"/"),
         miss: if app { "@bluegreen_app" } else { "=404" },
         statics,
@@ -201,7 +213,7 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
     }
 }
 
-fn static_context(number: usize, path: &str, shape: &Shape, switches: &mut Vec<Switch>) -> Static {
+fn static_context(id: &str, path: &str, shape: &Shape, switches: &mut Vec<Switch>) -> Static {
     let entry = |colour: Colour| entry(shape.side(colour), path);
     let place = |colour: Colour| match entry(colour) {
         Some((_, found)) => format!("release/{}", found.root),
@@ -222,7 +234,7 @@ fn static_context(number: usize, path: &str, shape: &Shape, switches: &mut Vec<S
         if blue == green {
             return blue;
         }
-        let variable = format!("$bluegreen_{name}_{number}");
+        let variable = format!("$bluegreen_{name}_{id}");
         switches.push(Switch { variable: variable.clone(), blue, green });
         variable
     };
@@ -238,6 +250,16 @@ fn static_context(number: usize, path: &str, shape: &Shape, switches: &mut Vec<S
 
 fn entry<'a>(side: &'a Side, path: &str) -> Option<(usize, &'a StaticPath)> {
     side.statics.iter().enumerate().find(|(_, s)| s.path.as_str() == path)
+}
+
+/// Host names that fit into a bucket of nginx's maps as it is by default; the others are judged by an expression.
+fn portless(mode: &Mode) -> Vec<String> {
+    const FITS: usize = 40;
+    let Mode::Own { hostnames, .. } = mode else {
+        return Vec::new();
+    };
+    let names = hostnames.iter().map(Hostname::to_string);
+    names.filter(|name| !name.starts_with('*') && name.len() <= FITS).collect()
 }
 
 static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(|| {
