@@ -4,7 +4,8 @@
 //! The doc comments of the fields are what `kubectl explain` shows. The schema holds every check that Kubernetes can make; `parse` makes
 //! them all again, since a host has no API server.
 
-use std::collections::BTreeMap;
+mod cluster;
+mod host;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -12,7 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::span;
 use super::status::SiteStatus;
-use super::types::{AbsPath, Hostname, RelPath, Sha256, UrlPath, UserName};
+use super::types::UrlPath;
+
+pub use cluster::*;
+pub use host::*;
 
 /// What a site shall be: where it lives, how its health is asked, and how a new revision of it goes live.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +29,11 @@ use super::types::{AbsPath, Hostname, RelPath, Sha256, UrlPath, UserName};
     category = "bluegreen",
     namespaced,
     status = "SiteStatus",
+    scale(
+        spec_replicas_path = ".spec.target.cluster.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     derive = "PartialEq",
     doc = "A web site that is deployed twice, blue and green, so that a new revision goes live with nothing lost.",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where the rollout stands."),
@@ -43,13 +52,19 @@ use super::types::{AbsPath, Hostname, RelPath, Sha256, UrlPath, UserName};
         "a site's name holds lower-case letters, digits and '-', a letter or digit at both ends"
     )
 )]
+#[x_kube(validation = Rule::new("!has(self.target.cluster) || !has(self.health)").message(
+    "health is for target.host: on a cluster the readiness probes of the template say whether an instance can serve"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct BlueGreenSiteSpec {
     /// Where the site lives: exactly one of the fields below.
+    #[x_kube(validation = Rule::new("has(self.host) == has(oldSelf.host)").message(
+        "a site stays in its world: make another one to move between a host and a cluster"
+    ))]
     pub target: Target,
-    /// How an instance is asked whether it can serve.
-    #[serde(default)]
-    pub health: Health,
+    /// How an instance is asked whether it can serve. For a host; on a cluster the readiness probes of the template say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// How a new revision goes live, and how long each phase of that may last.
     #[serde(default)]
     pub strategy: Strategy,
@@ -61,204 +76,8 @@ pub struct BlueGreenSiteSpec {
 pub enum Target {
     /// On a plain machine, behind its nginx.
     Host(Host),
-}
-
-/// A site on a plain machine.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("self.front != 'Own' || has(self.hostnames) && size(self.hostnames) > 0").message(
-        "front Own needs at least one hostname"
-    ),
-    validation = Rule::new(
-        "self.front != 'Include' || (!has(self.hostnames) || size(self.hostnames) == 0) && !has(self.listen)"
-    ).message("front Include takes neither hostnames nor listen: your own server block has them"),
-    validation = Rule::new("!has(self.runtime.command) || has(self.ports) && size(self.ports.blue) > 0").message(
-        "a command needs at least one port for each colour"
-    ),
-    validation = Rule::new("!has(self.runtime.static) || !has(self.ports) || size(self.ports.blue) == 0").message(
-        "a static site takes no ports"
-    ),
-    validation = Rule::new("!has(self.runtime.static) || has(self.static) && size(self.static) > 0").message(
-        "a static site needs at least one entry in static"
-    )
-)]
-pub struct Host {
-    /// Who writes the server block of the web server: Own (the agent does) or Include (you do, and include the agent's snippet in it).
-    #[serde(default)]
-    pub front: Front,
-    /// The names that the site answers to: lower-case DNS names, optionally with '*.' in front. Needed with front Own; none with Include.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(regex(pattern = Hostname::PATTERN)), inner(length(max = 255)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub hostnames: Vec<String>,
-    /// Where the site listens: ADDRESS:PORT (an IPv6 address in brackets), or *:PORT for every address. Default: *:80. Not with front Include.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 16), inner(regex(pattern = LISTEN_PATTERN)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub listen: Option<Vec<String>>,
-    /// What you uploaded: a folder (path) or a file (archive).
-    pub release: Release,
-    /// What starts the release: exactly one of the fields below.
-    pub runtime: RuntimeSpec,
-    /// The ports of each colour's instances on 127.0.0.1; the number of ports is the number of instances. None for a static site.
-    #[serde(default, skip_serializing_if = "PortPair::is_empty")]
-    pub ports: PortPair,
-    /// The user account that unpacks and runs the release: one of the site's own, not root, nobody, or a system account.
-    #[schemars(regex(pattern = UserName::PATTERN), length(max = 32))]
-    #[x_kube(validation = Rule::new("self != 'root' && self != 'nobody'").message(
-        "a site never runs as root or nobody: name an account of its own"
-    ))]
-    pub user: String,
-    /// Paths that the web server answers itself, from files of the release.
-    #[serde(default, rename = "static", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
-    pub statics: Vec<StaticSpec>,
-    /// Files outside the release that belong to it: copied beside it when a rollout starts, into the folder that the variable
-    /// BLUEGREEN_CONFIG names, so that a rollback brings them back too.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
-    pub config_files: Vec<ConfigFile>,
-    /// Folders outside the release that appear inside it and outlive it: uploads, logs, a SQLite database.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
-    pub shared_dirs: Vec<SharedDirSpec>,
-    /// Variables for the app. With PORT, PATH, LANG and BLUEGREEN_SITE, _COLOUR, _REVISION, _INSTANCE and _CONFIG they are its whole
-    /// environment. No line breaks.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 256))]
-    pub env: BTreeMap<String, String>,
-    /// How long an instance has from SIGTERM to SIGKILL.
-    #[serde(default = "default::stop_within")]
-    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
-    pub stop_within: String,
-}
-
-/// The form of an entry of `listen`. Whether an address is one is left to the parser.
-pub const LISTEN_PATTERN: &str = r"^(\*|[0-9.]{7,15}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}$";
-
-/// Who writes the server block of the web server.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Front {
-    /// The agent does.
-    #[default]
-    Own,
-    /// You do, and include the agent's snippet in it, as with certbot's or a panel's server blocks.
-    Include,
-}
-
-/// What you uploaded: exactly one of path and archive.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.path) != has(self.archive)").message("a release is exactly one of path and archive"),
-    validation = Rule::new("!has(self.sha256) || has(self.archive)").message("sha256 is the checksum of an archive")
-)]
-pub struct Release {
-    /// A folder that holds the release. It is copied, so later changes to the folder change nothing that runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
-    pub path: Option<String>,
-    /// A file that holds the release: .tar.gz, .tgz or .zip, or a single .jar or .war.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = ARCHIVE_PATTERN), length(max = 4096))]
-    pub archive: Option<String>,
-    /// What the SHA-256 checksum of the archive must be: 64 lower-case hexadecimal digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = Sha256::PATTERN))]
-    pub sha256: Option<String>,
-}
-
-/// The form of `archive`: an absolute path with one of the endings that are understood.
-pub const ARCHIVE_PATTERN: &str = r"^/.*\.(tar\.gz|tgz|zip|jar|war)$";
-
-/// What starts a release: exactly one of the fields.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum RuntimeSpec {
-    /// Any program.
-    Command(CommandSpec),
-    /// Nothing: the web server answers everything from files. Written `static: {}`.
-    Static(StaticRuntime),
-}
-
-/// A program and its arguments.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CommandSpec {
-    /// The program (a path inside the release, or an absolute one) and its arguments. No shell reads them. $(PORT) becomes the
-    /// instance's port, which the variable PORT holds too.
-    #[schemars(length(min = 1, max = 256), inner(length(max = 4096)))]
-    pub argv: Vec<String>,
-}
-
-/// No settings.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct StaticRuntime {}
-
-/// The ports of each colour's instances.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[x_kube(
-    validation = Rule::new("size(self.blue) == size(self.green)").message("blue and green need the same number of ports"),
-    validation = Rule::new("self.blue.all(port, !(port in self.green))").message("no port belongs to both colours")
-)]
-pub struct PortPair {
-    /// Blue's ports.
-    #[serde(default)]
-    #[schemars(length(max = 64), inner(range(min = 1024, max = 65535)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub blue: Vec<i32>,
-    /// Green's ports: as many as blue's.
-    #[serde(default)]
-    #[schemars(length(max = 64), inner(range(min = 1024, max = 65535)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub green: Vec<i32>,
-}
-
-impl PortPair {
-    fn is_empty(&self) -> bool {
-        self.blue.is_empty() && self.green.is_empty()
-    }
-}
-
-/// A path that the web server answers itself.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StaticSpec {
-    /// The paths below this one. Ends with '/'.
-    #[schemars(regex(pattern = UrlPath::FOLDER_PATTERN), length(max = 1024))]
-    pub path: String,
-    /// The folder of the release that holds the files.
-    #[schemars(regex(pattern = RelPath::PATTERN), length(max = 1024))]
-    pub root: String,
-    /// How many earlier revisions' files are still answered: a page that came from the old revision asks the new one for its hashed assets.
-    #[serde(default = "default::keep")]
-    #[schemars(range(min = 0, max = 100))]
-    pub keep: i32,
-}
-
-/// A file outside the release that belongs to it.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfigFile {
-    /// Where it is. Its copy has the same last name.
-    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
-    pub path: String,
-}
-
-/// A folder that outlives releases.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SharedDirSpec {
-    /// Where it appears in the release.
-    #[schemars(regex(pattern = RelPath::PATTERN), length(max = 1024))]
-    pub path: String,
-    /// Where it is.
-    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
-    pub source: String,
+    /// On the Kubernetes cluster that holds this resource.
+    Cluster(Cluster),
 }
 
 /// How an instance is asked whether it can serve.
@@ -441,5 +260,13 @@ mod default {
 
     pub fn keep() -> i32 {
         3
+    }
+
+    pub fn replicas() -> i32 {
+        1
+    }
+
+    pub fn settle_seconds() -> i32 {
+        5
     }
 }
