@@ -1,13 +1,14 @@
 //! A folder that gives every site's folder another name each millisecond, so that a web server may remember what it found there.
 //!
 //! nginx asks the link `live` which colour it names. A stat for each request costs a sixth of its throughput. It can remember the answer
-//! (`open_file_cache`), but only for whole seconds, and by the text of the path. So the path holds the time: `tick/123/456/sites/shop/live/blue`
+//! (`open_file_cache`), but only for whole seconds, and by the text of the path. So the path holds the time: `tick/456/sites/shop/live/blue`
 //! at 123.456 s. Each of `tick/000` to `tick/999` is a link to `.` and `tick/sites` one to `../sites`, so all of these are
 //! `sites/shop/live/blue`; and an answer is asked for again a millisecond later. Nobody needs to be there for that, and a cutover stays one
 //! rename.
 //!
-//! The seconds are in the path too, though an answer is forgotten after one: without them a clock that steps back would freeze what is
-//! remembered until it has caught up.
+//! The same name comes back a second later, and what is remembered under it is older than a second by then, so it is asked for again. A clock that
+//! steps back may keep one of the few answers that are remembered; if the colour that it names is gone, the request is sent to the other one
+//! after all (`@bluegreen_again` asks the link itself).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +20,8 @@ use std::sync::{Mutex, PoisonError};
 /// The link to the folder of all sites.
 const SITES: &str = "sites";
 const SITES_TARGET: &str = "../sites";
-const LINKS: u16 = 1000;
+/// As many as a second has milliseconds.
+pub const LINKS: u16 = 1000;
 
 /// A folder as it was when all of its links were in order: inode, and the time of its last change.
 type Seen = (u64, i64, i64);
@@ -98,7 +100,7 @@ mod tests {
         fs::create_dir_all(state.path().join("sites/shop/live")).unwrap();
         let folder = state.path().join("tick");
         prepare(&folder).unwrap();
-        for tick in ["000/000", "123/456", "999/999"] {
+        for tick in ["000", "456", "999"] {
             assert!(folder.join(tick).join("sites/shop/live").is_dir(), "{tick}");
         }
     }
