@@ -13,8 +13,7 @@
 //!     logs/blue.0.log                  what an instance printed (supervisor `direct`)
 //!     run/blue.0.json                  what supervisor `direct` knows of an instance; holds secrets
 //! STATE/tick/                          other names for the same, one for each millisecond of a second (see `tick`)
-//!     000 … 999                        → .
-//!     sites                            → ../sites
+//!     000 … 999                        → ../sites
 //! ```
 
 use std::path::{Path, PathBuf};
