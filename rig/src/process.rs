@@ -25,6 +25,12 @@ impl Guarded {
         Ok(Guarded { child, ask, patience })
     }
 
+    /// One that somebody else started. On drop it gets `ask`, and SIGKILL if it is still there after `patience`.
+    #[must_use]
+    pub fn of(child: Child, ask: Signal, patience: Duration) -> Guarded {
+        Guarded { child, ask, patience }
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
