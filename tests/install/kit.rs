@@ -93,6 +93,16 @@ impl Helm {
     }
 }
 
+/// As JSON means it: 1.0 is 1.
+pub fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map.iter().map(|(key, it)| (key.clone(), plain(it))).collect(),
+        Value::Array(all) => all.iter().map(plain).collect(),
+        Value::Number(number) => serde_json::json!(number.as_f64()),
+        other => other.clone(),
+    }
+}
+
 /// What a program printed; it must have succeeded.
 pub fn succeeded(output: &Output, what: &str) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -109,6 +119,7 @@ pub fn installed() -> &'static ControlPlane {
         plane
             .apply("{apiVersion: v1, kind: Namespace, metadata: {name: bluegreen-system, labels: {pod-security.kubernetes.io/enforce: restricted}}}")
             .unwrap();
+        plane.kubectl(&["create", "namespace", "trusting"]).unwrap();
         let chart = chart();
         Helm::at(&plane).said(&[
             "install",
@@ -118,7 +129,6 @@ pub fn installed() -> &'static ControlPlane {
             "bluegreen-system",
             "--set",
             "secrets.namespaces={trusting}",
-            "--create-namespace",
         ]);
         plane.kubectl(&["wait", "--for=condition=Established", "crd/bluegreensites.bluegreen.dev"]).unwrap();
         plane

@@ -1,11 +1,6 @@
 -- A site's health, from the conditions that kstatus knows too: Ready, Reconciling, Stalled; and Available, whether it serves.
+-- A site that is being deleted is judged by Argo CD itself.
 local hs = {}
-
-if obj.metadata.deletionTimestamp ~= nil then
-  hs.status = "Progressing"
-  hs.message = "the site is being deleted"
-  return hs
-end
 
 local status = obj.status
 if status == nil or status.conditions == nil or status.observedGeneration == nil then
