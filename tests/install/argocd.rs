@@ -141,7 +141,8 @@ fn what_the_scripts_are_tested_with_has_the_form_of_a_real_site() {
             let object = read(&path)[0].clone();
             let site: BlueGreenSite = serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let status = site.status.map(|status| serde_json::to_value(status).unwrap());
-            assert_eq!(without_nulls(json!(status)), object["status"], "{}", path.display());
+            // Also without a null where nothing is: Lua has none, so an action would take it out, and write the status.
+            assert_eq!(json!(status), object["status"], "{}", path.display());
             assert_eq!((&object["apiVersion"], &object["kind"]), (&json!(API_VERSION), &json!(KIND)));
             count += 1;
         }
@@ -164,16 +165,5 @@ fn the_scripts_do_without_the_libraries_that_argo_cd_withholds() {
                 }
             }
         }
-    }
-}
-
-/// An absent field and a null are the same to everybody who reads a status.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            Value::Object(map.into_iter().filter(|(_, it)| !it.is_null()).map(|(key, it)| (key, without_nulls(it))).collect())
-        }
-        Value::Array(all) => Value::Array(all.into_iter().map(without_nulls).collect()),
-        other => other,
     }
 }
