@@ -139,7 +139,8 @@ fn what_the_scripts_are_tested_with_has_the_form_of_a_real_site() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let object = read(&path)[0].clone();
-            let site: BlueGreenSite = serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let site: BlueGreenSite =
+                serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let status = site.status.map(|status| serde_json::to_value(status).unwrap());
             // Also without a null where nothing is: Lua has none, so an action would take it out, and write the status.
             assert_eq!(json!(status), object["status"], "{}", path.display());

@@ -115,11 +115,8 @@ fn the_options_are_off_until_they_are_asked_for() {
 
 #[test]
 fn the_base_without_helm_is_built_by_the_real_kustomize() {
-    let output = Command::new(tools::kubectl().unwrap())
-        .arg("kustomize")
-        .arg(file("deploy/kustomize/base"))
-        .output()
-        .unwrap();
+    let output =
+        Command::new(tools::kubectl().unwrap()).arg("kustomize").arg(file("deploy/kustomize/base")).output().unwrap();
     let built = crate::kit::documents(&succeeded(&output, "kubectl kustomize"));
     assert_eq!(built.len(), Helm::offline().rendered(&[]).len() + 1, "a namespace more than the chart");
     let text = fs::read_to_string(file("deploy/kustomize/base/bluegreen.yaml")).unwrap();

@@ -42,14 +42,18 @@ fn the_api_server_takes_what_it_knows_of_the_examples() {
         for document in read(&path) {
             let theirs = document["apiVersion"].as_str().unwrap_or_default();
             // Definitions that others bring: Gateway API, GKE, Argo CD.
-            if ["gateway.networking.k8s.io", "networking.gke.io", "argoproj.io"].iter().any(|group| theirs.starts_with(group)) {
+            if ["gateway.networking.k8s.io", "networking.gke.io", "argoproj.io"]
+                .iter()
+                .any(|group| theirs.starts_with(group))
+            {
                 continue;
             }
             let text = document.to_string();
             let object = tempfile::NamedTempFile::new().unwrap();
             fs::write(object.path(), text).unwrap();
             let own = document["metadata"]["namespace"].as_str().is_some() || document["kind"] == "ClusterRoleBinding";
-            let mut arguments = vec!["apply", "--dry-run=server", "--validate=strict", "--filename", object.path().to_str().unwrap()];
+            let mut arguments =
+                vec!["apply", "--dry-run=server", "--validate=strict", "--filename", object.path().to_str().unwrap()];
             if !own {
                 arguments.extend(["--namespace", namespace.name()]);
             }
@@ -64,10 +68,11 @@ fn the_api_server_takes_what_it_knows_of_the_examples() {
 
 #[test]
 fn both_colours_have_a_policy_of_each_kind_on_gke() {
-    for (path, kind) in [("health-check-policies.yaml", "HealthCheckPolicy"), ("backend-policies.yaml", "GCPBackendPolicy")] {
+    for (path, kind) in
+        [("health-check-policies.yaml", "HealthCheckPolicy"), ("backend-policies.yaml", "GCPBackendPolicy")]
+    {
         let all = read(&file("deploy/examples/gke-gateway").join(path));
-        let targets: Vec<&str> =
-            all.iter().map(|one| one["spec"]["targetRef"]["name"].as_str().unwrap()).collect();
+        let targets: Vec<&str> = all.iter().map(|one| one["spec"]["targetRef"]["name"].as_str().unwrap()).collect();
         assert_eq!(targets, ["shop-blue", "shop-green"]);
         assert!(all.iter().all(|one| one["kind"] == kind));
     }

@@ -113,12 +113,16 @@ fn each_command_wants_the_verb_of_its_name() {
     taken(&place.apply_as("runner", &site("shop", "shop:1"), &[]));
     for verb in ["approve", "abort", "retry", "rollback", "pause", "resume", "restart"] {
         let command = format!("bluegreen.dev/{verb}={ATTEMPT}");
-        refused(&place.annotate("runner", &command), &format!("runner may not {verb} this site: that needs the verb {verb}"));
+        refused(
+            &place.annotate("runner", &command),
+            &format!("runner may not {verb} this site: that needs the verb {verb}"),
+        );
     }
     taken(&place.annotate("runner", "example.com/note=x"));
     place.bind("commander", "bluegreen-operate");
     until("the binding is in force", PATIENCE, || {
-        let probe = place.as_user("commander", &["annotate", "--dry-run=server", "bluegreensite/shop", "example.com/x=y"]);
+        let probe =
+            place.as_user("commander", &["annotate", "--dry-run=server", "bluegreensite/shop", "example.com/x=y"]);
         probe.status.success().then_some(())
     })
     .unwrap();
@@ -129,7 +133,8 @@ fn each_command_wants_the_verb_of_its_name() {
         &place.as_user("commander", &["scale", "bluegreensite/shop", "--replicas=5"]),
         "cannot patch resource \"bluegreensites/scale\"",
     );
-    let patch = r#"{"spec":{"target":{"cluster":{"template":{"spec":{"containers":[{"name":"app","image":"evil:1"}]}}}}}}"#;
+    let patch =
+        r#"{"spec":{"target":{"cluster":{"template":{"spec":{"containers":[{"name":"app","image":"evil:1"}]}}}}}}"#;
     refused(
         &place.as_user("commander", &["patch", "bluegreensite/shop", "--type=merge", "--patch", patch]),
         "commander may not create deployments",
@@ -186,10 +191,8 @@ fn all_commands_at_once_are_judged_too() {
     arguments.extend(all.iter().map(String::as_str));
     refused(&place.as_user("runner", &arguments), "runner may not approve this site");
     place.bind("runner", "bluegreen-operate");
-    until("the binding is in force", PATIENCE, || {
-        place.as_user("runner", &arguments).status.success().then_some(())
-    })
-    .unwrap();
+    until("the binding is in force", PATIENCE, || place.as_user("runner", &arguments).status.success().then_some(()))
+        .unwrap();
 }
 
 #[test]
@@ -219,7 +222,8 @@ fn the_default_roles_of_a_cluster_have_ours_in_them() {
     taken(&place.annotate("editor", &format!("bluegreen.dev/approve={ATTEMPT}")));
     refused(&place.annotate("viewer", "example.com/x=y"), "cannot patch");
     let status = r#"{"status":{"phase":"Idle"}}"#;
-    let forged = place.as_user("editor", &["patch", "bluegreensite/shop", "--subresource=status", "--type=merge", "--patch", status]);
+    let forged = place
+        .as_user("editor", &["patch", "bluegreensite/shop", "--subresource=status", "--type=merge", "--patch", status]);
     refused(&forged, "bluegreensites/status");
     let policy = plane.json(&["get", "validatingadmissionpolicy", "bluegreen"]).unwrap();
     assert_eq!(policy["status"]["typeChecking"]["expressionWarnings"], serde_json::Value::Null, "{}", policy["status"]);

@@ -38,7 +38,11 @@ fn an_upgrade_upgrades_the_definition_and_an_uninstall_leaves_it_and_the_sites()
     let said = helm.said(&["uninstall", "bluegreen", "--namespace", "ops"]);
     assert!(said.contains("bluegreensites.bluegreen.dev"), "it says what it kept: {said}");
     assert_eq!(plane.json(&["get", "bluegreensite", "shop"]).unwrap()["metadata"]["name"], "shop");
-    let policies = plane.json(&["get", "validatingadmissionpolicies,clusterrolebindings", "--selector=app.kubernetes.io/name=bluegreen"]);
+    let policies = plane.json(&[
+        "get",
+        "validatingadmissionpolicies,clusterrolebindings",
+        "--selector=app.kubernetes.io/name=bluegreen",
+    ]);
     assert_eq!(policies.unwrap()["items"], json!([]));
     install("install", &chart(), &[]);
     assert_eq!(plane.json(&["get", "bluegreensite", "shop"]).unwrap()["metadata"]["name"], "shop", "it was never gone");
@@ -54,7 +58,10 @@ fn a_namespace_that_takes_only_restricted_pods_takes_the_operators() {
         (pods.len() == 2).then_some(pods)
     });
     let pods = ready.unwrap_or_else(|error| {
-        panic!("{error}: {}", plane.kubectl(&["--namespace=bluegreen-system", "get", "events", "--output=wide"]).unwrap())
+        panic!(
+            "{error}: {}",
+            plane.kubectl(&["--namespace=bluegreen-system", "get", "events", "--output=wide"]).unwrap()
+        )
     });
     for pod in pods {
         let container = &pod["spec"]["containers"][0];
@@ -81,7 +88,15 @@ fn every_object_of_the_chart_with_every_option_is_taken_by_the_api_server() {
     for object in &rendered {
         let text = object.to_string();
         let mut command = plane.kubectl_command().unwrap();
-        command.args(["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--filename", "-"]);
+        command.args([
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--validate=strict",
+            "--filename",
+            "-",
+        ]);
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), &text).unwrap();
         command.stdin(fs::File::open(file.path()).unwrap());
