@@ -92,6 +92,10 @@ fn no_rule_of_the_operator_names_everything_or_a_secret() {
             assert!(!text.contains(dangerous), "{}: {text}", role["metadata"]["name"]);
         }
     }
+    for binding in rendered.iter().filter(|one| !one["roleRef"].is_null()) {
+        let role = binding["roleRef"]["name"].as_str().unwrap();
+        assert!(role.starts_with("bluegreen"), "{role} is no role of ours");
+    }
     let trusting = Helm::offline().rendered(&["secrets.namespaces={a,b}"]);
     let secrets: Vec<&Value> = trusting.iter().filter(|one| one["rules"].to_string().contains("secrets")).collect();
     assert_eq!(secrets.len(), 2);

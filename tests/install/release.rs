@@ -7,7 +7,7 @@ use bluegreen_rig::cluster::{ControlPlane, Options};
 use bluegreen_rig::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 
-use crate::kit::{Helm, chart, find, installed, site};
+use crate::kit::{Helm, chart, file, find, installed, site};
 
 #[test]
 fn an_upgrade_upgrades_the_definition_and_an_uninstall_leaves_it_and_the_sites() {
@@ -103,6 +103,15 @@ fn every_object_of_the_chart_with_every_option_is_taken_by_the_api_server() {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}: {}", object["kind"], String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[test]
+fn the_base_without_helm_fits_into_a_plain_apply() {
+    // Which keeps a copy of each object in an annotation of at most 256 KiB.
+    let base = file("deploy/kustomize/base");
+    installed()
+        .kubectl(&["apply", "--dry-run=server", "--validate=strict", "--kustomize", base.to_str().unwrap()])
+        .unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {

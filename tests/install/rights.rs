@@ -2,20 +2,22 @@
 
 use serde_json::json;
 
-use crate::kit::installed;
-
-const OPERATOR: &str = "system:serviceaccount:bluegreen-system:bluegreen";
+use crate::kit::{Helm, chart, installed};
 
 /// Whether the operator may do something: `VERB GROUP/RESOURCE[/SUBRESOURCE][=NAME]`, where the group `core` has no name.
 fn may(what: &str, namespace: &str) -> bool {
+    account_may("bluegreen-system", "bluegreen", what, namespace)
+}
+
+fn account_may(home: &str, account: &str, what: &str, namespace: &str) -> bool {
     let (verb, thing) = what.split_once(' ').unwrap();
     let (thing, name) = thing.split_once('=').unwrap_or((thing, ""));
     let parts: Vec<&str> = thing.split('/').collect();
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
         "spec": {
-            "user": OPERATOR,
-            "groups": ["system:serviceaccounts", "system:serviceaccounts:bluegreen-system", "system:authenticated"],
+            "user": format!("system:serviceaccount:{home}:{account}"),
+            "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{home}"), "system:authenticated"],
             "resourceAttributes": {
                 "verb": verb, "group": if parts[0] == "core" { "" } else { parts[0] }, "resource": parts[1],
                 "subresource": parts.get(2).copied().unwrap_or_default(), "name": name, "namespace": namespace,
@@ -97,4 +99,27 @@ fn the_lease_is_the_only_thing_in_its_own_namespace() {
     assert!(may("update coordination.k8s.io/leases=bluegreen-operator", "bluegreen-system"));
     assert!(!may("update coordination.k8s.io/leases=somebody-elses", "bluegreen-system"));
     assert!(!may("delete coordination.k8s.io/leases=bluegreen-operator", "bluegreen-system"));
+}
+
+#[test]
+fn an_operator_of_one_namespace_stands_beside_that_of_all_and_may_nothing_outside() {
+    let plane = installed();
+    let (team, other) = (plane.namespace("team").unwrap(), plane.namespace("other").unwrap());
+    let helm = Helm::at(plane);
+    let only = format!("namespace={}", team.name());
+    let home = other.name();
+    let chart = chart();
+    let chart = chart.to_str().unwrap();
+    helm.said(&["install", "team", chart, "--namespace", home, "--set", &only, "--set", "crds.install=false"]);
+    for what in ["create apps/deployments", "patch bluegreen.dev/bluegreensites/status", "create core/configmaps"] {
+        assert!(account_may(home, "team-bluegreen", what, team.name()), "{what}");
+        assert!(!account_may(home, "team-bluegreen", what, home), "{what}");
+        assert!(!account_may(home, "team-bluegreen", what, "default"), "{what}");
+        assert!(!account_may(home, "team-bluegreen", what, ""), "{what}, in all namespaces");
+    }
+    assert!(account_may(home, "team-bluegreen", "update coordination.k8s.io/leases=team-bluegreen-operator", home));
+    helm.said(&["uninstall", "team", "--namespace", home]);
+    let left =
+        plane.json(&["get", "clusterroles,validatingadmissionpolicies", "--selector=app.kubernetes.io/instance=team"]);
+    assert_eq!(left.unwrap()["items"], json!([]));
 }
