@@ -21,7 +21,7 @@ const NOTE: usize = 1024;
 const CONTROLLER: &str = "bluegreen.dev/operator";
 
 /// Something to be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Telling {
     /// About which site.
     pub site: ObjectReference,
