@@ -39,6 +39,11 @@ struct OfOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResource {
+    resource: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCall {
     verb: &'static str,
     resource: String,
@@ -119,7 +124,7 @@ pub struct Metrics {
     took: Histogram,
     leader: Gauge,
     calls: Family<OfCall, Counter>,
-    watches: Family<OfOutcome, Counter>,
+    watches: Family<OfResource, Counter>,
     /// Held while several numbers change that are read together.
     encoding: Mutex<()>,
 }
@@ -237,7 +242,7 @@ impl Metrics {
 
     /// A watch of this resource broke.
     pub fn watch_broke(&self, resource: &'static str) {
-        self.watches.get_or_create(&OfOutcome { outcome: resource }).inc();
+        self.watches.get_or_create(&OfResource { resource }).inc();
     }
 
     /// All of it, in the OpenMetrics form.

@@ -6,27 +6,25 @@
 //! | `client` | the way to the API server: limits of time, and no write without the lead |
 //! | `lease` (pure), `election`, `reign` | which replica leads; holding the lease; until when, for all who ask |
 //! | `object` | a site as it is kept in memory |
+//! | `watches`, `queue` | what is seen of sites and of what they are made of; whom that wakes |
+//! | `sites` | one turn of one site, and what is remembered until the next |
 //! | `events` | what `kubectl describe` shows |
 //! | `metrics`, `health`, `serve` | what is counted, whether it is well, and where that is answered |
 
 mod client;
+mod daemon;
 mod election;
 mod events;
 mod health;
 mod lease;
 mod metrics;
 mod object;
+mod queue;
 mod reign;
 mod serve;
 mod settings;
+mod sites;
+mod watches;
 
+pub use daemon::run;
 pub use settings::{LeaseSettings, Settings};
-
-/// Runs the operator until somebody asks it to end.
-///
-/// # Errors
-/// It could not start.
-pub fn run(settings: Settings) -> anyhow::Result<()> {
-    let _ = settings;
-    Ok(())
-}
