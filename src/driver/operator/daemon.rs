@@ -23,7 +23,7 @@ use super::object::SiteObject;
 use super::queue::Queue;
 use super::reign::Reign;
 use super::settings::Settings;
-use super::sites::Sites;
+use super::sites::{Common, Sites};
 use super::watches::{self, Watches, key};
 use super::{events, serve};
 use crate::driver::{log, process};
@@ -70,7 +70,13 @@ async fn operate(settings: Settings) -> anyhow::Result<()> {
     let cache = Arc::new(Cache::default());
     let (store, writer) = reflector::store::<SiteObject>();
     let (told, tell_events) = events::channel(client.clone(), me.clone());
-    let sites = Arc::new(Sites::new(client.clone(), cache.clone(), told, metrics.clone()));
+    let sites = Arc::new(Sites::new(Common {
+        client: client.clone(),
+        cache: cache.clone(),
+        queue: queue.clone(),
+        events: told,
+        metrics: metrics.clone(),
+    }));
     let watches = Watches {
         client: client.clone(),
         namespace: settings.namespace.clone(),

@@ -7,13 +7,14 @@
 //! | `lease` (pure), `election`, `reign` | which replica leads; holding the lease; until when, for all who ask |
 //! | `object` | a site as it is kept in memory |
 //! | `watches`, `queue` | what is seen of sites and of what they are made of; whom that wakes |
-//! | `sites` | one turn of one site, and what is remembered until the next |
-//! | `events` | what `kubectl describe` shows |
+//! | `sites`, `entry` | one turn of one site, and what is remembered until the next |
+//! | `tell`, `events` | what is told of it: log, status, metrics; what `kubectl describe` shows |
 //! | `metrics`, `health`, `serve` | what is counted, whether it is well, and where that is answered |
 
 mod client;
 mod daemon;
 mod election;
+mod entry;
 mod events;
 mod health;
 mod lease;
@@ -24,6 +25,7 @@ mod reign;
 mod serve;
 mod settings;
 mod sites;
+mod tell;
 mod watches;
 
 pub use daemon::run;
