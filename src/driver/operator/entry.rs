@@ -155,7 +155,7 @@ impl Entry {
                 }
             }
             Err(why) => {
-                self.platform.saw(&object.bare());
+                self.platform.saw(object.resource_version().as_deref(), object.status().as_ref());
                 self.teller.problem = Some((reasons::INVALID, why));
             }
         }

@@ -37,12 +37,6 @@ impl SiteObject {
         Ok(BlueGreenSite { metadata: self.metadata.clone(), spec, status: self.status() })
     }
 
-    /// Its metadata and its status alone, where nothing else can be understood.
-    #[must_use]
-    pub fn bare(&self) -> (Option<String>, Option<SiteStatus>) {
-        (self.metadata.resource_version.clone(), self.status())
-    }
-
     /// Its status; `None`: there is none, or none that can be understood.
     #[must_use]
     pub fn status(&self) -> Option<SiteStatus> {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 
 use super::entry::{Entry, Outcome};
 use super::events::Events;
@@ -43,7 +43,7 @@ impl Sites {
 
     /// One turn of a site. Says what it came to, and when the next one is due whatever happens.
     pub async fn turn(&self, key: &Key, site: Arc<SiteObject>, term: Term) -> (&'static str, Option<Duration>) {
-        if site.metadata().deletion_timestamp.is_some() {
+        if site.meta().deletion_timestamp.is_some() {
             // Everything that the site has is its property, and goes with it.
             self.gone(key);
             return ("deleted", None);
