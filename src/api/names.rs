@@ -74,3 +74,13 @@ pub mod reasons {
     /// The route waits to be seen.
     pub const ROUTE_UNSEEN: &str = "FrontDoorSilent";
 }
+
+/// Labels of what belongs to a site on a cluster.
+pub mod labels {
+    /// The site's name.
+    pub const SITE: &str = "bluegreen.dev/site";
+    /// `blue` or `green`.
+    pub const COLOUR: &str = "bluegreen.dev/colour";
+    /// The revision that a pod runs.
+    pub const REVISION: &str = "bluegreen.dev/revision";
+}
