@@ -2,7 +2,7 @@
 //! schema say the same.
 
 use bluegreen::api::conflicts::conflicts;
-use bluegreen::api::site::{Front, Runtime, Site};
+use bluegreen::api::site::{Front, Runtime, SiteOnHost};
 use bluegreen::api::{crd, parse, types};
 use proptest::prelude::*;
 
@@ -66,8 +66,12 @@ spec:
   strategy: {bake: 1m30s}
 ";
 
-fn shop() -> Site {
-    parse::manifest(SHOP).expect("the shop is a site").1
+fn shop() -> SiteOnHost {
+    on_host(SHOP)
+}
+
+fn on_host(text: &str) -> SiteOnHost {
+    parse::manifest(text).expect("it is a site").1.on_host().expect("of a host")
 }
 
 /// What is said of the shop when `old` is replaced by `new` in its manifest.
@@ -90,14 +94,14 @@ fn what_is_not_said_has_a_sane_default() {
     assert_eq!(site.limits.bake.as_secs(), 90);
     assert_eq!(site.limits.ready_within.as_secs(), 300);
     assert_eq!(site.limits.approve_within, None);
-    assert_eq!(site.host.run.statics[0].keep, 3);
-    assert_eq!(site.host.run.health.successes, 3);
-    let Front::Own { listen, .. } = &site.host.front else {
+    assert_eq!(site.target.run.statics[0].keep, 3);
+    assert_eq!(site.target.run.health.successes, 3);
+    let Front::Own { listen, .. } = &site.target.front else {
         panic!("the agent writes the server block by default");
     };
     let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["0.0.0.0:80", "[::]:80"]);
-    assert!(matches!(&site.host.run.runtime, Runtime::Command { argv } if argv[2] == "$(PORT)"));
+    assert!(matches!(&site.target.run.runtime, Runtime::Command { argv } if argv[2] == "$(PORT)"));
 }
 
 /// Each mistake is made alone, and exactly one thing is said: where, what is wrong, what would be right.
@@ -331,7 +335,7 @@ fn the_shape_of_the_whole_is_judged_too() {
         ("just words", "and a map"),
         ("a: [", "this is not YAML"),
         ("{}", "apiVersion: is missing: write bluegreen.dev/v1alpha1"),
-        ("spec: {target: {}}", "spec.target: needs the field host"),
+        ("spec: {target: {}}", "spec.target: needs exactly one of host, cluster"),
         ("spec: {target: {host: {runtime: {}}}}", "spec.target.host.runtime: needs exactly one of command, static"),
         (
             "spec: {target: {host: {runtime: {static: }}}}",
@@ -356,9 +360,9 @@ fn a_site_that_was_read_from_an_agent_can_be_applied_again() {
         "  name: shop\n",
         "  name: shop\n  generation: 7\n  uid: x\n  creationTimestamp: 2026-11-22T00:00:00Z\n  managedFields: []\nstatus: {phase: Idle, anything: 1}\n",
     );
-    let (_, site) = parse::manifest(&text).expect("what tools add is no mistake");
+    let site = on_host(&text);
     assert_eq!(site.generation, 7);
-    assert_eq!(Site { generation: 1, ..site }, shop());
+    assert_eq!(SiteOnHost { generation: 1, ..site }, shop());
 }
 
 #[test]
@@ -371,7 +375,8 @@ fn a_restart_makes_another_incarnation() {
             ))
         };
     let (_, site) = annotated("a-1").expect("a token");
-    assert_ne!(site.host.run, shop().host.run);
+    let site = site.on_host().expect("of a host");
+    assert_ne!(site.target.run, shop().target.run);
     let problems = annotated("\"a b\"").expect_err("not a token");
     assert!(
         problems.to_string().contains("metadata.annotations[bluegreen.dev/restart]: \"a b\" is not a token"),
@@ -381,14 +386,12 @@ fn a_restart_makes_another_incarnation() {
 
 #[test]
 fn a_site_that_came_first_keeps_its_hostname_and_its_ports() {
-    let other = parse::manifest(
+    let other = on_host(
         &SHOP
             .replace("name: shop", "name: other")
             .replace("[shop.example.com]", "[free.example.com, shop.example.com]")
             .replace("blue: [8081]", "blue: [9081]"),
-    )
-    .expect("alone it is a site")
-    .1;
+    );
     let said: Vec<String> =
         conflicts(&[shop(), other.clone()]).iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
     assert_eq!(
@@ -409,17 +412,17 @@ fn has_syntax(text: &str) -> bool {
 }
 
 /// Every string of a site that reaches a file or a path that we write.
-fn strings(site: &Site) -> Vec<String> {
-    let run = &site.host.run;
+fn strings(site: &SiteOnHost) -> Vec<String> {
+    let run = &site.target.run;
     let mut all = vec![site.name.to_string(), run.user.to_string(), run.health.path.to_string()];
-    if let Front::Own { hostnames, .. } = &site.host.front {
+    if let Front::Own { hostnames, .. } = &site.target.front {
         all.extend(hostnames.iter().map(|name| name.as_str().trim_start_matches("*.").to_owned()));
     }
     all.extend(run.statics.iter().flat_map(|entry| [entry.path.to_string(), entry.root.to_string()]));
     all.extend(run.config_files.iter().map(ToString::to_string));
     all.extend(run.shared_dirs.iter().flat_map(|dir| [dir.path.to_string(), dir.source.to_string()]));
     all.extend(run.env.keys().map(ToString::to_string));
-    all.push(format!("{:?}", site.host.release).replace(|letter: char| "\"(){}: ".contains(letter), ""));
+    all.push(format!("{:?}", site.target.release).replace(|letter: char| "\"(){}: ".contains(letter), ""));
     all
 }
 
@@ -451,10 +454,11 @@ proptest! {
         *value.pointer_mut(FIELDS[field]).expect("the field is there") = text.clone().into();
         value["spec"]["target"]["host"]["env"][&name] = "x".into();
         if let Ok((_, site)) = parse::manifest(&value.to_string()) {
+            let site = site.on_host().expect("of a host");
             for string in strings(&site) {
                 prop_assert!(!has_syntax(&string), "{string:?}");
             }
-            if let Runtime::Command { argv } = &site.host.run.runtime {
+            if let Runtime::Command { argv } = &site.target.run.runtime {
                 prop_assert!(!argv[0].contains(char::is_whitespace), "{argv:?}");
             }
         }

@@ -65,6 +65,10 @@ fn fields(schema: &Value, path: &str, page: &mut String) {
         };
         let what = field["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
         writeln!(page, "| `{path}` | {} | {default} | {what} |", kind(field)).expect("a string takes it");
+        // Kubernetes' own type, with its own reference.
+        if name == "template" {
+            continue;
+        }
         fields(field, &path, page);
         if field["items"]["properties"].is_object() {
             fields(&field["items"], &format!("{path}[]"), page);

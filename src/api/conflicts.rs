@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::problem::Problem;
-use super::site::{Front, Site};
+use super::site::{Front, SiteOnHost};
 use super::types::SiteName;
 
 /// The sites that can't have what they want because another one has it: the one that comes first in the order given keeps it. An agent
 /// gives them in the order in which it accepted them, so that a newcomer never takes anything from a site that runs.
 #[must_use]
-pub fn conflicts(sites: &[Site]) -> Vec<(SiteName, Problem)> {
+pub fn conflicts(sites: &[SiteOnHost]) -> Vec<(SiteName, Problem)> {
     let mut found = Vec::new();
     let mut ports: BTreeMap<u16, &SiteName> = BTreeMap::new();
     let mut doors: BTreeMap<(SocketAddr, &str), &SiteName> = BTreeMap::new();
     for site in sites {
         let mut said: Vec<&str> = Vec::new();
-        if let Front::Own { hostnames, listen } = &site.host.front {
+        if let Front::Own { hostnames, listen } = &site.target.front {
             for (index, hostname) in hostnames.iter().enumerate() {
                 for address in listen {
                     let owner = *doors.entry((*address, hostname.as_str())).or_insert(&site.name);
@@ -35,7 +35,7 @@ pub fn conflicts(sites: &[Site]) -> Vec<(SiteName, Problem)> {
                 }
             }
         }
-        let pair = &site.host.run.ports;
+        let pair = &site.target.run.ports;
         for (colour, list) in [("blue", &pair.blue), ("green", &pair.green)] {
             for (index, port) in list.iter().enumerate() {
                 let owner = *ports.entry(*port).or_insert(&site.name);

@@ -30,6 +30,36 @@ pub mod annotations {
     pub const ALL: [&str; 7] = [APPROVE, ABORT, RETRY, ROLLBACK, PAUSE, RESUME, RESTART];
 }
 
+/// Annotations of the operator's own, and of those who hand it a Service.
+pub mod cluster {
+    /// Label of every child: the site's name.
+    pub const SITE: &str = "bluegreen.dev/site";
+    /// Label of what belongs to one colour.
+    pub const COLOUR: &str = "bluegreen.dev/colour";
+    /// Label of pods and releases, annotation of Deployments: the revision.
+    pub const REVISION: &str = "bluegreen.dev/revision";
+    /// Label of every child.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// Its value.
+    pub const MANAGER: &str = "bluegreen";
+    /// Annotation of the front object (the live Service or the HTTPRoute): the ledger.
+    pub const LEDGER: &str = "bluegreen.dev/ledger";
+    /// Annotation of the front object: when traffic was last moved by us.
+    pub const SWITCHED_AT: &str = "bluegreen.dev/switched-at";
+    /// Annotation of a Deployment: the generation that our own last write made. Another one is drift.
+    pub const GENERATION: &str = "bluegreen.dev/generation";
+    /// Annotation of a Deployment: the size that we wrote last.
+    pub const REPLICAS: &str = "bluegreen.dev/replicas";
+    /// Annotation of a child that outlives its site: the site's uid.
+    pub const OWNER: &str = "bluegreen.dev/owner";
+    /// Annotation that a person sets on a Service: this site may take it over.
+    pub const ADOPT: &str = "bluegreen.dev/adopt";
+    /// Annotation of an adopted Service: what it selected before.
+    pub const ADOPTED_SELECTOR: &str = "bluegreen.dev/adopted-selector";
+    /// What our annotations and labels begin with.
+    pub const PREFIX: &str = "bluegreen.dev/";
+}
+
 /// Types of conditions. `Ready`, `Reconciling` and `Stalled` are kstatus's; a tool that knows those needs no other.
 pub mod conditions {
     /// What was asked for is live, and nothing is under way.

@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::types::{AbsPath, EnvName, Hostname, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
+use super::problem::Problem;
+use super::spec::{ConfigMapsSpec, DeletionPolicy, SecretsSpec, Template};
+use super::types::{AbsPath, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
 use crate::rollout::{Limits, Promotion};
 
-/// A site as somebody wants it.
+/// A site as somebody wants it. `T`: where it lives, if that is settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Site {
+pub struct Site<T = Target> {
     /// Its name.
     pub name: SiteName,
     /// Grows with each change of the specification; on a host the agent counts it.
@@ -21,7 +24,128 @@ pub struct Site {
     /// How long each phase may last.
     pub limits: Limits,
     /// Where it lives.
-    pub host: HostTarget,
+    pub target: T,
+}
+
+/// A site on a plain machine.
+pub type SiteOnHost = Site<HostTarget>;
+
+/// A site on Kubernetes.
+pub type SiteOnCluster = Site<ClusterTarget>;
+
+/// Where a site lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one lives at a time, and briefly")]
+pub enum Target {
+    /// On a plain machine.
+    Host(HostTarget),
+    /// On Kubernetes.
+    Cluster(ClusterTarget),
+}
+
+impl Site {
+    /// The site, if it is one of a plain machine.
+    ///
+    /// # Errors
+    /// It is not; the message says where it belongs.
+    pub fn on_host(self) -> Result<SiteOnHost, Problem> {
+        let Site { name, generation, promotion, limits, target } = self;
+        match target {
+            Target::Host(target) => Ok(Site { name, generation, promotion, limits, target }),
+            Target::Cluster(_) => Err(Problem::new(
+                "spec.target.cluster",
+                "is for Kubernetes, and this is a plain machine: apply it there (kubectl apply), or write target.host",
+            )),
+        }
+    }
+
+    /// The site, if it is one of Kubernetes.
+    ///
+    /// # Errors
+    /// It is not; the message says where it belongs.
+    pub fn on_cluster(self) -> Result<SiteOnCluster, Problem> {
+        let Site { name, generation, promotion, limits, target } = self;
+        match target {
+            Target::Cluster(target) => Ok(Site { name, generation, promotion, limits, target }),
+            Target::Host(_) => Err(Problem::new(
+                "spec.target.host",
+                "is for a plain machine, and this is Kubernetes: apply it there (bluegreen apply), or write target.cluster",
+            )),
+        }
+    }
+}
+
+/// A site on Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterTarget {
+    /// How many pods serve; outside of the revision.
+    pub replicas: u32,
+    /// The name of the live Service.
+    pub service: Label,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+    /// What moves traffic.
+    pub route: Route,
+    /// The pods.
+    pub template: Template,
+    /// Whether ConfigMaps that the template names belong to the revision.
+    pub config_maps: ConfigMapsSpec,
+    /// Whether Secrets do.
+    pub secrets: SecretsSpec,
+    /// What becomes of the site's objects when it is deleted.
+    pub deletion: DeletionPolicy,
+    /// Whether containers without a preStop hook get one.
+    pub inject_pre_stop: bool,
+    /// What a `restart` asked for: another one makes another revision of what is otherwise the same release.
+    pub incarnation: Option<Token>,
+}
+
+/// A port of the live Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServicePort {
+    /// Its name, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<PortName>,
+    /// What clients connect to.
+    pub port: u16,
+    /// What the pods listen on.
+    pub target: TargetPort,
+    /// What is spoken there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_protocol: Option<String>,
+}
+
+/// What the pods listen on. Written as Kubernetes does: a number or a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TargetPort {
+    /// This port.
+    Number(u16),
+    /// The container's port of this name.
+    Name(PortName),
+}
+
+/// What moves traffic from one colour to the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The selector of the live Service.
+    Service,
+    /// The weights of an HTTPRoute.
+    HttpRoute(HttpRoute),
+}
+
+/// An HTTPRoute, without its backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRoute {
+    /// As in an HTTPRoute.
+    pub parent_refs: Vec<Value>,
+    /// The names that it answers to.
+    pub hostnames: Vec<Hostname>,
+    /// As in an HTTPRoute, without `backendRefs`; at least one.
+    pub rules: Vec<Value>,
+    /// So long after the Gateway has accepted new weights, every proxy has them.
+    pub settle: Duration,
 }
 
 /// A site on a plain machine.

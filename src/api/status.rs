@@ -30,6 +30,12 @@ pub struct SiteStatus {
     /// Why the revision that the specification describes is not wanted any more. Gone once it is retried or the specification changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Rejected>,
+    /// How many pods of the live colour are ready. On a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// What selects the pods of the live colour, for autoscalers. On a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
     /// Ready, Reconciling, Stalled and Available, as kstatus understands them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

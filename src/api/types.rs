@@ -80,6 +80,22 @@ narrow!(
 );
 
 narrow!(
+    /// A DNS label: the name of a Service.
+    Label,
+    r"^[a-z]([a-z0-9-]*[a-z0-9])?$",
+    |s| s.len() <= 63 && is_label(s) && s.starts_with(|first: char| first.is_ascii_lowercase()),
+    "a Service's name: lower-case letters, digits and '-', a letter at its beginning, a letter or digit at its end, at most 63 characters"
+);
+
+narrow!(
+    /// The name of a port of a Service or of a container.
+    PortName,
+    r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+    |s| s.len() <= 15 && is_label(s) && !s.contains("--") && s.contains(|letter: char| letter.is_ascii_lowercase()),
+    "a port's name: lower-case letters, digits and '-', at least one letter, at most 15 characters"
+);
+
+narrow!(
     /// A host name that a site answers to: a DNS name, lower case, optionally with `*.` as its first label.
     Hostname,
     r"^([*][.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",

@@ -8,7 +8,7 @@ use super::output::{complain, print};
 use crate::api::conflicts::conflicts;
 use crate::api::parse;
 use crate::api::problem::Problem;
-use crate::api::site::Site;
+use crate::api::site::{Site, SiteOnHost};
 
 /// Judge manifests without an agent.
 #[derive(Debug, clap::Args)]
@@ -38,8 +38,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             complain(&format!("{}: the site {} is in {} already", shown(file), site.name, shown(first)));
         }
     }
-    let parsed: Vec<Site> = sites.iter().map(|(_, site)| site.clone()).collect();
-    for (name, problem) in conflicts(&parsed) {
+    // Sites of a cluster share no host names or ports of a machine.
+    let on_host: Vec<SiteOnHost> = sites.iter().filter_map(|(_, site)| site.clone().on_host().ok()).collect();
+    for (name, problem) in conflicts(&on_host) {
         wrong += 1;
         if let Some((file, _)) = sites.iter().find(|(_, site)| site.name == name) {
             complain(&line(file, &problem));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::judge::Judge;
-use crate::api::site::{Front, Ports, ReleaseSource, Runtime, SharedDir, Static};
-use crate::api::types::{AbsPath, EnvName, RelPath, UrlPath, UserName};
+use crate::api::site::{Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, Runtime, SharedDir, Static};
+use crate::api::types::{AbsPath, EnvName, RelPath, Token, UrlPath, UserName};
 use crate::api::{spec, yaml};
 
 /// The path of everything in here.
@@ -14,6 +14,43 @@ const HOST: &str = "spec.target.host";
 const LOWEST_PORT: i32 = 1024;
 
 impl Judge {
+    pub(super) fn host(
+        &mut self,
+        host: &spec::Host,
+        health: Option<HealthCheck>,
+        incarnation: Option<Option<Token>>,
+    ) -> Option<HostTarget> {
+        let front = self.front(host);
+        let release = self.release(&host.release);
+        let runtime = self.runtime(&host.runtime);
+        let ports = self.ports(host);
+        if let (Some(front), Some(ports)) = (&front, &ports) {
+            self.doors(front, ports);
+        }
+        let user = self.user(host);
+        let statics = self.statics(host);
+        let config_files = self.config_files(host);
+        let shared_dirs = self.shared_dirs(host);
+        let env = self.env(&host.env);
+        let stop_within = self.span(&format!("{HOST}.stopWithin"), &host.stop_within);
+        Some(HostTarget {
+            front: front?,
+            release: release?,
+            run: Run {
+                runtime: runtime?,
+                ports: ports?,
+                user: user?,
+                statics: statics?,
+                config_files: config_files?,
+                shared_dirs: shared_dirs?,
+                env: env?,
+                health: health?,
+                stop_within: stop_within?,
+                incarnation: incarnation?,
+            },
+        })
+    }
+
     pub(super) fn front(&mut self, host: &spec::Host) -> Option<Front> {
         let path = format!("{HOST}.hostnames");
         match host.front {

@@ -1,17 +1,21 @@
 //! The one place that judges a specification: text → `BlueGreenSite` → [`Site`]. Whatever it lets through, nothing after it
 //! checks again. It never stops at the first error.
 
+mod cluster;
 mod host;
 mod judge;
 mod strategy;
+
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::names::annotations;
 use super::problem::{Problem, Problems};
-use super::site::{HostTarget, Run, Site};
+use super::site::{Route, Site, Target};
 use super::spec::{self, BlueGreenSite};
 use super::{shape, yaml};
+pub use cluster::PROXIES_LAG;
 use judge::Judge;
 
 /// Reads a manifest: one site, in YAML or JSON.
@@ -71,51 +75,43 @@ impl Site {
 impl Judge {
     fn site(&mut self, object: &BlueGreenSite) -> Option<Site> {
         let name = self.narrow("metadata.name", object.metadata.name.as_deref().unwrap_or_default());
-        let (promotion, limits) = self.strategy(&object.spec.strategy);
-        let health = self.health(&object.spec.health);
-        if let (Some(health), Some(limits)) = (&health, &limits) {
-            self.time_to_be_ready(health, limits);
-        }
+        let (promotion, mut limits) = self.strategy(&object.spec.strategy);
         let restart = object.metadata.annotations.as_ref().and_then(|all| all.get(annotations::RESTART));
         let incarnation = match restart {
             None => Some(None),
             Some(token) => self.narrow(&format!("metadata.annotations[{}]", annotations::RESTART), token).map(Some),
         };
-        let spec::Target::Host(host) = &object.spec.target;
-        let front = self.front(host);
-        let release = self.release(&host.release);
-        let runtime = self.runtime(&host.runtime);
-        let ports = self.ports(host);
-        if let (Some(front), Some(ports)) = (&front, &ports) {
-            self.doors(front, ports);
-        }
-        let user = self.user(host);
-        let statics = self.statics(host);
-        let config_files = self.config_files(host);
-        let shared_dirs = self.shared_dirs(host);
-        let env = self.env(&host.env);
-        let stop_within = self.span("spec.target.host.stopWithin", &host.stop_within);
+        let target = match &object.spec.target {
+            spec::Target::Host(host) => {
+                let health = self.health(object.spec.health.as_ref().unwrap_or(&spec::Health::default()));
+                if let (Some(health), Some(limits)) = (&health, &limits) {
+                    self.time_to_be_ready(health, limits);
+                }
+                self.host(host, health, incarnation).map(Target::Host)
+            }
+            spec::Target::Cluster(cluster) => {
+                if object.spec.health.is_some() {
+                    self.wrong(
+                        "spec.health",
+                        "is for target.host: on a cluster the readiness probes of the template say whether an instance can serve",
+                    );
+                }
+                let target = incarnation.and_then(|incarnation| self.cluster(name.as_ref(), cluster, incarnation));
+                if let (Some(limits), Some(target)) = (&mut limits, &target) {
+                    limits.drain_within += match &target.route {
+                        Route::Service => PROXIES_LAG,
+                        Route::HttpRoute(_) => Duration::ZERO,
+                    };
+                }
+                target.map(Target::Cluster)
+            }
+        };
         Some(Site {
             name: name?,
             generation: object.metadata.generation.unwrap_or(1),
             promotion,
             limits: limits?,
-            host: HostTarget {
-                front: front?,
-                release: release?,
-                run: Run {
-                    runtime: runtime?,
-                    ports: ports?,
-                    user: user?,
-                    statics: statics?,
-                    config_files: config_files?,
-                    shared_dirs: shared_dirs?,
-                    env: env?,
-                    health: health?,
-                    stop_within: stop_within?,
-                    incarnation: incarnation?,
-                },
-            },
+            target: target?,
         })
     }
 }

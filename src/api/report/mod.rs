@@ -49,6 +49,8 @@ pub fn status(seen: &Seen<'_>) -> SiteStatus {
         candidate: candidate(seen),
         standby: standby(seen),
         rejected: rejected(seen),
+        replicas: None,
+        selector: None,
         conditions: Vec::new(),
         rollout: Some(status.clone()),
     };

@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::table::table;
 use super::{NONE, age};
-use crate::api::spec::{BlueGreenSiteSpec, Front, Host, RuntimeSpec, Target};
+use crate::api::spec::{
+    BlueGreenSiteSpec, Cluster, DeletionPolicy, Front, Health, Host, RouteSpec, RuntimeSpec, Target,
+};
 use crate::api::status::phase_name;
 use crate::cli::view::Site;
 use crate::control::api::{History, SlotHealth};
@@ -73,9 +76,7 @@ impl Page {
         }
     }
 
-    fn spec(&mut self, spec: &BlueGreenSiteSpec) {
-        let Target::Host(host) = &spec.target;
-        self.head("Site");
+    fn host(&mut self, host: &Host, health: Option<&Health>) {
         match host.front {
             Front::Own => {
                 self.part("Hostnames", &host.hostnames.join(", "));
@@ -100,7 +101,7 @@ impl Page {
         for dir in &host.shared_dirs {
             self.part("Shared dir", &format!("{} -> {}", dir.path, dir.source));
         }
-        let health = &spec.health;
+        let health = health.cloned().unwrap_or_default();
         self.part(
             "Health",
             &format!(
@@ -108,6 +109,51 @@ impl Page {
                 health.path, health.interval, health.timeout, health.successes, health.failures
             ),
         );
+    }
+
+    fn cluster(&mut self, cluster: &Cluster) {
+        self.part("Replicas", &cluster.replicas.to_string());
+        if let Some(name) = &cluster.service.name {
+            self.part("Service", name);
+        }
+        for port in &cluster.service.ports {
+            let target = match &port.target_port {
+                None => port.port.to_string(),
+                Some(IntOrString::Int(number)) => number.to_string(),
+                Some(IntOrString::String(name)) => name.clone(),
+            };
+            let name = port.name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+            self.part("Port", &format!("{} to {target} of the pods{name}", port.port));
+        }
+        match &cluster.route {
+            RouteSpec::Service(_) => self.part("Route", "the selector of the Service"),
+            RouteSpec::HttpRoute(route) => {
+                self.part("Route", "the weights of the HTTPRoute");
+                if !route.hostnames.is_empty() {
+                    self.part("Hostnames", &route.hostnames.join(", "));
+                }
+            }
+        }
+        let containers = cluster.template.value()["spec"]["containers"].as_array().cloned().unwrap_or_default();
+        for container in containers {
+            let text = |key: &str| container[key].as_str().unwrap_or(NONE).to_owned();
+            self.part("Container", &format!("{}: {}", text("name"), text("image")));
+        }
+        self.part(
+            "On deletion",
+            match cluster.deletion_policy {
+                DeletionPolicy::Delete => "its objects go with it",
+                DeletionPolicy::Orphan => "its objects stay and go on serving",
+            },
+        );
+    }
+
+    fn spec(&mut self, spec: &BlueGreenSiteSpec) {
+        self.head("Site");
+        match &spec.target {
+            Target::Host(host) => self.host(host, spec.health.as_ref()),
+            Target::Cluster(cluster) => self.cluster(cluster),
+        }
         let strategy = &spec.strategy;
         let promotion = match (&strategy.promotion, &strategy.approve_within) {
             (promotion, Some(within)) => format!("{promotion:?}, rejected if not approved within {within}"),

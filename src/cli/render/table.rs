@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{NONE, age, instances};
 use crate::api::names::conditions;
-use crate::api::spec::{BlueGreenSiteSpec, Front, Target};
+use crate::api::spec::{BlueGreenSiteSpec, Cluster, Front, RouteSpec, Target};
 use crate::api::status::phase_name;
 use crate::cli::view::Site;
 use crate::control::api::{History, SlotView};
@@ -109,7 +109,10 @@ pub fn site_row(site: &Site, now: Timestamp, wide: bool) -> Vec<String> {
 }
 
 fn hostnames(spec: &BlueGreenSiteSpec) -> String {
-    let Target::Host(host) = &spec.target;
+    let host = match &spec.target {
+        Target::Host(host) => host,
+        Target::Cluster(cluster) => return front(cluster),
+    };
     match host.front {
         Front::Include => "(your own server block)".to_owned(),
         Front::Own => match host.hostnames.as_slice() {
@@ -117,6 +120,15 @@ fn hostnames(spec: &BlueGreenSiteSpec) -> String {
             [one] => one.clone(),
             [first, rest @ ..] => format!("{first} + {} more", rest.len()),
         },
+    }
+}
+
+/// What clients of a site on Kubernetes ask.
+fn front(cluster: &Cluster) -> String {
+    match &cluster.route {
+        RouteSpec::Service(_) => "(its Service)".to_owned(),
+        RouteSpec::HttpRoute(route) if route.hostnames.is_empty() => "(its HTTPRoute)".to_owned(),
+        RouteSpec::HttpRoute(route) => route.hostnames.join(", "),
     }
 }
 

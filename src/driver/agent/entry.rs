@@ -8,7 +8,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::orders::Orders;
 use crate::api::names::annotations;
-use crate::api::site::Site;
+use crate::api::site::{Site, SiteOnHost};
 use crate::api::spec::BlueGreenSite;
 use crate::api::types::SiteName;
 use crate::control::api::SiteView;
@@ -75,7 +75,7 @@ pub struct State {
     /// What was accepted last; `None`: nothing ever was.
     pub accepted: Option<Arc<Accepted>>,
     /// The same, parsed, with the incarnation that was asked for.
-    pub site: Option<Arc<Site>>,
+    pub site: Option<Arc<SiteOnHost>>,
     /// Why the manifest that lies there is not accepted.
     pub problem: Option<Problem>,
     /// Commands.
@@ -114,12 +114,13 @@ impl State {
 }
 
 /// The site that an object describes, with the incarnation that was asked for last.
-pub fn parse(object: &BlueGreenSite, orders: &Orders) -> Result<Site, String> {
+pub fn parse(object: &BlueGreenSite, orders: &Orders) -> Result<SiteOnHost, String> {
     let mut object = object.clone();
     if let Some(token) = orders.restart() {
         object.metadata.annotations.get_or_insert_default().insert(annotations::RESTART.to_owned(), token.to_string());
     }
-    Site::parse(&object).map_err(|problems| problems.to_string())
+    let site = Site::parse(&object).map_err(|problems| problems.to_string())?;
+    site.on_host().map_err(|problem| problem.to_string())
 }
 
 impl Entry {

@@ -16,7 +16,7 @@ use crate::api::conflicts::conflicts;
 use crate::api::names::reasons;
 use crate::api::parse;
 use crate::api::report;
-use crate::api::site::Site;
+use crate::api::site::SiteOnHost;
 use crate::api::spec::BlueGreenSite;
 use crate::api::types::SiteName;
 use crate::control::api::{ApplyOutcome, Attempts, Failure};
@@ -284,9 +284,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     }
 
     /// Judges a manifest alone and among the sites that there are.
-    pub(super) fn judge(&self, name: &SiteName, text: &str) -> Result<(BlueGreenSite, Site), Problem> {
-        let (object, site) = parse::manifest(text)
-            .map_err(|problems| Problem { reason: reasons::INVALID, message: problems.to_string() })?;
+    pub(super) fn judge(&self, name: &SiteName, text: &str) -> Result<(BlueGreenSite, SiteOnHost), Problem> {
+        let wrong = |message: String| Problem { reason: reasons::INVALID, message };
+        let (object, site) = parse::manifest(text).map_err(|problems| wrong(problems.to_string()))?;
+        let site = site.on_host().map_err(|problem| wrong(problem.to_string()))?;
         if site.name != *name {
             return Err(Problem {
                 reason: reasons::INVALID,
@@ -296,7 +297,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 ),
             });
         }
-        let mut all: Vec<Site> = self
+        let mut all: Vec<SiteOnHost> = self
             .sites_in_order()
             .into_iter()
             .filter(|other| other.name != *name)
@@ -315,7 +316,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         mut object: BlueGreenSite,
-        site: Site,
+        site: SiteOnHost,
         digest: String,
     ) -> Result<Offer, Fault> {
         let before = entry.state();

@@ -42,7 +42,7 @@ use self::folder::Folder;
 use self::metrics::Metrics;
 use self::task::Task;
 use crate::api::names::reasons;
-use crate::api::site::Site;
+use crate::api::site::SiteOnHost;
 use crate::api::types::SiteName;
 use crate::platform::Fault;
 use crate::platform::host::layout::SiteDir;
@@ -189,7 +189,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     }
 
     /// The sites that were accepted, the oldest first: a newcomer never takes anything from a site that runs.
-    fn sites_in_order(&self) -> Vec<Arc<Site>> {
+    fn sites_in_order(&self) -> Vec<Arc<SiteOnHost>> {
         let mut all: Vec<_> = self
             .entries()
             .iter()

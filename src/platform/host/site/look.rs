@@ -158,7 +158,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     }
 
     fn host_name(&self) -> String {
-        match &lock(&self.wanted).site.host.front {
+        match &lock(&self.wanted).site.target.front {
             Front::Own { hostnames, .. } => hostnames
                 .iter()
                 .find(|name| !name.as_str().starts_with('*'))

@@ -45,7 +45,7 @@ use super::state::FileStore;
 use super::supervise::{InstanceId, Supervisor};
 use super::web::WebServer;
 use super::{release, route};
-use crate::api::site::{Run, Site};
+use crate::api::site::{Run, SiteOnHost};
 use crate::api::types::SiteName;
 use crate::control::api::SlotView;
 use crate::platform::{Class, Fault, Platform};
@@ -71,7 +71,7 @@ pub struct Host<W, S> {
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The specification.
-    pub site: Arc<Site>,
+    pub site: Arc<SiteOnHost>,
     /// The release that it describes; `None` while that can't be told.
     pub release: Option<WantedRelease>,
 }

@@ -125,7 +125,7 @@ fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std:
     release::take(
         dir,
         &Order {
-            source: &wanted.site.host.release,
+            source: &wanted.site.target.release,
             identity: &of.identity,
             run: &of.run,
             account: &account,

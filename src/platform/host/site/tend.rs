@@ -59,7 +59,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         }
         let wanted = self.wanted();
         let [blue, green] = &runs;
-        let Some(shape) = shape(&self.name, &self.dir, &wanted.site.host.front, blue.as_ref(), green.as_ref()) else {
+        let Some(shape) = shape(&self.name, &self.dir, &wanted.site.target.front, blue.as_ref(), green.as_ref()) else {
             return Ok(());
         };
         route::prepare(&self.dir).map_err(|e| super::cannot("make the slots", &e))?;

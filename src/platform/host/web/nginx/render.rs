@@ -112,7 +112,7 @@ struct SiteContext {
     live: String,
     ticks: String,
     id: String,
-    portless: Vec<String>,
+    doors: Vec<(String, String)>,
     root: String,
     door: String,
     door_name: String,
@@ -187,7 +187,7 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
         root: shape.dir.root().display().to_string(),
         door: door.to_string(),
         door_name: id.clone(),
-        portless: portless(&shape.mode),
+        doors: doors(&shape.mode),
         id,
         pool_seconds: POOL_SECONDS,
         own: match &shape.mode {
@@ -252,14 +252,21 @@ fn entry<'a>(side: &'a Side, path: &str) -> Option<(usize, &'a StaticPath)> {
     side.statics.iter().enumerate().find(|(_, s)| s.path.as_str() == path)
 }
 
-/// Host names that fit into a bucket of nginx's maps as it is by default; the others are judged by an expression.
-fn portless(mode: &Mode) -> Vec<String> {
+/// What clients name in `Host`, and the port in it, of names that fit into a bucket of nginx's maps as it is by default; the others are judged by
+/// an expression.
+fn doors(mode: &Mode) -> Vec<(String, String)> {
     const FITS: usize = 40;
-    let Mode::Own { hostnames, .. } = mode else {
+    let Mode::Own { hostnames, listen } = mode else {
         return Vec::new();
     };
-    let names = hostnames.iter().map(Hostname::to_string);
-    names.filter(|name| !name.starts_with('*') && name.len() <= FITS).collect()
+    // The ports that a client leaves out, and those that it names.
+    let mut ports = vec![String::new()];
+    ports.extend(listen.iter().map(|address| format!(":{}", address.port())));
+    ports.dedup();
+    let names = hostnames.iter().map(Hostname::to_string).filter(|name| !name.starts_with('*'));
+    let doors = names
+        .flat_map(|name| ports.iter().map(move |port| (format!("{name}{port}"), port.clone())).collect::<Vec<_>>());
+    doors.filter(|(door, _)| door.len() <= FITS).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(|| {
