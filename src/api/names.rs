@@ -26,6 +26,8 @@ pub mod annotations {
     pub const RESUME: &str = "bluegreen.dev/resume";
     /// A token; another one makes another incarnation of the same release, which is rolled out like any other revision.
     pub const RESTART: &str = "bluegreen.dev/restart";
+    /// Of a Deployment: the revision that it runs.
+    pub const REVISION: &str = "bluegreen.dev/revision";
     /// All of them.
     pub const ALL: [&str; 7] = [APPROVE, ABORT, RETRY, ROLLBACK, PAUSE, RESUME, RESTART];
 }

@@ -1,9 +1,7 @@
 //! Where the sites are: behind an agent's control socket, or on a cluster. Both answer the same questions with the same views, so every
 //! command is written once; `source()` of the command line chooses.
 
-use crate::control::api::{
-    Applied, Change, CommandAnswer, CommandRequest, Failure, History, Order, SiteView,
-};
+use crate::control::api::{Applied, Change, CommandAnswer, CommandRequest, Failure, History, SiteView};
 use crate::control::client::{self, Client, ClientError};
 
 use super::cluster::{self, Cluster, ClusterError};
@@ -174,12 +172,7 @@ impl Source {
     pub async fn command(&self, site: &Site, request: &CommandRequest) -> Result<CommandAnswer, SourceError> {
         match self {
             Source::Host(client) => Ok(client.command(&site.name, request).await?),
-            Source::Cluster(cluster) => {
-                if request.order == Order::Restart {
-                    return Ok(cluster.restart(site, request).await?);
-                }
-                Ok(cluster.command(site, request).await?)
-            }
+            Source::Cluster(cluster) => Ok(cluster.command(site, request).await?),
         }
     }
 
@@ -201,21 +194,32 @@ impl Source {
         }
     }
 
-    /// Who looks at sites there.
+    /// What is said when whoever answers has gone away, or nothing more is to be followed.
     #[must_use]
-    pub fn keeper(&self) -> &'static str {
+    pub fn away(&self) -> &'static str {
         match self {
-            Source::Host(_) => "the agent",
-            Source::Cluster(_) => "the cluster",
+            Source::Host(_) => "the agent is away, waiting for it",
+            Source::Cluster(_) => "the API server is away, waiting for it",
         }
     }
 
-    /// The same place, with this namespace where it has such.
+    /// What is said of a site that has been waited for in vain to be looked at; `None`: that is seen otherwise.
     #[must_use]
-    pub fn within(&self, namespace: Option<&str>) -> Source {
+    pub fn nobody(&self, site: &Site) -> Option<String> {
+        match self {
+            Source::Host(_) => None,
+            Source::Cluster(cluster) => Some(cluster.nobody(site)),
+        }
+    }
+
+    /// The same place, and there the namespace that a manifest names.
+    ///
+    /// # Errors
+    /// The command line names another one.
+    pub fn within(&self, namespace: Option<&str>) -> Result<Source, SourceError> {
         match (self, namespace) {
-            (Source::Cluster(cluster), Some(namespace)) => Source::Cluster(cluster.within(namespace)),
-            _ => self.clone(),
+            (Source::Cluster(cluster), Some(namespace)) => Ok(Source::Cluster(cluster.within(namespace)?)),
+            _ => Ok(self.clone()),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use http_body_util::BodyExt;
 use hyper::header::WARNING;
+use kube::api::DynamicObject;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, ValidationDirective};
 use kube::client::Body;
 use kube::core::{Request, Status};
 use kube::{Resource, ResourceExt};
-use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::{Cluster, ClusterError, resource};
@@ -91,8 +91,8 @@ impl Cluster {
     /// There is none of this name, no answer, or it may not be deleted.
     pub async fn delete(&self, name: &str) -> Result<Option<String>, ClusterError> {
         let uid = self.object(name).await?.uid();
-        let params = DeleteParams::background()
-            .preconditions(Preconditions { uid: uid.clone(), resource_version: None });
+        let params =
+            DeleteParams::background().preconditions(Preconditions { uid: uid.clone(), resource_version: None });
         self.answer("delete", &resource(), Some(name), self.own_sites().delete(name, &params)).await?;
         Ok(uid)
     }

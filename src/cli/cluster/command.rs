@@ -21,7 +21,7 @@ const OUTCOME_WITHIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Cluster {
-    /// Gives a command that is not a restart.
+    /// Gives a command, and waits a little for what becomes of it.
     ///
     /// # Errors
     /// There is no such site, no answer, or it may not be commanded.
@@ -72,7 +72,7 @@ impl Cluster {
     ///
     /// # Errors
     /// What is live is not what the specification describes, or was not when it was looked at; and as [`Cluster::command`].
-    pub async fn restart(&self, site: &Site, request: &CommandRequest) -> Result<CommandAnswer, ClusterError> {
+    async fn restart(&self, site: &Site, request: &CommandRequest) -> Result<CommandAnswer, ClusterError> {
         let (name, about) = (&site.name, request.about);
         let wanted = site.attempts.wanted.map(|wanted| wanted.revision);
         if wanted != Some(about.revision) {
@@ -92,10 +92,10 @@ impl Cluster {
     }
 
     async fn annotate(&self, name: &str, annotation: &str, value: &str) -> Result<(), ClusterError> {
-        let patch = json!({"metadata": {"annotations": {annotation: value}}});
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation: value}}}));
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let sites = self.own_sites();
-        let done = sites.patch(name, &params, &Patch::Merge(&patch));
+        let done = sites.patch(name, &params, &patch);
         self.answer("patch", &resource(), Some(name), done).await?;
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Cluster {
     fn waiting(&self, site: &Site, word: &str) -> String {
         let name = &site.name;
         if site.status.observed_generation.is_none() {
-            return format!("{word} is written down, but {}", self.nobody(name));
+            return format!("{word} is written down, but {}", self.nobody(site));
         }
         format!(
             "{word} is written down and is taken when the operator next looks at the site: {} describe {name}; if that lasts, see whether the \
@@ -133,11 +133,19 @@ impl Cluster {
         )
     }
 
-    /// What is said of a site that nobody ever looked at.
+    /// What is said of a site that nobody looked at, ever or since its specification changed.
     #[must_use]
-    pub fn nobody(&self, name: &str) -> String {
+    pub fn nobody(&self, site: &Site) -> String {
+        let name = &site.name;
+        let what = match site.status.observed_generation {
+            None => format!("no operator has ever looked at {name}"),
+            Some(seen) => format!(
+                "no operator has looked at {name} since it changed (generation {}, seen {seen})",
+                site.generation
+            ),
+        };
         format!(
-            "no operator has ever looked at {name}: is one running, and is it for namespace {}? kubectl get pods -A -l {}",
+            "{what}: is one running, and is it for namespace {}? kubectl get pods -A -l {}",
             self.namespace,
             super::OPERATOR
         )
@@ -184,8 +192,7 @@ mod tests {
         }
         let approved = Ledger { approval: Some(about), ..Ledger::default() };
         assert!(did(Verb::Approve, &approved));
-        let gone_over =
-            Ledger { intent: Some(Held { colour: Colour::Blue, revision: one }), ..Ledger::default() };
+        let gone_over = Ledger { intent: Some(Held { colour: Colour::Blue, revision: one }), ..Ledger::default() };
         assert!(did(Verb::Approve, &gone_over), "an approval may have led to its cutover already");
         let aborted = Ledger {
             rejected: [(one, Rejection { reason: Reason::Aborted, at: Time(0) })].into(),

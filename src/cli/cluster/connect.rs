@@ -23,8 +23,38 @@ pub struct Wish {
     pub kubeconfig: Option<PathBuf>,
     /// Every namespace, where that makes sense.
     pub all: bool,
-    /// How this program is called for the same place, for advice.
-    pub called: String,
+    /// How this program was called: `bluegreen` or `kubectl bluegreen`.
+    pub program: &'static str,
+}
+
+impl Wish {
+    /// How this program is called for the same place, for advice. `current`: the kubeconfig's own context; under its own name this program asks a
+    /// cluster only if something says so.
+    fn called(&self, current: Option<&str>) -> String {
+        let mut words = vec![self.program.to_owned()];
+        if let Some(file) = &self.kubeconfig {
+            words.push(format!("--kubeconfig {}", quoted(&file.to_string_lossy())));
+        }
+        let silent = self.context.is_none() && self.kubeconfig.is_none() && self.namespace.is_none();
+        let needed = if silent && self.program == "bluegreen" { current } else { None };
+        if let Some(context) = self.context.as_deref().or(needed) {
+            words.push(format!("--context {}", quoted(context)));
+        }
+        if let Some(namespace) = &self.namespace {
+            words.push(format!("-n {}", quoted(namespace)));
+        }
+        words.join(" ")
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+,=".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// A client of the cluster that is meant. Nothing is asked of it yet.
@@ -32,7 +62,7 @@ pub struct Wish {
 /// # Errors
 /// It can't be told which cluster that is, or the credentials can't be used.
 pub async fn connect(wish: &Wish) -> Result<Cluster, ClusterError> {
-    let mut config = config(wish).await?;
+    let (mut config, current) = config(wish).await?;
     config.connect_timeout = Some(CONNECT_WITHIN);
     // A person waits: whoever is away is said at once, not tried again for five minutes.
     config.default_retry = false;
@@ -44,24 +74,35 @@ pub async fn connect(wish: &Wish) -> Result<Cluster, ClusterError> {
     let namespace = wish.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config)
         .map_err(|error| ClusterError::NoCluster(format!("the kubeconfig can't be used for {server}: {error}")))?;
-    Ok(Cluster { client, server, namespace, all: wish.all, called: wish.called.clone(), said: Default::default() })
+    Ok(Cluster {
+        client,
+        server,
+        namespace,
+        explicit: wish.namespace.is_some(),
+        all: wish.all,
+        called: wish.called(current.as_deref()),
+        said: Default::default(),
+    })
 }
 
-async fn config(wish: &Wish) -> Result<Config, ClusterError> {
+/// The configuration, and the name of the kubeconfig's current context.
+async fn config(wish: &Wish) -> Result<(Config, Option<String>), ClusterError> {
     let read = match &wish.kubeconfig {
         Some(file) => Kubeconfig::read_from(file),
         None => Kubeconfig::read(),
     };
     let kubeconfig = match read {
         Ok(kubeconfig) => kubeconfig,
-        Err(error) => return nowhere(wish, &error),
+        Err(error) => return Ok((nowhere(wish, &error)?, None)),
     };
     let known: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
     check(wish.context.as_deref().or(kubeconfig.current_context.as_deref()), &known)?;
     let options = KubeConfigOptions { context: wish.context.clone(), ..KubeConfigOptions::default() };
-    Config::from_custom_kubeconfig(kubeconfig, &options)
+    let current = kubeconfig.current_context.clone();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
-        .map_err(|error| ClusterError::NoCluster(format!("the kubeconfig can't be used: {}", words(&error))))
+        .map_err(|error| ClusterError::NoCluster(format!("the kubeconfig can't be used: {}", words(&error))))?;
+    Ok((config, current))
 }
 
 /// Without a file: in a pod the pod's own account, elsewhere nothing.
@@ -113,6 +154,16 @@ fn check(context: Option<&str>, known: &[String]) -> Result<(), ClusterError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_leads_to_the_same_place() {
+        let plugin = Wish { program: "kubectl bluegreen", ..Wish::default() };
+        assert_eq!(plugin.called(Some("dev")), "kubectl bluegreen");
+        let itself = Wish { program: "bluegreen", all: true, ..Wish::default() };
+        assert_eq!(itself.called(Some("dev")), "bluegreen --context dev", "without a flag it would ask this machine");
+        let named = Wish { context: Some("a b".into()), namespace: Some("prod".into()), ..itself };
+        assert_eq!(named.called(Some("dev")), "bluegreen --context 'a b' -n prod");
+    }
 
     #[test]
     fn a_context_that_is_not_there_is_said_with_those_that_are() {

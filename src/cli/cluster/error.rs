@@ -35,7 +35,9 @@ pub enum ClusterError {
     #[error("{0}")]
     Refused(String),
     /// What was answered can't be understood.
-    #[error("the API server's answer is not understood: {0}; is this program as new as the operator? (bluegreen version)")]
+    #[error(
+        "the API server's answer is not understood: {0}; is this program as new as the operator? (bluegreen version)"
+    )]
     Nonsense(String),
 }
 
@@ -203,8 +205,10 @@ mod tests {
 
     #[test]
     fn who_may_not_is_told_which_verb_on_which_resource() {
-        let said = explained(json!({"code": 403, "reason": "Forbidden", "message": "bluegreensites.bluegreen.dev is forbidden: User \"jane\" \
-            cannot list resource \"bluegreensites\" in API group \"bluegreen.dev\" in the namespace \"prod\""}));
+        let said = explained(
+            json!({"code": 403, "reason": "Forbidden", "message": "bluegreensites.bluegreen.dev is forbidden: User \"jane\" \
+            cannot list resource \"bluegreensites\" in API group \"bluegreen.dev\" in the namespace \"prod\""}),
+        );
         assert!(matches!(said, ClusterError::Forbidden(_)));
         let text = said.to_string();
         assert!(text.starts_with("you as jane may not list bluegreensites.bluegreen.dev in namespace prod"), "{text}");
@@ -220,24 +224,32 @@ mod tests {
 
     #[test]
     fn a_missing_site_a_missing_kind_and_a_missing_namespace_are_told_apart() {
-        let gone = explained(json!({"code": 404, "reason": "NotFound", "message": "bluegreensites.bluegreen.dev \"shop\" not found",
-            "details": {"name": "shop", "group": "bluegreen.dev", "kind": "bluegreensites"}}));
+        let gone = explained(
+            json!({"code": 404, "reason": "NotFound", "message": "bluegreensites.bluegreen.dev \"shop\" not found",
+            "details": {"name": "shop", "group": "bluegreen.dev", "kind": "bluegreensites"}}),
+        );
         assert_eq!(gone, ClusterError::NotFound { name: "shop".into(), namespace: "prod".into() });
-        let kind = explained(json!({"code": 404, "reason": "NotFound", "message": "the server could not find the requested resource",
-            "details": {}}));
+        let kind = explained(
+            json!({"code": 404, "reason": "NotFound", "message": "the server could not find the requested resource",
+            "details": {}}),
+        );
         assert!(kind.to_string().contains("kubectl bluegreen crd | kubectl apply --server-side -f -"), "{kind}");
-        let plain = explained(json!({"code": 404, "message": "404 page not found\n", "reason": "Failed to parse error data"}));
+        let plain =
+            explained(json!({"code": 404, "message": "404 page not found\n", "reason": "Failed to parse error data"}));
         assert_eq!(plain, kind);
-        let namespace = explained(json!({"code": 404, "reason": "NotFound", "message": "namespaces \"prod\" not found",
+        let namespace =
+            explained(json!({"code": 404, "reason": "NotFound", "message": "namespaces \"prod\" not found",
             "details": {"name": "prod", "kind": "namespaces"}}));
         assert!(namespace.to_string().contains("kubectl create namespace prod"), "{namespace}");
     }
 
     #[test]
     fn a_field_of_somebody_elses_is_named_with_who_has_it() {
-        let said = explained(json!({"code": 409, "reason": "Conflict", "message": "Apply failed with 1 conflict", "details": {"causes": [
+        let said = explained(
+            json!({"code": 409, "reason": "Conflict", "message": "Apply failed with 1 conflict", "details": {"causes": [
             {"reason": "FieldManagerConflict", "message": "conflict with \"argocd\" using bluegreen.dev/v1alpha1",
-             "field": ".spec.strategy.bake"}]}}));
+             "field": ".spec.strategy.bake"}]}}),
+        );
         assert_eq!(
             said.to_string(),
             "somebody else manages fields that this manifest sets to other values:\n  spec.strategy.bake by \"argocd\" using \

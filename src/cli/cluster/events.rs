@@ -44,12 +44,7 @@ fn entry(event: &Event, known: &[Revision]) -> Option<HistoryEntry> {
     if count > 1 {
         message = format!("{message} ({count} times)");
     }
-    Some(HistoryEntry {
-        time,
-        reason: event.reason.clone().unwrap_or_default(),
-        message,
-        revision,
-    })
+    Some(HistoryEntry { time, reason: event.reason.clone().unwrap_or_default(), message, revision })
 }
 
 /// The revision that a message names by its first digits.

@@ -54,9 +54,8 @@ pub async fn run(cluster: &Cluster, name: &str, wanted: &Wanted) -> anyhow::Resu
     let view = cluster.site(name).await?;
     let colour = match wanted.colour {
         Some(colour) => colour,
-        None => chosen(&view).ok_or_else(|| {
-            anyhow::anyhow!("nothing runs for {name} yet; see {} describe {name}", cluster.called())
-        })?,
+        None => chosen(&view)
+            .ok_or_else(|| anyhow::anyhow!("nothing runs for {name} yet; see {} describe {name}", cluster.called()))?,
     };
     let mut lives = cluster.lives(name, colour, wanted).await?;
     if lives.is_empty() {
@@ -65,7 +64,9 @@ pub async fn run(cluster: &Cluster, name: &str, wanted: &Wanted) -> anyhow::Resu
             Some(pod) if !there.is_empty() => {
                 anyhow::bail!("{colour} of {name} has no pod {pod:?}; it has {}", there.join(", "))
             }
-            _ => anyhow::bail!("nothing has started on {colour} of {name} yet; see {} describe {name}", cluster.called()),
+            _ => {
+                anyhow::bail!("nothing has started on {colour} of {name} yet; see {} describe {name}", cluster.called())
+            }
         }
     }
     // Whose lines they are is only a question when there are several.

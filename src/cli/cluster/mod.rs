@@ -66,6 +66,8 @@ pub struct Cluster {
     client: Client,
     server: String,
     namespace: String,
+    /// Whether the command line named it.
+    explicit: bool,
     all: bool,
     called: String,
     /// Warnings that were given.
@@ -97,10 +99,18 @@ impl Cluster {
         self.all
     }
 
-    /// The same cluster, another namespace.
-    #[must_use]
-    pub fn within(&self, namespace: &str) -> Cluster {
-        Cluster { namespace: namespace.to_owned(), all: false, ..self.clone() }
+    /// The same cluster, and in it the namespace that a manifest names.
+    ///
+    /// # Errors
+    /// The command line names another one.
+    pub fn within(&self, namespace: &str) -> Result<Cluster, ClusterError> {
+        if self.explicit && self.namespace != namespace {
+            return Err(ClusterError::Refused(format!(
+                "the manifest is for namespace {namespace}, and the command line says {}: leave out -n, or change the manifest",
+                self.namespace
+            )));
+        }
+        Ok(Cluster { namespace: namespace.to_owned(), all: false, ..self.clone() })
     }
 
     /// Where sites are listed, as in "there are no sites in …".

@@ -213,11 +213,7 @@ mod tests {
                 json!({"containerStatuses": [container(json!({"running": {}}))], "conditions": [unready]}),
                 "app runs; its readiness probe has not passed yet",
             ),
-            (
-                Some("n1"),
-                json!({"containerStatuses": [starting]}),
-                "app runs; its startup probe has not passed yet",
-            ),
+            (Some("n1"), json!({"containerStatuses": [starting]}), "app runs; its startup probe has not passed yet"),
             (
                 Some("n1"),
                 json!({"initContainerStatuses": [{"name": "migrate", "image": "", "imageID": "", "ready": false, "restartCount": 0,
@@ -243,7 +239,9 @@ mod tests {
     fn a_pod_that_ends_is_not_ready_whatever_it_says() {
         let mut pod = pod(Some("n1"), json!({"conditions": [{"type": "Ready", "status": "True"}]}));
         assert!(is_ready(&pod) && !is_over(&pod));
-        pod.metadata.deletion_timestamp = Some("2026-11-22T18:00:00Z".parse().map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time).expect("a moment"));
+        pod.metadata.deletion_timestamp = Some(
+            "2026-11-22T18:00:00Z".parse().map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time).expect("a moment"),
+        );
         assert!(!is_ready(&pod) && is_over(&pod));
         assert_eq!(awaited(&pod), "is ending");
     }

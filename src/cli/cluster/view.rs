@@ -104,7 +104,8 @@ impl Front<'_> {
     /// Which pods of a colour its own Service has as endpoints, and whether each is ready there.
     fn endpoints(&self, colour: Colour, children: &Children<'_>) -> BTreeMap<String, Endpoint> {
         let service = format!("{}-{colour}", self.site);
-        let slices = children.slices.iter().flatten().filter(|slice| slice.labels().get(SERVICE_NAME) == Some(&service));
+        let slices =
+            children.slices.iter().flatten().filter(|slice| slice.labels().get(SERVICE_NAME) == Some(&service));
         let mut all: BTreeMap<String, Endpoint> = BTreeMap::new();
         for endpoint in slices.flat_map(|slice| &slice.endpoints) {
             let pod = endpoint.target_ref.as_ref().and_then(|target| target.name.clone());

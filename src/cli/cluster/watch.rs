@@ -8,10 +8,10 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Resource;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -134,10 +134,9 @@ impl Watch {
     async fn look(&mut self) -> Result<(), ClusterError> {
         match self.seen.recv().await {
             Some(seen) => self.take(seen),
-            None => Err(ClusterError::Away {
-                server: self.cluster.server.clone(),
-                why: "the watch has ended".to_owned(),
-            }),
+            None => {
+                Err(ClusterError::Away { server: self.cluster.server.clone(), why: "the watch has ended".to_owned() })
+            }
         }
     }
 
@@ -229,8 +228,6 @@ fn follow<K>(
     as_seen: fn(Looked<K>) -> Seen,
 ) where
     K: Resource + Clone + DeserializeOwned + fmt::Debug + Send + 'static,
-    K::DynamicType: Default + Eq + std::hash::Hash + Clone,
-    K: ResourceExt,
 {
     let sender = sender.clone();
     tasks.spawn(async move {
