@@ -92,7 +92,7 @@ fn refused(status: &Status, asked: &Asked<'_>) -> ClusterError {
                 namespace: asked.namespace.unwrap_or_default().to_owned(),
             },
             _ => ClusterError::Refused(format!(
-                "the cluster at {} does not know {}: install it with {} crd | kubectl apply --server-side -f -, and the operator with it \
+                "the cluster at {} does not know {}: install it with {} crd | kubectl apply -f -, and the operator with it \
                  (helm install bluegreen charts/bluegreen -n bluegreen-system --create-namespace)",
                 asked.server, asked.resource, asked.called
             )),
@@ -233,7 +233,7 @@ mod tests {
             json!({"code": 404, "reason": "NotFound", "message": "the server could not find the requested resource",
             "details": {}}),
         );
-        assert!(kind.to_string().contains("kubectl bluegreen crd | kubectl apply --server-side -f -"), "{kind}");
+        assert!(kind.to_string().contains("kubectl bluegreen crd | kubectl apply -f -"), "{kind}");
         let plain =
             explained(json!({"code": 404, "message": "404 page not found\n", "reason": "Failed to parse error data"}));
         assert_eq!(plain, kind);
