@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check model model-wide test test-kills test-all deny advisories bench-cutover
+.PHONY: help demo demo-cluster check model model-wide test test-kills test-node test-all cluster-tools deny advisories \
+	bench-cutover
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -37,9 +38,14 @@ test: ## Everything, installing what it needs
 	@scripts/setup.sh test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/cluster-tools.sh >/dev/null
 	$(CARGO) test --workspace --locked --no-fail-fast
 
 test-all: test model-wide test-kills deny advisories ## Everything, and what comes in from outside
+
+cluster-tools: ## Build the programs of a cluster from Go modules, once (half an hour), and say where they are
+	@scripts/setup.sh cluster
+	@scripts/cluster-tools.sh
 
 deny: ## Judge what comes in from outside: licences, bans, sources
 	@command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo-deny/bin/cargo-deny || \

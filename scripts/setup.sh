@@ -5,28 +5,40 @@
 #   scripts/setup.sh          everything that the tests need
 #   scripts/setup.sh demo     what the demo needs
 #   scripts/setup.sh bench    what the benchmark needs
+#   scripts/setup.sh cluster  what a control plane of one's own needs
+#   scripts/setup.sh node     what a node of one's own needs besides
 set -euo pipefail
 
 what=${1:-test}
 oldest_rust=1.95
+# From here on Go fetches by itself, as a module, the version that a go.mod asks for.
+oldest_go=1.21
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -1)" = "$1" ]; }
 
 # A program that shows whether a package is there, and the package.
-needed=(gcc:gcc make:make ld:binutils pkg-config:pkg-config curl:curl nginx:nginx-light useradd:passwd)
+needed=(gcc:gcc make:make ld:binutils pkg-config:pkg-config curl:curl)
+# The programs of a cluster are built with Go.
+cluster=(openssl:openssl setpriv:util-linux flock:util-linux go:golang-go)
 case $what in
-demo) ;;
-bench) needed+=(wrk:wrk) ;;
-test)
-    needed+=(debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables ip:iproute2 unshare:util-linux
-        python3:python3)
+demo) needed+=(nginx:nginx-light useradd:passwd) ;;
+bench) needed+=(nginx:nginx-light useradd:passwd wrk:wrk) ;;
+cluster) needed+=("${cluster[@]}") ;;
+node)
+    needed+=("${cluster[@]}" runc:runc conntrack:conntrack nft:nftables iptables:iptables ip:iproute2 nsenter:util-linux
+        ps:procps)
     ;;
-*) die "what is '$what'? One of: test, demo, bench" ;;
+test)
+    needed+=(nginx:nginx-light useradd:passwd debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables
+        ip:iproute2 unshare:util-linux python3:python3 "${cluster[@]}")
+    ;;
+*) die "what is '$what'? One of: test, demo, bench, cluster, node" ;;
 esac
 
-# nginx and nft live in sbin, which an ordinary user's PATH leaves out.
-export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+# nginx and nft live in sbin, which an ordinary user's PATH leaves out; Go's own archive is unpacked into /usr/local.
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin
 
 missing=()
 for pair in "${needed[@]}"; do
@@ -63,7 +75,7 @@ how="install it from https://rustup.rs (no root needed): curl --proto '=https' -
 command -v cargo >/dev/null || [ ! -x "$HOME/.cargo/bin/cargo" ] || PATH=$HOME/.cargo/bin:$PATH
 command -v cargo >/dev/null || die "there is no cargo on PATH, and Debian's own is too old (Rust $oldest_rust is needed): $how"
 rust=$(rustc --version | cut -d' ' -f2)
-[ "$(printf '%s\n%s\n' "$oldest_rust" "${rust%%-*}" | sort -V | head -1)" = "$oldest_rust" ] ||
+at_least "$oldest_rust" "${rust%%-*}" ||
     die "Rust $oldest_rust is needed and $(command -v rustc) is $rust: run 'rustup update', or $how"
 if [ "$what" = test ]; then
     for part in clippy fmt; do
@@ -71,3 +83,9 @@ if [ "$what" = test ]; then
             die "cargo $part is missing: run 'rustup component add clippy rustfmt'"
     done
 fi
+case $what in test | cluster | node)
+    how="unpack a newer one from https://go.dev/dl into /usr/local"
+    go=$(go env GOVERSION)
+    at_least "$oldest_go" "${go#go}" || die "Go $oldest_go is needed and $(command -v go) is ${go:-older}: $how"
+    ;;
+esac

@@ -9,6 +9,7 @@
 //! | `load` | keep-alive clients that count every lost request (binary `rig-load`) |
 //! | `nginx` | an nginx of one's own, gone when it is dropped |
 //! | `agent` | `bluegreen host run` with folders of its own, gone when it is dropped |
+//! | `cluster` | a real Kubernetes control plane of one's own, gone when it is dropped |
 //! | `disk` | a small disk that can be filled up |
 //! | `manifest` | a site's manifest, and releases made of the app |
 //! | `users` | a user for apps to run as |
@@ -22,6 +23,7 @@ pub mod app;
 pub mod bench;
 pub mod binaries;
 pub mod booted;
+pub mod cluster;
 pub mod demo;
 pub mod disk;
 pub mod interrupt;
