@@ -26,8 +26,6 @@ pub mod annotations {
     pub const RESUME: &str = "bluegreen.dev/resume";
     /// A token; another one makes another incarnation of the same release, which is rolled out like any other revision.
     pub const RESTART: &str = "bluegreen.dev/restart";
-    /// Of a Deployment: the revision that it runs.
-    pub const REVISION: &str = "bluegreen.dev/revision";
     /// All of them.
     pub const ALL: [&str; 7] = [APPROVE, ABORT, RETRY, ROLLBACK, PAUSE, RESUME, RESTART];
 }
@@ -105,14 +103,4 @@ pub mod reasons {
     pub const NEVER_LIVE: &str = "NothingLive";
     /// The route waits to be seen.
     pub const ROUTE_UNSEEN: &str = "FrontDoorSilent";
-}
-
-/// Labels of what belongs to a site on a cluster.
-pub mod labels {
-    /// The site's name.
-    pub const SITE: &str = "bluegreen.dev/site";
-    /// `blue` or `green`.
-    pub const COLOUR: &str = "bluegreen.dev/colour";
-    /// The revision that a pod runs.
-    pub const REVISION: &str = "bluegreen.dev/revision";
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{Cluster, ClusterError};
-use crate::api::names::labels;
+use crate::api::names::cluster;
 use crate::cli::output::{complain, print};
 use crate::control::api::{Place, SiteView};
 use crate::rollout::Colour;
@@ -130,7 +130,7 @@ pub async fn run(cluster: &Cluster, name: &str, wanted: &Wanted) -> anyhow::Resu
 impl Cluster {
     /// The containers of a colour that have begun to print.
     async fn lives(&self, site: &str, colour: Colour, wanted: &Wanted) -> Result<Vec<Life>, ClusterError> {
-        let selector = format!("{}={site},{}={colour}", labels::SITE, labels::COLOUR);
+        let selector = format!("{}={site},{}={colour}", cluster::SITE, cluster::COLOUR);
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let mut pods = self.all_of(&api, "pods", &ListParams::default().labels(&selector)).await?;
         pods.sort_by_key(|pod| (pod.metadata.creation_timestamp.as_ref().map(|time| time.0), pod.name_any()));

@@ -10,7 +10,7 @@ use kube::api::DynamicObject;
 use kube::runtime::watcher::Event;
 
 use super::view::{Children, view};
-use crate::api::names::labels;
+use crate::api::names::cluster;
 use crate::control::api::SiteView;
 
 /// Which site.
@@ -30,7 +30,7 @@ impl Key {
     }
 
     fn of_child<K: ResourceExt>(object: &K) -> Option<Key> {
-        Some(Key { namespace: object.namespace()?, name: object.labels().get(labels::SITE)?.clone() })
+        Some(Key { namespace: object.namespace()?, name: object.labels().get(cluster::SITE)?.clone() })
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn service(name: &str, site: &str) -> Service {
-        let object = json!({"metadata": {"name": name, "namespace": "prod", "labels": {labels::SITE: site}}});
+        let object = json!({"metadata": {"name": name, "namespace": "prod", "labels": {cluster::SITE: site}}});
         serde_json::from_value(object).expect("a service")
     }
 

@@ -46,7 +46,7 @@ pub use error::ClusterError;
 pub use watch::Watch;
 
 use crate::api::names;
-use crate::api::names::labels;
+use crate::api::names::cluster;
 use crate::api::spec::BlueGreenSite;
 use crate::cli::output::complain;
 use crate::control::api::SiteView;
@@ -259,8 +259,8 @@ impl Cluster {
 /// The label selector of what belongs to one site, or to any.
 fn selector(site: Option<&str>) -> String {
     match site {
-        Some(site) => format!("{}={site}", labels::SITE),
-        None => labels::SITE.to_owned(),
+        Some(site) => format!("{}={site}", cluster::SITE),
+        None => cluster::SITE.to_owned(),
     }
 }
 

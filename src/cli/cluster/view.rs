@@ -11,7 +11,7 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::pod;
-use crate::api::names::{annotations, labels};
+use crate::api::names::cluster;
 use crate::api::status::SiteStatus;
 use crate::control::api::{Attempts, InstanceView, Place, SiteView, SlotHealth, SlotView};
 use crate::driver::agent::view::under_way;
@@ -245,7 +245,7 @@ fn attempts(status: &SiteStatus, generation: Option<i64>, live: Option<Colour>, 
 /// The colour that a Service selects.
 fn selected(service: &Service) -> Option<Colour> {
     let selector = service.spec.as_ref()?.selector.as_ref()?;
-    colour(selector.get(labels::COLOUR)?)
+    colour(selector.get(cluster::COLOUR)?)
 }
 
 fn with_ports(service: &Service) -> String {
@@ -259,11 +259,11 @@ fn colour(name: &str) -> Option<Colour> {
 }
 
 fn is_of(object: &impl ResourceExt, colour: Colour) -> bool {
-    object.labels().get(labels::COLOUR).is_some_and(|name| name == colour.name())
+    object.labels().get(cluster::COLOUR).is_some_and(|name| name == colour.name())
 }
 
 fn revision(deployment: &Deployment) -> Option<Revision> {
-    deployment.annotations().get(annotations::REVISION)?.parse().ok()
+    deployment.annotations().get(cluster::REVISION)?.parse().ok()
 }
 
 fn replicas(deployment: &Deployment) -> u32 {
