@@ -41,7 +41,8 @@ impl World {
 
     fn service(&mut self, name: &str, colour: Colour) {
         let selector = json!({"bluegreen.dev/site": "shop", "bluegreen.dev/colour": colour});
-        self.services.push(typed(json!({"metadata": {"name": name}, "spec": {"selector": selector, "ports": [{"port": 80}]}})));
+        self.services
+            .push(typed(json!({"metadata": {"name": name}, "spec": {"selector": selector, "ports": [{"port": 80}]}})));
     }
 
     /// A pod, with the endpoint that it has. `ready`: as its endpoint says.
@@ -88,7 +89,8 @@ fn unpullable() -> Value {
 
 /// The site, as it stands there while green starts.
 fn object() -> DynamicObject {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cluster.yaml")).expect("an example");
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cluster.yaml")).expect("an example");
     let (site, _) = bluegreen::api::parse::manifest(&text).expect("the example is a site");
     let mut object = serde_json::to_value(site).expect("plain data");
     object["metadata"] = json!({"name": "shop", "namespace": "prod", "uid": "1", "generation": 4,
@@ -129,7 +131,10 @@ fn drawn(view: SiteView, columns: usize, rows: usize) -> String {
 fn a_rollout_on_a_cluster_as_it_goes() {
     insta::assert_snapshot!("tree_pods_80", drawn(starting(), 80, 24));
     insta::assert_snapshot!("tree_pods_120", drawn(starting(), 120, 40));
-    insta::assert_snapshot!("describe_pods", describe(&site(starting()), &samples::history(), "kubectl bluegreen history", now()));
+    insta::assert_snapshot!(
+        "describe_pods",
+        describe(&site(starting()), &samples::history(), "kubectl bluegreen history", now())
+    );
     let rows = [site_row(&site(starting()), now(), true)];
     insta::assert_snapshot!("table_pods", Rows::new(&site_columns(true)).text(&rows, true));
 }
@@ -147,7 +152,10 @@ fn of_many_pods_those_that_are_awaited_come_first_and_the_rest_is_counted() {
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.len() < 24, "{text}");
     let first = lines.iter().position(|line| line.contains("39/40 ready")).expect("blue is drawn") + 1;
-    assert!(lines[first].contains("-zzzzz") && lines[first].contains("its readiness probe has not passed yet"), "{text}");
+    assert!(
+        lines[first].contains("-zzzzz") && lines[first].contains("its readiness probe has not passed yet"),
+        "{text}"
+    );
     assert!(text.contains("more, 33 of them ready"), "{text}");
     assert!(text.contains("green"), "the other colour is not lost below: {text}");
 }
@@ -159,11 +167,19 @@ fn what_serves_is_read_off_the_service_and_its_endpoints() {
     assert!(blue.live && !green.live);
     assert_eq!((blue.health, green.health), (SlotHealth::Ready, SlotHealth::Degraded));
     assert_eq!((blue.revision, green.revision), (Some(old()), Some(new())));
-    assert_eq!((blue.serves.clone(), green.serves.clone()), (vec!["shop:80".to_owned()], vec!["shop-preview:80".to_owned()]));
+    assert_eq!(
+        (blue.serves.clone(), green.serves.clone()),
+        (vec!["shop:80".to_owned()], vec!["shop-preview:80".to_owned()])
+    );
     assert_eq!(green.detail, "1 pod is not made yet");
     assert_eq!(green.instances[3].detail, "is ready; its endpoint is awaited", "the pod alone serves nobody");
-    assert!(matches!(&blue.instances[0].place, Place::Pod { pod, node: Some(node) } if pod == "shop-blue-7d9c6b5f4-4kqzx" && node == "node-1"));
-    assert_eq!(seen.attempts, Attempts { candidate: Some(attempt(new())), wanted: Some(attempt(new())), live: Some(attempt(old())) });
+    assert!(
+        matches!(&blue.instances[0].place, Place::Pod { pod, node: Some(node) } if pod == "shop-blue-7d9c6b5f4-4kqzx" && node == "node-1")
+    );
+    assert_eq!(
+        seen.attempts,
+        Attempts { candidate: Some(attempt(new())), wanted: Some(attempt(new())), live: Some(attempt(old())) }
+    );
     assert!(seen.object["metadata"]["managedFields"].is_null());
 }
 

@@ -53,7 +53,7 @@ fn the_words_of_the_api_server_are_passed_on() {
     let desk = Desk::new("words");
     let bad = desk.program.file("bad.yaml", &manifest("shop", "1").replace("replicas: 2", "replicas: 0"));
     let err = desk.program.fails(&["apply", "-f", &bad]);
-    assert!(err.contains("bad.yaml: line 7, column 17: spec.target.cluster.replicas"), "{err}");
+    assert!(err.contains("bad.yaml: line 7, column 7: spec.target.cluster.replicas"), "{err}");
     assert!(err.ends_with("nothing was applied\n"), "{err}");
     // The name of another kind of thing: only the API server knows of the labels of this cluster.
     let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
