@@ -5,7 +5,7 @@
 //! | `apply`, `delete`, `validate` | hand in a manifest, take it away, judge it offline |
 //! | `get`, `describe`, `history`, `logs` | look |
 //! | `command` | `approve`, `abort`, `retry`, `rollback`, `pause`, `resume`, `restart` |
-//! | `host`, `crd`, `completion`, `version` | the agent's own start, and what needs no agent |
+//! | `host`, `operator`, `crd`, `completion`, `version` | the daemons' own start, and what needs none |
 //! | `follow` | one site, drawn as it goes, for `apply --wait` and `get -w` |
 //! | `place` | which sites are meant: those of this machine, or those of a cluster |
 //! | `source` | where they are: one set of questions, and two that answer |
@@ -28,6 +28,7 @@ pub mod get;
 pub mod history;
 pub mod host;
 pub mod logs;
+pub mod operator;
 pub mod output;
 pub mod place;
 pub mod render;
@@ -85,6 +86,7 @@ enum Sub {
     Validate(validate::Args),
     Logs(logs::Args),
     Host(host::Args),
+    Operator(operator::Args),
     Crd(crd::Args),
     Completion(completion::Args),
     Version(version::Args),
@@ -125,6 +127,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Sub::Logs(args) => block_on(async { logs::run(place.open().await?, args).await }),
         Sub::Validate(args) => validate::run(&args),
         Sub::Host(args) => host::run(args),
+        Sub::Operator(args) => operator::run(args),
         Sub::Crd(_) => crd::run(),
         Sub::Completion(args) => completion::run(&args),
         Sub::Version(_) => version::run(),
