@@ -130,7 +130,7 @@ fn twigs(slot: &SlotView, room: usize, style: Style) -> Vec<Twig> {
     // On a machine this only sums up what stands beside each instance.
     if slot.wanted.is_some() && !slot.detail.is_empty() {
         let detail = slot.detail.lines().next().unwrap_or_default();
-        lines.push(Twig { text: paint("…", "33", style), awaited: detail.to_owned() });
+        lines.push(Twig::of(format!("{} {detail}", paint("…", "33", style))));
     }
     lines
 }
