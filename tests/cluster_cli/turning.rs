@@ -1,5 +1,6 @@
 //! With the real operator: what a person does from the first apply to the end of a site.
 
+use bluegreen_rig::wait;
 use serde_json::Value;
 
 use super::kit::{Desk, manifest, shared};
@@ -30,7 +31,10 @@ fn a_site_is_applied_approved_rolled_back_restarted_and_deleted() {
     let desk = Desk::new("turned");
     let _operator = Operator::start(shared(), desk.namespace.name()).led();
     let said = desk.hand_in("1", "Automatic", &["--wait"]);
-    assert!(said.contains("created") && said.trim_end().lines().last().unwrap().contains("shop: Idle: blue serves"), "{said}");
+    assert!(
+        said.contains("created") && said.trim_end().lines().last().unwrap().contains("shop: Idle: blue serves"),
+        "{said}"
+    );
     let (_, first) = desk.live();
 
     let watch = desk.program.begin(&["get", "-w"]);
@@ -56,15 +60,22 @@ fn a_site_is_applied_approved_rolled_back_restarted_and_deleted() {
     }
 
     assert!(desk.program.ok(&["rollback", "shop"]).contains("rollback was taken"));
-    desk.shows(&["get"], &first);
+    let rested = desk.shows(&["get"], "Idle");
+    assert!(rested.contains("blue") && rested.contains(&first), "{rested}");
     let err = desk.program.fails(&["restart", "shop"]);
     assert!(err.contains("what is live on site shop is not what its specification describes"), "{err}");
     assert!(desk.program.ok(&["retry", "shop"]).contains("retry was taken"));
-    desk.shows(&["get"], &format!("{second}/2"));
+    desk.shows(&["get"], "green");
+    let back = || (desk.site("shop")["status"]["phase"] == "Idle" && desk.live().1 == second).then_some(());
+    wait::until("what was left is live again", wait::PATIENCE, back).unwrap();
+
+    desk.hand_in("3", "Manual", &[]);
+    desk.shows(&["get"], "AwaitingApproval");
     assert!(desk.program.ok(&["pause", "shop"]).contains("pause was taken"));
-    assert!(desk.program.ok(&["describe", "shop"]).contains("kubectl bluegreen resume shop"));
+    desk.shows(&["describe", "shop"], "kubectl bluegreen resume shop");
     assert!(desk.program.ok(&["resume", "shop"]).contains("resume was taken"));
     assert!(desk.program.ok(&["abort", "shop"]).contains("abort was taken"));
+    assert_eq!(desk.live().1, second, "what was aborted never served");
 
     let said = desk.hand_in("1", "Automatic", &["--wait"]);
     assert!(said.contains("configured"), "{said}");
@@ -83,7 +94,8 @@ fn a_site_is_applied_approved_rolled_back_restarted_and_deleted() {
 fn a_wait_for_what_can_never_be_ready_ends_with_the_reason() {
     let desk = Desk::new("never");
     let _operator = Operator::start(shared(), desk.namespace.name()).led();
-    let text = quick("1", "Automatic").replace("template:", "template:\n        metadata: { annotations: { rig.bluegreen.dev/pod: unpullable } }");
+    let text = quick("1", "Automatic")
+        .replace("template:", "template:\n        metadata: { annotations: { rig.bluegreen.dev/pod: unpullable } }");
     let text = text.replace("bake: 1s", "bake: 1s, readyWithin: 5s");
     let file = desk.program.file("shop.yaml", &text);
     let wait = desk.program.begin(&["apply", "-f", &file, "--wait"]);
