@@ -57,8 +57,10 @@ impl Telling<'_> {
     pub fn tell(&mut self, observed: &Observed, decision: &Decision) {
         let now = wall();
         let before = self.platform.reported();
+        let name = format!("{} -n {}", self.teller.key.site(), self.teller.key.namespace());
         let mut status = report::status(&Seen {
-            name: self.teller.key.site(),
+            name: &name,
+            program: "kubectl bluegreen",
             generation: self.teller.generation,
             plan: self.plan,
             observed,
