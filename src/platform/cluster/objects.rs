@@ -339,3 +339,6 @@ pub fn colour_selector(colour: Colour) -> Selector {
 pub fn own_ports(ports: &[ServicePort]) -> Vec<Port> {
     ports.iter().map(|port| Port { name: port.name.clone(), target: port.target.clone() }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::ask::Failure;
 use super::children::{Budget, Deployment, HttpRoute, Release as Stored, Service};
 use super::front::stamp;
-use super::look::Scene;
+use super::look::{Scene, foreign};
 use super::objects::{Objects, ServiceWanted, Start, of_colour, own_ports, preview, wanted_ports};
 use super::release::ports;
 use super::{ClusterPlatform, Inner, Wanted, scene};
@@ -93,11 +93,12 @@ impl ClusterPlatform {
         let pods = scene.pods(colour).unwrap_or_default();
         let ready = pods.values().filter(|ready| **ready).count();
         let all = usize::try_from(known.replicas).is_ok_and(|size| ready >= size);
-        if !known.paused && all && known.observed >= known.generation {
+        let foreign = foreign(known, inner.eyes.of(colour));
+        if !known.paused && all && !foreign {
             // From now on, an edit of its template changes no pod.
             self.set(known, json!({"paused": true}), json!({})).await?;
             (self.wake)();
-        } else if known.paused && known.observed >= known.generation && known.updated < known.has {
+        } else if known.paused && foreign && known.observed >= known.generation {
             // Somebody unsealed it, changed it and sealed it: pods run that are not of its template.
             self.set(known, json!({"paused": false}), json!({})).await?;
         }
@@ -156,6 +157,7 @@ impl ClusterPlatform {
         }
         tracing::warn!(site = %self.key(), deployment = %known.name, "somebody changed what a colour runs; it is put back");
         start.generation = would.fact.generation;
+        inner.eyes.of(colour).mended = Some(would.fact.generation).filter(|_| !known.paused);
         self.ask.patch::<Deployment>(&known.name, &patch(&start)).await?;
         (self.wake)();
         Ok(())
