@@ -122,7 +122,7 @@ impl Operated {
     /// A new namespace, and no operator yet.
     pub fn idle(name: &str) -> Operated {
         // What a test may see of the program's own words, when it fails.
-        let _ = tracing_subscriber::fmt().with_env_filter("bluegreen=debug").with_test_writer().try_init();
+        let _ = tracing_subscriber::fmt().with_env_filter("bluegreen=debug,cluster=debug").with_test_writer().try_init();
         let namespace = plane().namespace(name).expect("a namespace can be made");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Operated { namespace, runtime, operator: None, user: None }

@@ -1,5 +1,6 @@
 //! From a first deployment to the way back.
 
+use bluegreen::rollout::Revision;
 use bluegreen_rig::cluster::counted;
 use serde_json::json;
 
@@ -37,7 +38,7 @@ fn a_way_back_to_the_standby_is_at_once_and_to_an_older_revision_is_a_start_of_i
         revisions.push(site.settled());
     }
     let [first, second, third] = revisions[..] else { panic!("three were rolled out") };
-    let rollback = |from, to| {
+    let rollback = |from: Revision, to: Revision| {
         let annotation = format!("bluegreen.dev/rollback={from}/1 to {to}");
         site.namespace.kubectl(&["annotate", "--overwrite", "bgs/shop", &annotation]).expect("it is taken");
         site.until("traffic was back", || {

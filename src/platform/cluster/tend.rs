@@ -96,30 +96,20 @@ impl ClusterPlatform {
         let foreign = foreign(known, inner.eyes.of(colour));
         if !known.paused && all && !foreign {
             // From now on, an edit of its template changes no pod.
-            self.set(known, json!({"paused": true}), json!({})).await?;
+            self.set(wanted, known, json!({"paused": true}), json!({})).await?;
             (self.wake)();
         } else if known.paused && foreign && known.observed >= known.generation {
             // Somebody unsealed it, changed it and sealed it: pods run that are not of its template.
-            self.set(known, json!({"paused": false}), json!({})).await?;
+            self.set(wanted, known, json!({"paused": false}), json!({})).await?;
         }
         Ok(())
     }
 
-    /// Changes a Deployment's specification: one that really is another one.
-    async fn set(&self, known: &Deployment, spec: Value, mut annotations: Value) -> Result<(), Fault> {
+    /// Changes a Deployment's specification: to one that really is another one.
+    async fn set(&self, wanted: &Wanted, known: &Deployment, spec: Value, mut annotations: Value) -> Result<(), Fault> {
         annotations[names::GENERATION] = json!((known.generation + 1).to_string());
-        let patch = Patch::Merge(json!({
-            "metadata": {"resourceVersion": known.owned.version.to_string(), "annotations": annotations},
-            "spec": spec,
-        }));
-        match self.ask.patch::<Deployment>(&known.name, &patch).await {
-            Ok(_) => Ok(()),
-            Err(Failure::NotFound) => {
-                self.ask.cache.forget::<Deployment>(self.key(), &known.name);
-                Ok(())
-            }
-            Err(other) => Err(other.into()),
-        }
+        let change = wanted.objects(self.key()).deployment_change(known, &spec, &annotations);
+        self.change_deployment(known, &change).await
     }
 
     /// Somebody changed a Deployment. Its size is theirs to change; what it runs is not.
@@ -190,12 +180,10 @@ impl ClusterPlatform {
         }
         let annotations = json!({names::REPLICAS: size.to_string()});
         if size == known.replicas {
-            let patch = Patch::Merge(json!({
-                "metadata": {"resourceVersion": known.owned.version.to_string(), "annotations": annotations},
-            }));
-            self.ask.patch::<Deployment>(&known.name, &patch).await?;
+            let change = wanted.objects(self.key()).deployment_change(known, &json!({}), &annotations);
+            self.change_deployment(known, &change).await?;
         } else {
-            self.set(known, json!({"replicas": size}), annotations).await?;
+            self.set(wanted, known, json!({"replicas": size}), annotations).await?;
             inner.eyes.of(colour).fine = None;
         }
         Ok(true)
