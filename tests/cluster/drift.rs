@@ -39,7 +39,9 @@ fn an_edited_image_of_what_is_live_changes_no_pod_and_is_put_back() {
     let site = rested("image");
     let serving = site.serving();
     let revision = site.selected().1;
-    site.namespace.kubectl(&["set", "image", "deploy/shop-blue", "app=registry.local/theirs:9"]).expect("it can be edited");
+    site.namespace
+        .kubectl(&["set", "image", "deploy/shop-blue", "app=registry.local/theirs:9"])
+        .expect("it can be edited");
     site.until("the image is ours again", || (site.image("shop-blue") == "registry.local/shop:1").then_some(()));
     sealed_again(&site);
     assert_eq!(site.serving(), serving, "not one pod was replaced");
@@ -67,8 +69,12 @@ fn what_was_unsealed_and_edited_runs_what_it_ran_before_in_the_end() {
 fn what_is_live_and_was_scaled_to_nothing_comes_back() {
     let site = rested("scaled");
     let revision = site.selected().1;
+    let generation = |site: &Operated| site.get("deploy/shop-blue")["metadata"]["generation"].as_i64().unwrap_or(0);
+    let before = generation(&site);
     site.namespace.kubectl(&["scale", "deploy/shop-blue", "--replicas=0"]).expect("it can be scaled");
-    site.until("nothing served", || site.serving().is_empty().then_some(()));
+    site.until("it has its size again", || {
+        (generation(&site) > before + 1 && site.get("deploy/shop-blue")["spec"]["replicas"] == 1).then_some(())
+    });
     site.until("it serves again", || (!site.serving().is_empty()).then_some(()));
     assert_eq!(site.selected(), ("blue".to_owned(), revision));
     sealed_again(&site);

@@ -49,6 +49,8 @@ pub struct Start<'a> {
     pub release: &'a Release,
     /// How many pods.
     pub replicas: i32,
+    /// How many the specification asks for.
+    pub wish: i32,
     /// The generation that this write makes.
     pub generation: i64,
     /// Now, as an annotation holds it.
@@ -163,7 +165,7 @@ impl Objects<'_> {
         json!({
             names::REVISION: start.revision.to_string(),
             names::GENERATION: start.generation.to_string(),
-            names::REPLICAS: start.replicas.to_string(),
+            names::REPLICAS: start.wish.to_string(),
             names::STARTED_AT: start.at,
             names::PORTS: json!(start.release.ports).to_string(),
         })
@@ -216,23 +218,6 @@ impl Objects<'_> {
             add(format!("/spec/{field}"), value);
         }
         all
-    }
-
-    /// A colour's Deployment, given another release (a strategic merge patch).
-    #[must_use]
-    pub fn restart(&self, version: u64, start: &Start<'_>) -> Value {
-        let mut template = self.pods(start);
-        template["$patch"] = json!("replace");
-        json!({
-            "metadata": self.change(version, Some(start.colour), Self::facts(start)),
-            "spec": {
-                "replicas": start.replicas,
-                "paused": start.paused,
-                "revisionHistoryLimit": 2,
-                "strategy": {"type": "Recreate", "rollingUpdate": null},
-                "template": template,
-            },
-        })
     }
 
     /// Ports as a Service has them.

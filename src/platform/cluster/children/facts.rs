@@ -68,8 +68,8 @@ pub struct Deployment {
     pub observed: i64,
     /// How many pods it shall have.
     pub replicas: i32,
-    /// The size that we wrote last.
-    pub written_replicas: i32,
+    /// The size that the specification asked for when we gave it one last.
+    pub wished: i32,
     /// How many it has.
     pub has: i32,
     /// How many of those are of its template.

@@ -13,7 +13,7 @@ mod cache;
 mod facts;
 mod wire;
 
-pub use cache::{Cache, Children, Key};
+pub use cache::{Cache, Children, Key, why};
 pub use facts::{
     Budget, Deployment, Endpoint, Front, Headless, HttpRoute, Kind, Owned, Release, Selector, Service, Slice, digest,
 };

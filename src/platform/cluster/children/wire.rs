@@ -244,7 +244,7 @@ impl Fact for Deployment {
             ours: metadata.number(names::GENERATION),
             observed: status.observed_generation,
             replicas: spec.replicas.unwrap_or(1),
-            written_replicas: i32::try_from(metadata.number(names::REPLICAS)).unwrap_or(-1),
+            wished: i32::try_from(metadata.number(names::REPLICAS)).unwrap_or(-1),
             has: status.replicas,
             updated: status.updated_replicas,
             paused: spec.paused,
