@@ -82,6 +82,25 @@ fn what_is_live_and_was_scaled_to_nothing_comes_back() {
 }
 
 #[test]
+fn annotations_that_were_taken_from_a_deployment_come_back() {
+    let site = rested("annotations");
+    let serving = site.serving();
+    let remove = json!([{"op": "remove", "path": "/metadata/annotations"}]).to_string();
+    site.namespace
+        .kubectl(&["patch", "deploy/shop-blue", "--type=json", "--patch", &remove])
+        .expect("they can be taken");
+    site.until("it says again what it runs", || {
+        let deployment = site.get("deploy/shop-blue");
+        let annotations = deployment["metadata"]["annotations"].clone();
+        let generation = annotations["bluegreen.dev/generation"].as_str()?.parse::<i64>().ok()?;
+        let known = annotations["bluegreen.dev/revision"].is_string() && annotations["bluegreen.dev/ports"].is_string();
+        (known && Some(generation) == deployment["metadata"]["generation"].as_i64()).then_some(())
+    });
+    assert_eq!(site.serving(), serving);
+    site.settled();
+}
+
+#[test]
 fn a_live_deployment_that_was_deleted_is_made_again_from_its_release_whatever_is_wanted_now() {
     let site = rested("deleted");
     let first = site.selected().1;

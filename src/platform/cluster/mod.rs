@@ -170,7 +170,10 @@ impl ClusterPlatform {
                 live.colour
             ));
         }
-        lock(&self.memory).report = Some(status);
+        let mut memory = lock(&self.memory);
+        // Where nothing could be told, what stands in a decision is for people alone: it must not take the place of what is remembered.
+        status.rollout = memory.status();
+        memory.report = Some(status);
     }
 
     /// What people were told last, written or not.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::children::{Deployment, PortFacts, Selector, digest, ports_digest};
+use super::children::{Deployment, PortFacts, Selector, digest, ports_digest, uid_text};
 use super::release::{Port, Release};
 use crate::api::names::{API_VERSION, KIND, cluster as names};
 use crate::api::site::{HttpRoute, ServicePort, SiteOnCluster};
@@ -206,10 +206,10 @@ impl Objects<'_> {
     /// seen, or if another one has its name.
     #[must_use]
     pub fn deployment_change(&self, known: &Deployment, spec: &Value, annotations: &Value) -> Vec<Value> {
-        let mut all = vec![json!({"op": "test", "path": "/metadata/generation", "value": known.generation})];
-        if !self.orphaned() {
-            all.push(json!({"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": self.uid}));
-        }
+        let mut all = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": uid_text(known.uid)}),
+            json!({"op": "test", "path": "/metadata/generation", "value": known.generation}),
+        ];
         let mut add = |path: String, value: &Value| all.push(json!({"op": "add", "path": path, "value": value}));
         for (key, value) in annotations.as_object().into_iter().flatten() {
             add(format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1")), value);

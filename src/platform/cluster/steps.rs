@@ -109,7 +109,7 @@ impl ClusterPlatform {
             .read::<Watched<Deployment>>(Kind::Deployment.resource(), &self.ask.path::<Deployment>(), name)
             .await?;
         match now {
-            Some(now) if now.fact.generation == known.generation && now.fact.owned.owner == known.owned.owner => {
+            Some(now) if now.fact.generation == known.generation && now.fact.uid == known.uid => {
                 Err(Failure::Refused(refused).into())
             }
             Some(now) => {

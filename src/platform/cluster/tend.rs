@@ -121,6 +121,14 @@ impl ClusterPlatform {
         revision: Revision,
         inner: &mut Inner,
     ) -> Result<(), Fault> {
+        if known.ours < 0 {
+            // Without any annotation there is no place to put one, and our tested writes would fail.
+            let none = json!({names::GENERATION: "0"});
+            let change = wanted.objects(self.key()).change(known.owned.version, Some(colour), none);
+            self.ask.patch::<Deployment>(&known.name, &Patch::Merge(json!({"metadata": change}))).await?;
+            (self.wake)();
+            return Ok(());
+        }
         let release = self.stored(wanted, revision, inner).await?;
         let at = stamp(known.started.unwrap_or_else(wall));
         let objects = wanted.objects(self.key());
@@ -129,13 +137,14 @@ impl ClusterPlatform {
             revision,
             release: &release,
             replicas: known.replicas,
-            wish: known.wished,
-            generation: known.generation + 1,
+            wish: if known.wished < 0 { wanted.size() } else { known.wished },
+            generation: known.generation,
             at: &at,
             paused: known.paused,
         };
         let would = self.ask.would_patch::<Deployment>(&known.name, &objects.start(known, &start)).await?;
-        if would.fact.generation == known.generation {
+        let whole = known.ports.is_some() && known.started.is_some() && known.wished >= 0;
+        if would.fact.generation == known.generation && whole {
             // Only its size is another one, or its seal is broken, which is mended where it is seen.
             inner.eyes.of(colour).fine = Some(known.generation);
             (self.wake)();

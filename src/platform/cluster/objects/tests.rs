@@ -48,7 +48,8 @@ fn every_object_is_as_it_was() {
         paused: false,
     };
     let known: crate::platform::cluster::children::Watched<Deployment> =
-        serde_json::from_value(json!({"metadata": {"name": "shop-green", "generation": 6}})).expect("it can be read");
+        serde_json::from_value(json!({"metadata": {"name": "shop-green", "uid": UID, "generation": 6}}))
+            .expect("it can be read");
     let known = known.fact;
     let wanted = ServiceWanted {
         selector: all.selector(Colour::Green, Some(revision)),
