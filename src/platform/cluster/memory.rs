@@ -49,6 +49,24 @@ impl Memory {
             self.status = None;
         }
         self.written = status.cloned();
+        self.forget_copies();
+    }
+
+    /// People are to read this.
+    pub fn report(&mut self, report: SiteStatus) {
+        self.report = Some(report);
+        self.forget_copies();
+    }
+
+    /// What is on record needs no copy: most sites are at rest most of the time.
+    fn forget_copies(&mut self) {
+        let Some(written) = &self.written else { return };
+        if self.report.as_ref() == Some(written) {
+            self.report = None;
+        }
+        if self.status.is_some() && self.status == written.rollout {
+            self.status = None;
+        }
     }
 
     /// The status that the logic remembers.
@@ -98,6 +116,7 @@ impl Memory {
         self.version = version;
         self.written = Some(report);
         self.wrote = Some(Instant::now());
+        self.forget_copies();
     }
 }
 

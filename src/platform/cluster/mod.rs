@@ -120,16 +120,16 @@ impl ClusterPlatform {
 
     /// The site's object as it was last seen, and what it was parsed to. To be called before each turn; an older object changes nothing.
     pub fn want(&self, object: &BlueGreenSite, site: Arc<SiteOnCluster>) {
-        self.saw(object);
+        self.saw(object.metadata.resource_version.as_deref(), object.status.as_ref());
         let text = object.uid().unwrap_or_default();
         let owner = uid(&text);
         *lock(&self.wanted) = Some(Wanted { site, uid: text.into(), owner });
     }
 
     /// The site's object as it was last seen, where it can't be parsed: only its status and version count.
-    pub fn saw(&self, object: &BlueGreenSite) {
-        let version = object.resource_version().and_then(|text| text.parse().ok()).unwrap_or(0);
-        lock(&self.memory).saw(version, object.status.as_ref());
+    pub fn saw(&self, version: Option<&str>, status: Option<&SiteStatus>) {
+        let version = version.and_then(|text| text.parse().ok()).unwrap_or(0);
+        lock(&self.memory).saw(version, status);
     }
 
     /// What the logic is asked for, and why the revision can't be told if it can't. Configuration that the template names is read for it.
@@ -173,7 +173,7 @@ impl ClusterPlatform {
         let mut memory = lock(&self.memory);
         // Where nothing could be told, what stands in a decision is for people alone: it must not take the place of what is remembered.
         status.rollout = memory.status();
-        memory.report = Some(status);
+        memory.report(status);
     }
 
     /// What people were told last, written or not.

@@ -143,7 +143,10 @@ const SITES: &str = "bluegreensites.bluegreen.dev";
 
 /// The ledger on record, or the one that waits to be written.
 fn newest(memory: &mut Memory, written: Option<Ledger>) -> Option<Ledger> {
-    let newer = |pending: &Ledger| written.as_ref().is_none_or(|written| pending.version > written.version);
+    // One that the status holds and the front object does not is kept: somebody may wipe the status.
+    let newer = |pending: &Ledger| {
+        written.as_ref().is_none_or(|written| pending.version > written.version || pending == written)
+    };
     match memory.ledger.take().filter(newer) {
         Some(pending) => {
             memory.ledger = Some(pending.clone());
@@ -182,5 +185,89 @@ fn somebody(what: &str) -> Fault {
         class: Class::Conflict,
         reason: reasons::WORLD_CHANGED,
         message: format!("{what} was changed by somebody else; it is read again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::{Colour, Held, Phase, Reason, Rejection, Revision, Time};
+
+    fn held(colour: Colour, revision: u128) -> Held {
+        Held { colour, revision: Revision::new(revision) }
+    }
+
+    /// Blue serves 1, and a cutover to green with 2 is intended.
+    fn intending() -> Ledger {
+        Ledger {
+            version: 6,
+            stable: Some(held(Colour::Blue, 1)),
+            intent: Some(held(Colour::Green, 2)),
+            cleared: [Revision::new(1)].into(),
+            ..Ledger::default()
+        }
+    }
+
+    fn settled() -> Ledger {
+        Ledger {
+            version: 7,
+            stable: Some(held(Colour::Green, 2)),
+            intent: None,
+            cleared: [Revision::new(1), Revision::new(2)].into(),
+            ..Ledger::default()
+        }
+    }
+
+    fn with_status(ledger: Ledger) -> Memory {
+        let rollout = Status { phase: Phase::Idle, about: None, since: Time(1), deadline: None, ledger };
+        let mut memory = Memory::default();
+        memory.saw(5, Some(&SiteStatus { rollout: Some(rollout), ..SiteStatus::default() }));
+        memory
+    }
+
+    #[test]
+    fn only_a_bare_intent_and_a_bare_success_wait_for_another_write() {
+        let before = Ledger { version: 5, intent: None, ..intending() };
+        assert!(only_intends(&before, &intending()));
+        assert!(only_settles(&intending(), &settled()));
+        let rejection = Rejection { reason: Reason::Aborted, at: Time(1) };
+        let rejecting = |ledger: Ledger| Ledger { rejected: [(Revision::new(3), rejection)].into(), ..ledger };
+        assert!(!only_intends(&before, &rejecting(intending())));
+        assert!(!only_settles(&intending(), &rejecting(settled())));
+        assert!(!only_settles(&before, &settled()), "nothing was intended");
+        let elsewhere = Ledger { stable: Some(held(Colour::Green, 9)), ..settled() };
+        assert!(!only_settles(&intending(), &elsewhere));
+    }
+
+    #[test]
+    fn of_a_status_nothing_is_believed_but_that_the_intended_cutover_was_a_success() {
+        assert_eq!(on_record(&with_status(settled()), Some(intending())), Some(settled()));
+        assert_eq!(on_record(&with_status(settled()), None), None, "a ledger that was wiped is the logic's to restore");
+        let forged = Ledger { version: 99, cleared: [Revision::new(3)].into(), ..settled() };
+        assert_eq!(on_record(&with_status(forged), Some(intending())), Some(intending()));
+        let older = Ledger { version: 3, ..settled() };
+        assert_eq!(on_record(&with_status(older), Some(intending())), Some(intending()));
+    }
+
+    #[test]
+    fn a_ledger_that_waits_gives_way_to_a_newer_one_that_somebody_else_wrote() {
+        let mut memory = Memory { ledger: Some(settled()), ..Memory::default() };
+        assert_eq!(newest(&mut memory, Some(intending())), Some(settled()));
+        let theirs = Ledger { version: 8, ..intending() };
+        assert_eq!(newest(&mut memory, Some(theirs.clone())), Some(theirs));
+        assert_eq!(memory.ledger, None);
+    }
+
+    #[test]
+    fn a_status_that_is_on_record_is_not_kept_twice() {
+        let mut memory = with_status(settled());
+        let status = memory.status().expect("it is on record");
+        memory.decided(&status);
+        memory.report(memory.written.clone().expect("it is on record"));
+        memory.saw(6, memory.written.clone().as_ref());
+        assert_eq!((memory.status.clone(), memory.report.clone()), (None, None));
+        assert_eq!(memory.due(), super::super::memory::Due::Never);
+        memory.saw(7, None);
+        assert_eq!(memory.status(), None, "somebody wiped it");
     }
 }

@@ -37,6 +37,7 @@ impl ClusterPlatform {
             for colour in Colour::BOTH {
                 self.tend_deployment(wanted, colour, &ledger, inner).await?;
             }
+            self.tend_ledger(wanted).await?;
             self.tend_front(wanted, &ledger).await?;
         }
         self.budgets(wanted).await?;
@@ -192,6 +193,16 @@ impl ClusterPlatform {
             inner.eyes.of(colour).fine = None;
         }
         Ok(true)
+    }
+
+    /// A ledger that somebody took from the front object, while it still waited to be written with the next route, is written now.
+    async fn tend_ledger(&self, wanted: &Wanted) -> Result<(), Fault> {
+        let Some((version, None)) = self.front_ledger(wanted).await? else { return Ok(()) };
+        let waiting = super::lock(&self.memory).ledger.clone();
+        match waiting {
+            Some(ledger) => self.write_ledger(wanted, version, &ledger).await,
+            None => Ok(()),
+        }
     }
 
     /// The live Service's ports, and what an HTTPRoute matches, follow the specification; its route is the logic's.
