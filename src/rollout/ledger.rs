@@ -10,15 +10,18 @@ use super::revision::{Attempt, Revision};
 use super::time::Time;
 
 /// The decisions of a site that can't be observed. On a host it is `ledger.json` beside the link; on a cluster an
-/// annotation of the live Service. The status carries a copy: either one is enough.
+/// annotation of the live Service. The status carries a copy: either one is enough. What is not there is left out and not null: who reads and
+/// writes back a status in a language without null (Argo CD's actions, in Lua) would change it otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ledger {
     /// Grows with each change. A goal carries it, and a platform refuses a goal that is older than the one it has.
     pub version: u64,
     /// What is committed to be live: the route is put back here after drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<Held>,
     /// A cutover that was decided and has not been judged yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<Held>,
     /// Revisions that went live and passed their bake: traffic may go back to them.
     pub cleared: BTreeSet<Revision>,
@@ -27,12 +30,15 @@ pub struct Ledger {
     /// How often a revision was retried: its attempt is one more. Absent means never.
     pub retries: BTreeMap<Revision, u32>,
     /// Somebody went back: this revision is wanted as long as the specification stays what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
     /// The id of the last command taken, per kind.
     pub taken: BTreeMap<VerbKind, String>,
     /// The attempt that was approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Attempt>,
     /// Paused since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Time>,
 }
 
@@ -92,6 +98,7 @@ pub struct Rollback {
     /// What is wanted instead of what the specification says.
     pub to: Revision,
     /// As long as the specification says this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub while_wanted: Option<Revision>,
 }
 

@@ -44,10 +44,12 @@ pub struct Status {
     /// The phase.
     pub phase: Phase,
     /// The attempt that the phase is about; `None` when nothing is rolled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<Attempt>,
     /// Since when.
     pub since: Time,
     /// When the phase ends by itself; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
     /// A copy of the ledger: either one is enough.
     pub ledger: Ledger,

@@ -22,7 +22,8 @@ pub struct Cluster {
     /// The Service that clients use, and its ports.
     pub service: ServiceSpec,
     /// What moves traffic from one colour to the other: exactly one of the fields. Default: the Service.
-    #[serde(default)]
+    // No default in the schema: the API server would write it down, and an `httpRoute` that is applied later would stand beside it.
+    #[serde(default, skip_serializing_if = "RouteSpec::is_default")]
     pub route: RouteSpec,
     /// The pods, as in a Deployment. Two Deployments are made of it, NAME-blue and NAME-green.
     #[schemars(schema_with = "template_schema")]
@@ -83,6 +84,12 @@ pub enum RouteSpec {
     Service(ServiceRoute),
     /// The weights of an HTTPRoute (Gateway API), which moves every request. The Service is not made then.
     HttpRoute(HttpRouteSpec),
+}
+
+impl RouteSpec {
+    fn is_default(&self) -> bool {
+        *self == RouteSpec::default()
+    }
 }
 
 impl Default for RouteSpec {

@@ -100,10 +100,8 @@ async fn run(plan: Plan) -> Result<Report> {
     let program = Program::start(&plane, sites.namespace())?;
     observer.all_live(&sites.names()[..1], version, patience).await.with_context(|| program.said())?;
     let first = ours(&plane, mark)?.into_iter().filter(counts).map(|one| one.at).min().context("it wrote nothing")?;
-    let restart = Restart {
-        first_write_ms: (first - started).total(jiff::Unit::Millisecond)?,
-        memory_mib: program.memory()?,
-    };
+    let restart =
+        Restart { first_write_ms: (first - started).total(jiff::Unit::Millisecond)?, memory_mib: program.memory()? };
 
     Ok(Report {
         machine: Machine::here(),

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DynamicObject};
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 
 use super::sites::{image, resource};
@@ -119,7 +119,8 @@ impl Observer {
             // The live Service bears the site's name. Its first write after the pod was ready is the cutover.
             let writes = asked.iter().filter(|one| one.resource == "services" && one.name == *name && one.code < 300);
             let cutover = writes.filter(|one| one.writes()).map(|one| one.answered).find(|at| *at >= ready.at);
-            let millis = |from: Timestamp, to: Timestamp| (to - from).total(jiff::Unit::Millisecond).unwrap_or(0.0).max(0.0);
+            let millis =
+                |from: Timestamp, to: Timestamp| (to - from).total(jiff::Unit::Millisecond).unwrap_or(0.0).max(0.0);
             if let Some(cutover) = cutover {
                 steps.to_cutover.push(millis(ready.at, cutover));
                 steps.to_confirmed.extend(life.alone.map(|alone| millis(cutover, alone.at)));
@@ -171,14 +172,11 @@ fn slice(seen: &mut Seen, slice: EndpointSlice, now: Moment) {
     let site = slice.labels().get("bluegreen.dev/site").cloned().unwrap_or_default();
     let serves = |one: &&k8s_openapi::api::discovery::v1::Endpoint| {
         let conditions = one.conditions.as_ref();
-        conditions.and_then(|all| all.ready).unwrap_or(true) && !conditions.and_then(|all| all.terminating).unwrap_or(false)
+        conditions.and_then(|all| all.ready).unwrap_or(true)
+            && !conditions.and_then(|all| all.terminating).unwrap_or(false)
     };
-    let ready: Vec<String> = slice
-        .endpoints
-        .iter()
-        .filter(serves)
-        .filter_map(|one| one.target_ref.as_ref()?.name.clone())
-        .collect();
+    let ready: Vec<String> =
+        slice.endpoints.iter().filter(serves).filter_map(|one| one.target_ref.as_ref()?.name.clone()).collect();
     for pod in &ready {
         let life = seen.pods.entry(pod.clone()).or_default();
         if service == site {

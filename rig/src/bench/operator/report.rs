@@ -94,7 +94,8 @@ impl Spans {
     pub fn of(all: &[f64]) -> Spans {
         let mut all = all.to_vec();
         all.sort_by(f64::total_cmp);
-        let at = |share: usize| all.get((all.len() * share).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
+        let at =
+            |share: usize| all.get((all.len() * share).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
         Spans { count: all.len(), p50_ms: at(50), p99_ms: at(99), max_ms: at(100) }
     }
 }

@@ -1,0 +1,144 @@
+//! Programs, files and documents that the tests of this folder share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use bluegreen_rig::cluster::{ControlPlane, Options, tools};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A file of the repository.
+pub fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The chart.
+pub fn chart() -> PathBuf {
+    file("charts/bluegreen")
+}
+
+/// The documents of a YAML file.
+pub fn documents(text: &str) -> Vec<Value> {
+    let all: Vec<Value> = serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    all.into_iter().filter(|document| !document.is_null()).collect()
+}
+
+/// The documents of a file of the repository.
+pub fn read(path: &Path) -> Vec<Value> {
+    documents(&fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
+/// The one document of that kind whose name ends so.
+pub fn find<'a>(all: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let fitting: Vec<&Value> = all
+        .iter()
+        .filter(|one| one["kind"] == kind && one["metadata"]["name"].as_str().is_some_and(|it| it.ends_with(name)))
+        .collect();
+    assert_eq!(fitting.len(), 1, "{kind} {name} is there {} times", fitting.len());
+    fitting[0]
+}
+
+/// How many documents of that kind there are.
+pub fn count(all: &[Value], kind: &str) -> usize {
+    all.iter().filter(|one| one["kind"] == kind).count()
+}
+
+/// The real Helm, whose own files are in a folder that goes with it.
+pub struct Helm {
+    own: TempDir,
+    kubeconfig: Option<PathBuf>,
+}
+
+impl Helm {
+    /// Without a cluster.
+    pub fn offline() -> Helm {
+        Helm { own: tempfile::tempdir().unwrap(), kubeconfig: None }
+    }
+
+    /// Against this one.
+    pub fn at(plane: &ControlPlane) -> Helm {
+        Helm { own: tempfile::tempdir().unwrap(), kubeconfig: Some(plane.kubeconfig()) }
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(tools::helm().unwrap());
+        for (name, folder) in
+            [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data"), ("TMPDIR", "")]
+        {
+            command.env(name, self.own.path().join(folder));
+        }
+        let nowhere = self.own.path().join("no-kubeconfig");
+        command.env("KUBECONFIG", self.kubeconfig.as_deref().unwrap_or(&nowhere));
+        for proxy in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+            command.env_remove(proxy);
+        }
+        command.args(arguments).output().unwrap()
+    }
+
+    /// What it printed; it must have succeeded.
+    pub fn said(&self, arguments: &[&str]) -> String {
+        succeeded(&self.run(arguments), &format!("helm {arguments:?}"))
+    }
+
+    /// The chart as it is installed with these values.
+    pub fn rendered(&self, settings: &[&str]) -> Vec<Value> {
+        let chart = chart();
+        let mut arguments = vec!["template", "bluegreen", chart.to_str().unwrap(), "--namespace", "bluegreen-system"];
+        for setting in settings {
+            arguments.extend(["--set", setting]);
+        }
+        documents(&self.said(&arguments))
+    }
+}
+
+/// As JSON means it: 1.0 is 1.
+pub fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map.iter().map(|(key, it)| (key.clone(), plain(it))).collect(),
+        Value::Array(all) => all.iter().map(plain).collect(),
+        Value::Number(number) => serde_json::json!(number.as_f64()),
+        other => other.clone(),
+    }
+}
+
+/// What a program printed; it must have succeeded.
+pub fn succeeded(output: &Output, what: &str) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{what}: {}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// An API server that the chart was installed into, as anybody would: into a namespace of its own that takes nothing but restricted pods.
+/// What is cluster-wide in it is shared, so tests only look, and write into namespaces of their own.
+pub fn installed() -> &'static ControlPlane {
+    static INSTALLED: OnceLock<ControlPlane> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let plane = ControlPlane::start(Options::controllers()).unwrap();
+        plane
+            .apply("{apiVersion: v1, kind: Namespace, metadata: {name: bluegreen-system, labels: {pod-security.kubernetes.io/enforce: restricted}}}")
+            .unwrap();
+        plane.kubectl(&["create", "namespace", "trusting"]).unwrap();
+        let chart = chart();
+        Helm::at(&plane).said(&[
+            "install",
+            "bluegreen",
+            chart.to_str().unwrap(),
+            "--namespace",
+            "bluegreen-system",
+            "--set",
+            "secrets.namespaces={trusting}",
+        ]);
+        plane.kubectl(&["wait", "--for=condition=Established", "crd/bluegreensites.bluegreen.dev"]).unwrap();
+        plane
+    })
+}
+
+/// A site of a cluster, as short as it can be.
+pub fn site(name: &str, image: &str) -> String {
+    format!(
+        "apiVersion: bluegreen.dev/v1alpha1\nkind: BlueGreenSite\nmetadata: {{name: {name}}}\nspec:\n  target:\n    cluster:\n      \
+         service: {{ports: [{{port: 80, targetPort: 8080}}]}}\n      template: {{spec: {{containers: [{{name: app, image: \"{image}\"}}]}}}}\n"
+    )
+}
