@@ -116,6 +116,23 @@ impl Ask {
         Ok(patched)
     }
 
+    /// Changes an object by a JSON patch, whose tests say what it must still be like; the answer is put into the cache.
+    ///
+    /// A `resourceVersion` would change with every count of pods that a controller writes into a status, and a colour that starts would be refused
+    /// again and again.
+    pub async fn patch_tested<F: Fact>(&self, name: &str, operations: &[Value]) -> Result<Watched<F>, Failure> {
+        let about = About { verb: "patch", resource: F::KIND.resource(), namespace: self.key.namespace() };
+        let text = serde_json::to_vec(operations).map_err(kube::Error::SerdeError);
+        let request = http::Request::patch(format!("{}/{name}?fieldManager={}", self.path::<F>(), names::MANAGER))
+            .header(http::header::CONTENT_TYPE, "application/json-patch+json")
+            .body(text.map_err(|error| about.failure(&error))?)
+            .map_err(kube::Error::HttpError)
+            .map_err(|error| about.failure(&error))?;
+        let patched = about.wait(self.client.request::<Watched<F>>(request)).await?;
+        self.cache.note(&patched);
+        Ok(patched)
+    }
+
     /// What an object would be after a change.
     pub async fn would_patch<F: Fact>(&self, name: &str, patch: &Patch<Value>) -> Result<Watched<F>, Failure> {
         let about = About { verb: "patch", resource: F::KIND.resource(), namespace: self.key.namespace() };

@@ -6,8 +6,13 @@ use std::time::{Duration, Instant};
 use crate::api::status::SiteStatus;
 use crate::rollout::{Attempt, Ledger, Phase, Status};
 
-/// A phase that has lasted so long is worth a write.
-pub const LASTING: Duration = Duration::from_millis(500);
+/// A phase that has lasted so long is worth a write. Those that mostly pass at once get a little longer.
+fn worth_it(phase: Option<Phase>) -> Duration {
+    match phase {
+        Some(Phase::Preparing | Phase::Verifying | Phase::CuttingOver | Phase::Baking) => Duration::from_secs(2),
+        _ => Duration::from_millis(500),
+    }
+}
 /// Words alone, and the number of ready pods, are written so often at most.
 const WORDS: Duration = Duration::from_secs(10);
 
@@ -85,11 +90,12 @@ impl Memory {
         let rejected = report.rejected.is_some() && known.is_none_or(|known| known.rejected != report.rejected);
         let stalled = |status: &SiteStatus| status.conditions.iter().any(|condition| condition.type_ == STALLED);
         let stalls = stalled(report) && !known.is_some_and(stalled);
-        let lasted = self.since.map_or(LASTING, |(.., since)| since.elapsed());
-        if rests || rejected || stalls || lasted >= LASTING {
+        let enough = worth_it(phase);
+        let lasted = self.since.map_or(enough, |(.., since)| since.elapsed());
+        if rests || rejected || stalls || lasted >= enough {
             Due::Now
         } else {
-            Due::After(LASTING.saturating_sub(lasted))
+            Due::After(enough.saturating_sub(lasted))
         }
     }
 

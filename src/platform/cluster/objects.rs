@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::children::{PortFacts, Selector, digest, ports_digest};
+use super::children::{Deployment, PortFacts, Selector, digest, ports_digest};
 use super::release::{Port, Release};
 use crate::api::names::{API_VERSION, KIND, cluster as names};
 use crate::api::site::{HttpRoute, ServicePort, SiteOnCluster};
@@ -187,6 +187,37 @@ impl Objects<'_> {
         })
     }
 
+    /// A colour's Deployment, given another release (a JSON patch, tested).
+    #[must_use]
+    pub fn start(&self, known: &Deployment, start: &Start<'_>) -> Vec<Value> {
+        let spec = json!({
+            "replicas": start.replicas,
+            "paused": start.paused,
+            "revisionHistoryLimit": 2,
+            "strategy": {"type": "Recreate"},
+            "template": self.pods(start),
+        });
+        self.deployment_change(known, &spec, &Self::facts(start))
+    }
+
+    /// Fields of a colour's Deployment, and annotations (a JSON patch). It is refused if somebody changed the Deployment's specification since it was
+    /// seen, or if another one has its name.
+    #[must_use]
+    pub fn deployment_change(&self, known: &Deployment, spec: &Value, annotations: &Value) -> Vec<Value> {
+        let mut all = vec![json!({"op": "test", "path": "/metadata/generation", "value": known.generation})];
+        if !self.orphaned() {
+            all.push(json!({"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": self.uid}));
+        }
+        let mut add = |path: String, value: &Value| all.push(json!({"op": "add", "path": path, "value": value}));
+        for (key, value) in annotations.as_object().into_iter().flatten() {
+            add(format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1")), value);
+        }
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            add(format!("/spec/{field}"), value);
+        }
+        all
+    }
+
     /// A colour's Deployment, given another release (a strategic merge patch).
     #[must_use]
     pub fn restart(&self, version: u64, start: &Start<'_>) -> Value {
@@ -339,3 +370,6 @@ pub fn colour_selector(colour: Colour) -> Selector {
 pub fn own_ports(ports: &[ServicePort]) -> Vec<Port> {
     ports.iter().map(|port| Port { name: port.name.clone(), target: port.target.clone() }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,22 +60,25 @@ impl ClusterPlatform {
                 message: "the site was not seen yet".to_owned(),
             });
         };
-        let written = self.front_ledger(&wanted).await?.and_then(|(_, ledger)| ledger);
+        let front = self.front_ledger(&wanted).await?.and_then(|(_, ledger)| ledger);
         let mut memory = lock(&self.memory);
+        let written = on_record(&memory, front);
         Ok(rollout::Memory { ledger: newest(&mut memory, written), status: memory.status() })
     }
 
     async fn record_ledger(&self, before: Option<&Ledger>, after: &Ledger) -> Result<(), Fault> {
         let Some(wanted) = self.wanted() else { return Err(somebody("the site")) };
         let front = self.front_ledger(&wanted).await?;
-        let written = front.as_ref().and_then(|(_, ledger)| ledger.clone());
         let waits = {
             let mut memory = lock(&self.memory);
+            let written = on_record(&memory, front.as_ref().and_then(|(_, ledger)| ledger.clone()));
             if newest(&mut memory, written.clone()).as_ref() != before {
                 return Err(somebody("the ledger"));
             }
-            // It goes with the write that makes it true; and where there is no front object yet, with the one that makes that.
-            let waits = front.is_none() || written.as_ref().is_some_and(|written| only_intends(written, after));
+            // It goes with the write that makes it true, or with the status that is about to be written; and where there is no front object yet,
+            // with the one that makes that.
+            let passes = |written: &Ledger| only_intends(written, after) || only_settles(written, after);
+            let waits = front.is_none() || written.as_ref().is_some_and(passes);
             if waits {
                 memory.ledger = Some(after.clone());
             }
@@ -129,6 +132,7 @@ impl ClusterPlatform {
             },
             "status": report,
         });
+        tracing::debug!(site = %self.key(), phase = ?report.phase, conditions = ?report.conditions.iter().map(|one| (&one.reason, &one.message)).collect::<Vec<_>>(), "writing status");
         let version = self.ask.replace_status(SITES, &self.sites(), &body).await?;
         lock(&self.memory).wrote(version, report.clone());
         Ok(())
@@ -152,6 +156,24 @@ fn newest(memory: &mut Memory, written: Option<Ledger>) -> Option<Ledger> {
         }
         None => written,
     }
+}
+
+/// The ledger on the front object; or the copy in the status, where that is the same one, settled. To lose a status and with it that a cutover was
+/// judged a success is to judge it again. Nothing else is believed of a copy.
+fn on_record(memory: &Memory, front: Option<Ledger>) -> Option<Ledger> {
+    let copy = memory.written.as_ref().and_then(|status| status.rollout.as_ref()).map(|status| &status.ledger);
+    match (front, copy) {
+        (Some(front), Some(copy)) if copy.version > front.version && only_settles(&front, copy) => Some(copy.clone()),
+        (front, _) => front,
+    }
+}
+
+/// Whether all that is new is that a cutover was judged a success.
+fn only_settles(written: &Ledger, after: &Ledger) -> bool {
+    let Some(intent) = written.intent else { return false };
+    let mut settled = Ledger { version: after.version, stable: Some(intent), intent: None, ..written.clone() };
+    settled.cleared.insert(intent.revision);
+    settled == *after
 }
 
 /// Whether all that is new is that a cutover is intended.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::ask::Failure;
 use super::children::{Budget, Deployment, HttpRoute, Release as Stored, Service};
 use super::front::stamp;
-use super::look::Scene;
+use super::look::{Scene, foreign};
 use super::objects::{Objects, ServiceWanted, Start, of_colour, own_ports, preview, wanted_ports};
 use super::release::ports;
 use super::{ClusterPlatform, Inner, Wanted, scene};
@@ -93,32 +93,23 @@ impl ClusterPlatform {
         let pods = scene.pods(colour).unwrap_or_default();
         let ready = pods.values().filter(|ready| **ready).count();
         let all = usize::try_from(known.replicas).is_ok_and(|size| ready >= size);
-        if !known.paused && all && known.observed >= known.generation {
+        let foreign = foreign(known, inner.eyes.of(colour));
+        if !known.paused && all && !foreign {
             // From now on, an edit of its template changes no pod.
-            self.set(known, json!({"paused": true}), json!({})).await?;
+            self.set(wanted, known, json!({"paused": true}), json!({})).await?;
             (self.wake)();
-        } else if known.paused && known.observed >= known.generation && known.updated < known.has {
+        } else if known.paused && foreign && known.observed >= known.generation {
             // Somebody unsealed it, changed it and sealed it: pods run that are not of its template.
-            self.set(known, json!({"paused": false}), json!({})).await?;
+            self.set(wanted, known, json!({"paused": false}), json!({})).await?;
         }
         Ok(())
     }
 
-    /// Changes a Deployment's specification: one that really is another one.
-    async fn set(&self, known: &Deployment, spec: Value, mut annotations: Value) -> Result<(), Fault> {
+    /// Changes a Deployment's specification: to one that really is another one.
+    async fn set(&self, wanted: &Wanted, known: &Deployment, spec: Value, mut annotations: Value) -> Result<(), Fault> {
         annotations[names::GENERATION] = json!((known.generation + 1).to_string());
-        let patch = Patch::Merge(json!({
-            "metadata": {"resourceVersion": known.owned.version.to_string(), "annotations": annotations},
-            "spec": spec,
-        }));
-        match self.ask.patch::<Deployment>(&known.name, &patch).await {
-            Ok(_) => Ok(()),
-            Err(Failure::NotFound) => {
-                self.ask.cache.forget::<Deployment>(self.key(), &known.name);
-                Ok(())
-            }
-            Err(other) => Err(other.into()),
-        }
+        let change = wanted.objects(self.key()).deployment_change(known, &spec, &annotations);
+        self.change_deployment(known, &change).await
     }
 
     /// Somebody changed a Deployment. Its size is theirs to change; what it runs is not.
@@ -156,6 +147,7 @@ impl ClusterPlatform {
         }
         tracing::warn!(site = %self.key(), deployment = %known.name, "somebody changed what a colour runs; it is put back");
         start.generation = would.fact.generation;
+        inner.eyes.of(colour).mended = Some(would.fact.generation).filter(|_| !known.paused);
         self.ask.patch::<Deployment>(&known.name, &patch(&start)).await?;
         (self.wake)();
         Ok(())
@@ -188,12 +180,10 @@ impl ClusterPlatform {
         }
         let annotations = json!({names::REPLICAS: size.to_string()});
         if size == known.replicas {
-            let patch = Patch::Merge(json!({
-                "metadata": {"resourceVersion": known.owned.version.to_string(), "annotations": annotations},
-            }));
-            self.ask.patch::<Deployment>(&known.name, &patch).await?;
+            let change = wanted.objects(self.key()).deployment_change(known, &json!({}), &annotations);
+            self.change_deployment(known, &change).await?;
         } else {
-            self.set(known, json!({"replicas": size}), annotations).await?;
+            self.set(wanted, known, json!({"replicas": size}), annotations).await?;
             inner.eyes.of(colour).fine = None;
         }
         Ok(true)

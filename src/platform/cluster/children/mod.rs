@@ -19,3 +19,6 @@ pub use facts::{
 };
 pub use wire::{Fact, Watched, uid};
 pub(in crate::platform::cluster) use wire::{PortFacts, ports_digest};
+
+#[cfg(test)]
+mod tests;
