@@ -75,13 +75,13 @@ fn a_permission_that_is_missing_is_named() {
         rule("policy", &["poddisruptionbudgets"], &all),
         rule("apps", &["deployments"], &["get", "list", "watch", "create"]),
     ];
-    let role = |rules: &[Value]| {
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "operator"}, "rules": rules})
-    };
+    let role = |rules: &[Value]| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "operator"}, "rules": rules});
     site.apply(&role(&rules));
     site.namespace.kubectl(&["create", "serviceaccount", "operator"]).expect("it can be made");
     let account = format!("--serviceaccount={namespace}:operator");
-    site.namespace.kubectl(&["create", "rolebinding", "operator", "--role=operator", &account]).expect("it can be bound");
+    site.namespace
+        .kubectl(&["create", "rolebinding", "operator", "--role=operator", &account])
+        .expect("it can be bound");
     let token = plane().service_account_token(&namespace, "operator").expect("it can have a token");
     let kubeconfig = plane().kubeconfig_for(&namespace, &token).expect("it can be written");
     let mut site = site.as_user(&kubeconfig);

@@ -21,7 +21,8 @@ fn reading(image: &str, references: &Value) -> Value {
 }
 
 fn names(site: &Operated, deployment: &str, kind: &str) -> String {
-    let template = site.get(&format!("deploy/{deployment}"))["spec"]["template"]["spec"]["containers"][0]["envFrom"].clone();
+    let template =
+        site.get(&format!("deploy/{deployment}"))["spec"]["template"]["spec"]["containers"][0]["envFrom"].clone();
     template
         .as_array()
         .into_iter()
@@ -33,7 +34,8 @@ fn names(site: &Operated, deployment: &str, kind: &str) -> String {
 #[test]
 fn each_colour_reads_a_copy_of_its_own_and_a_changed_configmap_is_a_new_revision() {
     let site = Operated::new("copies");
-    let references = json!([{"configMapRef": {"name": "settings"}}, {"configMapRef": {"name": "extra", "optional": true}}]);
+    let references =
+        json!([{"configMapRef": {"name": "settings"}}, {"configMapRef": {"name": "extra", "optional": true}}]);
     site.apply(&reading("1", &references));
     let said = site.stalled("ConfigurationMissing");
     assert!(said.contains("ConfigMap settings"), "{said}");

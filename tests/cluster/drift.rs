@@ -39,7 +39,9 @@ fn an_edited_image_of_what_is_live_changes_no_pod_and_is_put_back() {
     let site = rested("image");
     let serving = site.serving();
     let revision = site.selected().1;
-    site.namespace.kubectl(&["set", "image", "deploy/shop-blue", "app=registry.local/theirs:9"]).expect("it can be edited");
+    site.namespace
+        .kubectl(&["set", "image", "deploy/shop-blue", "app=registry.local/theirs:9"])
+        .expect("it can be edited");
     site.until("the image is ours again", || (site.image("shop-blue") == "registry.local/shop:1").then_some(()));
     sealed_again(&site);
     assert_eq!(site.serving(), serving, "not one pod was replaced");

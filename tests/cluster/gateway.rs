@@ -18,7 +18,10 @@ fn routed(image: &str, hostname: &str) -> Value {
 /// What the route gives each colour.
 fn weights(route: &Value) -> Vec<(String, i64)> {
     let backends = route["spec"]["rules"][0]["backendRefs"].as_array().cloned().unwrap_or_default();
-    backends.iter().map(|one| (one["name"].as_str().unwrap_or_default().to_owned(), one["weight"].as_i64().unwrap_or(-1))).collect()
+    backends
+        .iter()
+        .map(|one| (one["name"].as_str().unwrap_or_default().to_owned(), one["weight"].as_i64().unwrap_or(-1)))
+        .collect()
 }
 
 fn all_to(colour: &str) -> Vec<(String, i64)> {
@@ -69,10 +72,14 @@ fn weights_move_traffic_and_count_once_the_gateway_has_them() {
     let mut rules = site.get("httproute/shop")["spec"]["rules"].clone();
     rules[0]["backendRefs"][0]["weight"] = json!(100);
     site.patch("httproute/shop", &json!({"spec": {"rules": rules}}));
-    site.until("all weight is on green again", || (weights(&site.get("httproute/shop")) == all_to("green")).then_some(()));
+    site.until("all weight is on green again", || {
+        (weights(&site.get("httproute/shop")) == all_to("green")).then_some(())
+    });
     // And the names that it answers to follow the specification without a rollout.
     site.apply(&routed("2", "www.example.com"));
-    site.until("it answers to the new name", || (site.get("httproute/shop")["spec"]["hostnames"][0] == "www.example.com").then_some(()));
+    site.until("it answers to the new name", || {
+        (site.get("httproute/shop")["spec"]["hostnames"][0] == "www.example.com").then_some(())
+    });
     accept(&site);
     assert_eq!(site.settled(), second);
 }

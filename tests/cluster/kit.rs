@@ -122,7 +122,8 @@ impl Operated {
     /// A new namespace, and no operator yet.
     pub fn idle(name: &str) -> Operated {
         // What a test may see of the program's own words, when it fails.
-        let _ = tracing_subscriber::fmt().with_env_filter("bluegreen=debug,cluster=debug").with_test_writer().try_init();
+        let _ =
+            tracing_subscriber::fmt().with_env_filter("bluegreen=debug,cluster=debug").with_test_writer().try_init();
         let namespace = plane().namespace(name).expect("a namespace can be made");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Operated { namespace, runtime, operator: None, user: None }
@@ -199,7 +200,9 @@ impl Operated {
                 "{error}\nstatus: {:#}\nfaults: {:#?}\nobjects: {}",
                 self.status(),
                 self.faults(),
-                self.namespace.kubectl(&["get", "bgs,deploy,svc,endpointslices,pods,controllerrevisions", "-o", "wide"]).unwrap_or_default()
+                self.namespace
+                    .kubectl(&["get", "bgs,deploy,svc,endpointslices,pods,controllerrevisions", "-o", "wide"])
+                    .unwrap_or_default()
             ),
         }
     }
@@ -211,7 +214,8 @@ impl Operated {
             let status = &site["status"];
             let current = status["observedGeneration"] == site["metadata"]["generation"];
             let ready = condition(status, "Ready")?["status"] == "True";
-            (current && ready && status["phase"] == "Idle").then(|| status["live"]["revision"].as_str()?.parse().ok())?
+            (current && ready && status["phase"] == "Idle")
+                .then(|| status["live"]["revision"].as_str()?.parse().ok())?
         })
     }
 
@@ -255,7 +259,11 @@ impl Operated {
     pub fn writes_since(&self, mark: bluegreen_rig::cluster::Mark) -> Vec<Request> {
         let mut all = plane().requests_since(mark).unwrap();
         all.retain(|one| {
-            one.namespace == self.namespace.name() && one.writes() && !one.dry_run && !one.user_agent.starts_with("kubectl/") && !one.user_agent.starts_with("kube-")
+            one.namespace == self.namespace.name()
+                && one.writes()
+                && !one.dry_run
+                && !one.user_agent.starts_with("kubectl/")
+                && !one.user_agent.starts_with("kube-")
         });
         all
     }
@@ -389,11 +397,16 @@ async fn turn(
                 other => panic!("a test's site is right: {other:?}"),
             };
             platform.want(&object, parsed.clone());
-            let (commands, _) = command::from_annotations(object.metadata.annotations.as_ref().unwrap_or(&Default::default()));
+            let (commands, _) =
+                command::from_annotations(object.metadata.annotations.as_ref().unwrap_or(&Default::default()));
             let (plan, untold) = platform.plan(commands, object.metadata.deletion_timestamp.is_some()).await;
             let Some(plan) = plan else { break 'turn Duration::from_secs(1) };
-            let mut telling =
-                Telling { platform: &platform, plan: &plan, generation: parsed.generation, fault: fault.clone().or(untold.clone()) };
+            let mut telling = Telling {
+                platform: &platform,
+                plan: &plan,
+                generation: parsed.generation,
+                fault: fault.clone().or(untold.clone()),
+            };
             let turn = match driver.turn(&plan, &mut telling).await {
                 Ok(turn) => turn,
                 Err(none) => {

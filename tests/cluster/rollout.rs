@@ -50,7 +50,10 @@ fn a_way_back_to_the_standby_is_at_once_and_to_an_older_revision_is_a_start_of_i
     rollback(third, second);
     assert_eq!(site.selected().0, "green", "where it was kept warm");
     let rejected = site.status()["rejected"].clone();
-    assert_eq!((rejected["revision"].as_str(), rejected["reason"].as_str()), (Some(&*third.to_string()), Some("RolledBack")));
+    assert_eq!(
+        (rejected["revision"].as_str(), rejected["reason"].as_str()),
+        (Some(&*third.to_string()), Some("RolledBack"))
+    );
     rollback(second, first);
     assert_eq!(site.image("shop-blue"), "registry.local/shop:1", "made again from what was stored");
     let serving = site.serving();
@@ -65,9 +68,12 @@ fn what_waits_for_approval_gets_no_traffic_and_goes_live_once_it_is_approved() {
     let approve = |site: &Operated| {
         let revision = site.until("it awaited approval", || {
             let status = site.status();
-            (status["phase"] == "AwaitingApproval").then(|| status["candidate"]["revision"].as_str().map(ToOwned::to_owned))?
+            (status["phase"] == "AwaitingApproval")
+                .then(|| status["candidate"]["revision"].as_str().map(ToOwned::to_owned))?
         });
-        site.namespace.kubectl(&["annotate", "--overwrite", "bgs/shop", &format!("bluegreen.dev/approve={revision}/1")]).expect("it is taken");
+        site.namespace
+            .kubectl(&["annotate", "--overwrite", "bgs/shop", &format!("bluegreen.dev/approve={revision}/1")])
+            .expect("it is taken");
         revision
     };
     let first = approve(&site);

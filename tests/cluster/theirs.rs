@@ -67,10 +67,20 @@ fn a_service_that_is_offered_is_taken_over_at_the_first_cutover_and_serves_all_t
     let revision = site.settled();
     let after = site.get("svc/shop");
     assert_eq!(site.selected().1, revision.to_string());
-    for kept in ["/spec/clusterIP", "/spec/type", "/spec/ports/0/nodePort", "/metadata/uid", "/metadata/labels/kept", "/metadata/annotations/kept"] {
+    for kept in [
+        "/spec/clusterIP",
+        "/spec/type",
+        "/spec/ports/0/nodePort",
+        "/metadata/uid",
+        "/metadata/labels/kept",
+        "/metadata/annotations/kept",
+    ] {
         assert_eq!(after.pointer(kept), before.pointer(kept), "{kept}");
     }
-    assert_eq!(after["metadata"]["annotations"]["bluegreen.dev/adopted-selector"], json!({"app": "by-hand"}).to_string());
+    assert_eq!(
+        after["metadata"]["annotations"]["bluegreen.dev/adopted-selector"],
+        json!({"app": "by-hand"}).to_string()
+    );
     assert!(!site.serving().is_empty());
     assert!(site.serving().iter().all(|pod| pod.starts_with("shop-blue-")));
 }

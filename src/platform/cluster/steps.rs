@@ -103,7 +103,10 @@ impl ClusterPlatform {
             Err(other) => return Err(other.into()),
         };
         // A test that failed is refused like a field that is wrong.
-        let now = self.ask.read::<Watched<Deployment>>(Kind::Deployment.resource(), &self.ask.path::<Deployment>(), name).await?;
+        let now = self
+            .ask
+            .read::<Watched<Deployment>>(Kind::Deployment.resource(), &self.ask.path::<Deployment>(), name)
+            .await?;
         match now {
             Some(now) if now.fact.generation == known.generation && now.fact.owned.owner == known.owned.owner => {
                 Err(Failure::Refused(refused).into())

@@ -30,6 +30,8 @@ pub struct Plan {
     pub rounds: usize,
 }
 
+/// So many are rolled out one by one, for what one rollout costs the API server.
+const FEW: usize = 10;
 /// So long nothing may happen until it counts as rest.
 const REST: Duration = Duration::from_secs(5);
 
@@ -69,13 +71,22 @@ async fn run(plan: Plan) -> Result<Report> {
     tokio::time::sleep(REST).await;
     let asked = ours(&plane, mark)?;
     let steps = observer.steps(some, 2, &asked);
-    let writes = Writes::of(&asked, some.len());
+
+    say("rolling a few out one by one");
+    let few = &sites.names()[..FEW.min(plan.sites)];
+    let mark = plane.mark();
+    for name in few.chunks(1) {
+        sites.release(name, 3).await?;
+        observer.all_live(name, 3, patience).await.with_context(|| program.said())?;
+    }
+    tokio::time::sleep(REST).await;
+    let writes = Writes::of(&ours(&plane, mark)?, few.len());
 
     let mut rounds = Vec::new();
     for round in 0..plan.rounds {
         say(&format!("round {} of {}", round + 1, plan.rounds));
         observer.forget();
-        let version = u32::try_from(round)? + 3;
+        let version = u32::try_from(round)? + 4;
         let (mark, begun) = (plane.mark(), Instant::now());
         sites.release(sites.names(), version).await?;
         let all = observer.all_live(sites.names(), version, patience).await.with_context(|| program.said())?;
@@ -93,7 +104,7 @@ async fn run(plan: Plan) -> Result<Report> {
 
     say("starting it anew while something waits");
     program.stop();
-    let version = u32::try_from(plan.rounds)? + 3;
+    let version = u32::try_from(plan.rounds)? + 4;
     sites.release(&sites.names()[..1], version).await?;
     let mark = plane.mark();
     let started = jiff::Timestamp::now();

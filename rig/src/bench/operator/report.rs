@@ -24,7 +24,8 @@ pub struct Report {
     pub peak_mib: f64,
     /// At rest after all rounds.
     pub after_rounds_mib: f64,
-    /// Writes of the operator for one rollout, as the API server counted them; leases, events and dry runs apart.
+    /// Writes of the operator for one rollout (of a few, one by one), as the API server counted them; leases, events and dry runs apart. Many at
+    /// once take longer each, so that more of their phases are worth a write: see `rounds`.
     pub writes_per_rollout: f64,
     /// Which.
     pub writes: Writes,

@@ -80,7 +80,11 @@ impl Bench {
     }
 
     fn colour_service(&mut self, colour: &str) {
-        self.service(&format!("shop-{colour}"), &json!({"bluegreen.dev/site": "shop", "bluegreen.dev/colour": colour}), &json!({}));
+        self.service(
+            &format!("shop-{colour}"),
+            &json!({"bluegreen.dev/site": "shop", "bluegreen.dev/colour": colour}),
+            &json!({}),
+        );
     }
 
     fn service(&mut self, name: &str, selector: &Value, annotations: &Value) {
@@ -91,7 +95,8 @@ impl Bench {
     }
 
     fn live(&mut self, colour: &str, revision: &str) {
-        let selector = json!({"bluegreen.dev/site": "shop", "bluegreen.dev/colour": colour, "bluegreen.dev/revision": revision});
+        let selector =
+            json!({"bluegreen.dev/site": "shop", "bluegreen.dev/colour": colour, "bluegreen.dev/revision": revision});
         self.service("shop", &selector, &json!({"bluegreen.dev/switched-at": "1970-01-01T00:00:10.000Z"}));
     }
 
@@ -176,7 +181,11 @@ fn while_the_slices_still_hold_pods_of_the_other_colour_the_route_is_not_seen() 
     for seconds in [26, 40] {
         let world = bench.at(seconds);
         assert_eq!(world.route, Route::To { colour: Colour::Green, seen: true });
-        assert_eq!(world.blue.and_then(|blue| blue.draining), Some(Time(26_000)), "from when the slices agreed, and stable");
+        assert_eq!(
+            world.blue.and_then(|blue| blue.draining),
+            Some(Time(26_000)),
+            "from when the slices agreed, and stable"
+        );
     }
 }
 
@@ -310,7 +319,8 @@ fn a_deleted_live_deployment_leaves_the_route_where_it_was() {
 #[test]
 fn what_belongs_to_somebody_else_is_not_seen() {
     let mut bench = Bench::new();
-    let theirs = json!({"metadata": {"ownerReferences": [{"uid": "99999999-2222-3333-4444-555555555555", "controller": true}]}});
+    let theirs =
+        json!({"metadata": {"ownerReferences": [{"uid": "99999999-2222-3333-4444-555555555555", "controller": true}]}});
     bench.deployment("blue", ONE, &json!({"replicas": 1}), &theirs);
     assert_eq!(bench.at(20).blue, None);
     // What outlives its site says by an annotation whose it is.

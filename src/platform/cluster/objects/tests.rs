@@ -37,8 +37,15 @@ fn every_object_is_as_it_was() {
     let all = objects(&site);
     let content = release(&site.target, site.target.template.value());
     let revision = Revision::new(0xabc << 88);
-    let start =
-        Start { colour: Colour::Green, revision, release: &content, replicas: 3, generation: 7, at: "2026-01-01T00:00:00.000Z", paused: false };
+    let start = Start {
+        colour: Colour::Green,
+        revision,
+        release: &content,
+        replicas: 3,
+        generation: 7,
+        at: "2026-01-01T00:00:00.000Z",
+        paused: false,
+    };
     let wanted = ServiceWanted {
         selector: all.selector(Colour::Green, Some(revision)),
         ports: &site.target.ports,
@@ -70,7 +77,11 @@ fn every_object_is_as_it_was() {
         std::fs::write(&path, &text).expect("it can be written");
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(text == golden, "objects look otherwise than in {}: see what changed with UPDATE=1\n{text}", path.display());
+    assert!(
+        text == golden,
+        "objects look otherwise than in {}: see what changed with UPDATE=1\n{text}",
+        path.display()
+    );
 }
 
 #[test]
@@ -79,24 +90,40 @@ fn the_revision_is_of_what_runs_and_of_nothing_else() {
     let same = of(json!({}));
     assert_eq!(same, of(json!({"replicas": 9})), "a size is no revision");
     assert_eq!(same, of(json!({"deletionPolicy": "Orphan"})));
-    assert_eq!(same, of(json!({"service": {"name": "other", "ports": [{"name": "http", "port": 81, "targetPort": 8080}, {"name": "admin", "port": 9000, "targetPort": "admin"}]}})));
+    assert_eq!(
+        same,
+        of(
+            json!({"service": {"name": "other", "ports": [{"name": "http", "port": 81, "targetPort": 8080}, {"name": "admin", "port": 9000, "targetPort": "admin"}]}})
+        )
+    );
     assert_ne!(same, of(json!({"injectPreStop": true})));
     assert_ne!(same, of(json!({"template": {"spec": {"containers": [{"name": "app", "image": "app:2"}]}}})));
-    assert_ne!(same, of(json!({"service": {"ports": [{"name": "http", "port": 80, "targetPort": 8081}, {"name": "admin", "port": 9000, "targetPort": "admin"}]}})));
-    let with = |digest: &str| revision(&shop(&json!({})).target, &[("ConfigMap/a".to_owned(), digest.to_owned())].into());
+    assert_ne!(
+        same,
+        of(
+            json!({"service": {"ports": [{"name": "http", "port": 80, "targetPort": 8081}, {"name": "admin", "port": 9000, "targetPort": "admin"}]}})
+        )
+    );
+    let with =
+        |digest: &str| revision(&shop(&json!({})).target, &[("ConfigMap/a".to_owned(), digest.to_owned())].into());
     assert_ne!(with("1"), with("2"));
     assert_ne!(with("1"), same);
 }
 
 #[test]
 fn the_live_ports_lead_to_where_the_pods_of_the_release_listen() {
-    let now = shop(&json!({"service": {"ports": [{"name": "http", "port": 8000, "targetPort": 1}, {"name": "new", "port": 2}]}}));
+    let now = shop(
+        &json!({"service": {"ports": [{"name": "http", "port": 8000, "targetPort": 1}, {"name": "new", "port": 2}]}}),
+    );
     let then = own_ports(&shop(&json!({})).target.ports);
     let ports = leading_to(&now.target.ports, &then);
-    assert_eq!(Objects::ports(&ports), json!([
-        {"name": "http", "port": 8000, "protocol": "TCP", "targetPort": 8080},
-        {"name": "new", "port": 2, "protocol": "TCP", "targetPort": 2},
-    ]));
+    assert_eq!(
+        Objects::ports(&ports),
+        json!([
+            {"name": "http", "port": 8000, "protocol": "TCP", "targetPort": 8080},
+            {"name": "new", "port": 2, "protocol": "TCP", "targetPort": 2},
+        ])
+    );
 }
 
 #[test]
