@@ -69,11 +69,34 @@ fn what_was_unsealed_and_edited_runs_what_it_ran_before_in_the_end() {
 fn what_is_live_and_was_scaled_to_nothing_comes_back() {
     let site = rested("scaled");
     let revision = site.selected().1;
+    let generation = |site: &Operated| site.get("deploy/shop-blue")["metadata"]["generation"].as_i64().unwrap_or(0);
+    let before = generation(&site);
     site.namespace.kubectl(&["scale", "deploy/shop-blue", "--replicas=0"]).expect("it can be scaled");
-    site.until("nothing served", || site.serving().is_empty().then_some(()));
+    site.until("it has its size again", || {
+        (generation(&site) > before + 1 && site.get("deploy/shop-blue")["spec"]["replicas"] == 1).then_some(())
+    });
     site.until("it serves again", || (!site.serving().is_empty()).then_some(()));
     assert_eq!(site.selected(), ("blue".to_owned(), revision));
     sealed_again(&site);
+    site.settled();
+}
+
+#[test]
+fn annotations_that_were_taken_from_a_deployment_come_back() {
+    let site = rested("annotations");
+    let serving = site.serving();
+    let remove = json!([{"op": "remove", "path": "/metadata/annotations"}]).to_string();
+    site.namespace
+        .kubectl(&["patch", "deploy/shop-blue", "--type=json", "--patch", &remove])
+        .expect("they can be taken");
+    site.until("it says again what it runs", || {
+        let deployment = site.get("deploy/shop-blue");
+        let annotations = deployment["metadata"]["annotations"].clone();
+        let generation = annotations["bluegreen.dev/generation"].as_str()?.parse::<i64>().ok()?;
+        let known = annotations["bluegreen.dev/revision"].is_string() && annotations["bluegreen.dev/ports"].is_string();
+        (known && Some(generation) == deployment["metadata"]["generation"].as_i64()).then_some(())
+    });
+    assert_eq!(site.serving(), serving);
     site.settled();
 }
 

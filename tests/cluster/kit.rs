@@ -13,7 +13,7 @@ use bluegreen::driver::clock::{SystemClock, wall};
 use bluegreen::driver::{Driver, Listener};
 use bluegreen::platform::Fault;
 use bluegreen::platform::cluster::children::{
-    Budget, Cache, Deployment, Fact, HttpRoute, Key, Release, Service, Slice, Watched,
+    Budget, Cache, Deployment, Fact, HttpRoute, Key, Release, Service, Slice, Watched, why,
 };
 use bluegreen::platform::cluster::{ClusterPlatform, ClusterStore};
 use bluegreen::rollout::{Decision, Observed, Plan, Revision};
@@ -324,7 +324,7 @@ fn feed<F: Fact>(
                     }
                 }
                 Err(error) => {
-                    cache.fails(F::KIND, error.to_string());
+                    cache.fails(F::KIND, why(&error));
                     notify.notify_one();
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }

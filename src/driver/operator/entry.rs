@@ -123,6 +123,9 @@ impl Entry {
             (None, true) => "recorded",
             (None, false) => "idle",
         };
+        if result == "idle" && turn.wait.is_none() {
+            self.platform.rest().await;
+        }
         self.fault = turn.fault;
         self.end(result, turn.wait).await
     }

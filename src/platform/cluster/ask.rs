@@ -121,25 +121,26 @@ impl Ask {
     /// A `resourceVersion` would change with every count of pods that a controller writes into a status, and a colour that starts would be refused
     /// again and again.
     pub async fn patch_tested<F: Fact>(&self, name: &str, operations: &[Value]) -> Result<Watched<F>, Failure> {
-        let about = About { verb: "patch", resource: F::KIND.resource(), namespace: self.key.namespace() };
-        let text = serde_json::to_vec(operations).map_err(kube::Error::SerdeError);
-        let request = http::Request::patch(format!("{}/{name}?fieldManager={}", self.path::<F>(), names::MANAGER))
-            .header(http::header::CONTENT_TYPE, "application/json-patch+json")
-            .body(text.map_err(|error| about.failure(&error))?)
-            .map_err(kube::Error::HttpError)
-            .map_err(|error| about.failure(&error))?;
-        let patched = about.wait(self.client.request::<Watched<F>>(request)).await?;
+        let patched = self.send_tested::<F>(name, operations, "").await?;
         self.cache.note(&patched);
         Ok(patched)
     }
 
-    /// What an object would be after a change.
-    pub async fn would_patch<F: Fact>(&self, name: &str, patch: &Patch<Value>) -> Result<Watched<F>, Failure> {
+    /// What an object would be after a change; every field of it is judged.
+    pub async fn would_patch<F: Fact>(&self, name: &str, operations: &[Value]) -> Result<Watched<F>, Failure> {
+        self.send_tested(name, operations, "&dryRun=All&fieldValidation=Strict").await
+    }
+
+    async fn send_tested<F: Fact>(&self, name: &str, operations: &[Value], more: &str) -> Result<Watched<F>, Failure> {
         let about = About { verb: "patch", resource: F::KIND.resource(), namespace: self.key.namespace() };
-        let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() }
-            .dry_run()
-            .validation_strict();
-        about.wait(self.api::<F>().patch(name, &params, patch)).await
+        let text = serde_json::to_vec(operations).map_err(kube::Error::SerdeError);
+        let request =
+            http::Request::patch(format!("{}/{name}?fieldManager={}{more}", self.path::<F>(), names::MANAGER))
+                .header(http::header::CONTENT_TYPE, "application/json-patch+json")
+                .body(text.map_err(|error| about.failure(&error))?)
+                .map_err(kube::Error::HttpError)
+                .map_err(|error| about.failure(&error))?;
+        about.wait(self.client.request(request)).await
     }
 
     /// An object as it is now, whole. `path`: of its kind in this namespace, as [`Ask::path`] says it.

@@ -88,15 +88,9 @@ impl Memory {
         let rests = matches!(phase, Some(Phase::Idle | Phase::AwaitingApproval | Phase::Stalled | Phase::Gone) | None);
         let known = self.written.as_ref();
         let rejected = report.rejected.is_some() && known.is_none_or(|known| known.rejected != report.rejected);
-        let stalled = |status: &SiteStatus| status.conditions.iter().any(|condition| condition.type_ == STALLED);
-        let stalls = stalled(report) && !known.is_some_and(stalled);
         let enough = worth_it(phase);
         let lasted = self.since.map_or(enough, |(.., since)| since.elapsed());
-        if rests || rejected || stalls || lasted >= enough {
-            Due::Now
-        } else {
-            Due::After(enough.saturating_sub(lasted))
-        }
+        if rests || rejected || lasted >= enough { Due::Now } else { Due::After(enough.saturating_sub(lasted)) }
     }
 
     /// The report was written, and the object has this version now.
@@ -106,8 +100,6 @@ impl Memory {
         self.wrote = Some(Instant::now());
     }
 }
-
-use crate::api::names::conditions::STALLED;
 
 /// When a report is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::children::{Deployment, PortFacts, Selector, digest, ports_digest};
+use super::children::{Deployment, PortFacts, Selector, digest, ports_digest, uid_text};
 use super::release::{Port, Release};
 use crate::api::names::{API_VERSION, KIND, cluster as names};
 use crate::api::site::{HttpRoute, ServicePort, SiteOnCluster};
@@ -49,6 +49,8 @@ pub struct Start<'a> {
     pub release: &'a Release,
     /// How many pods.
     pub replicas: i32,
+    /// How many the specification asks for.
+    pub wish: i32,
     /// The generation that this write makes.
     pub generation: i64,
     /// Now, as an annotation holds it.
@@ -163,7 +165,7 @@ impl Objects<'_> {
         json!({
             names::REVISION: start.revision.to_string(),
             names::GENERATION: start.generation.to_string(),
-            names::REPLICAS: start.replicas.to_string(),
+            names::REPLICAS: start.wish.to_string(),
             names::STARTED_AT: start.at,
             names::PORTS: json!(start.release.ports).to_string(),
         })
@@ -204,10 +206,10 @@ impl Objects<'_> {
     /// seen, or if another one has its name.
     #[must_use]
     pub fn deployment_change(&self, known: &Deployment, spec: &Value, annotations: &Value) -> Vec<Value> {
-        let mut all = vec![json!({"op": "test", "path": "/metadata/generation", "value": known.generation})];
-        if !self.orphaned() {
-            all.push(json!({"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": self.uid}));
-        }
+        let mut all = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": uid_text(known.uid)}),
+            json!({"op": "test", "path": "/metadata/generation", "value": known.generation}),
+        ];
         let mut add = |path: String, value: &Value| all.push(json!({"op": "add", "path": path, "value": value}));
         for (key, value) in annotations.as_object().into_iter().flatten() {
             add(format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1")), value);
@@ -216,23 +218,6 @@ impl Objects<'_> {
             add(format!("/spec/{field}"), value);
         }
         all
-    }
-
-    /// A colour's Deployment, given another release (a strategic merge patch).
-    #[must_use]
-    pub fn restart(&self, version: u64, start: &Start<'_>) -> Value {
-        let mut template = self.pods(start);
-        template["$patch"] = json!("replace");
-        json!({
-            "metadata": self.change(version, Some(start.colour), Self::facts(start)),
-            "spec": {
-                "replicas": start.replicas,
-                "paused": start.paused,
-                "revisionHistoryLimit": 2,
-                "strategy": {"type": "Recreate", "rollingUpdate": null},
-                "template": template,
-            },
-        })
     }
 
     /// Ports as a Service has them.

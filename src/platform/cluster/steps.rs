@@ -73,13 +73,14 @@ impl ClusterPlatform {
         let size = |colour: Colour| seen.deployment(colour).map_or(0, |one| one.replicas);
         let other = if seen.named() == Some(colour.other()) { size(colour.other()) } else { 0 };
         // A live colour that somebody scaled to nothing gets back what we gave it last.
-        let before = known.filter(|_| named).map_or(0, |known| known.written_replicas);
-        let replicas = i32::try_from(wanted.site.target.replicas).unwrap_or(i32::MAX).max(other).max(before);
+        let before = known.filter(|_| named).map_or(0, |known| known.wished);
+        let wish = wanted.size();
+        let replicas = wish.max(other).max(before);
         let at = stamp(wall());
         let objects = wanted.objects(self.key());
         let name = of_colour(wanted.site.name.as_str(), colour);
         let generation = known.map_or(1, |known| known.generation + 1);
-        let start = Start { colour, revision, release: &release, replicas, generation, at: &at, paused: false };
+        let start = Start { colour, revision, release: &release, replicas, wish, generation, at: &at, paused: false };
         let Some(known) = known else {
             return match self.ask.create::<Deployment>(&objects.deployment(&start)).await {
                 Ok(_) => Ok(()),
@@ -108,7 +109,7 @@ impl ClusterPlatform {
             .read::<Watched<Deployment>>(Kind::Deployment.resource(), &self.ask.path::<Deployment>(), name)
             .await?;
         match now {
-            Some(now) if now.fact.generation == known.generation && now.fact.owned.owner == known.owned.owner => {
+            Some(now) if now.fact.generation == known.generation && now.fact.uid == known.uid => {
                 Err(Failure::Refused(refused).into())
             }
             Some(now) => {

@@ -48,11 +48,6 @@ impl Store for ClusterStore {
 
 impl ClusterPlatform {
     pub(super) async fn load(&self) -> Result<rollout::Memory, Fault> {
-        self.ask.cache.complete().map_err(|message| Fault {
-            class: Class::Transient,
-            reason: reasons::UNKNOWN,
-            message,
-        })?;
         let Some(wanted) = self.wanted() else {
             return Err(Fault {
                 class: Class::Transient,

@@ -6,7 +6,7 @@ use kube::api::Patch;
 use serde_json::{Value, json};
 
 use super::ask::Failure;
-use super::children::{Budget, Deployment, HttpRoute, Release as Stored, Service};
+use super::children::{Budget, Deployment, HttpRoute, Kind, Release as Stored, Service};
 use super::front::stamp;
 use super::look::{Scene, foreign};
 use super::objects::{Objects, ServiceWanted, Start, of_colour, own_ports, preview, wanted_ports};
@@ -121,6 +121,14 @@ impl ClusterPlatform {
         revision: Revision,
         inner: &mut Inner,
     ) -> Result<(), Fault> {
+        if known.ours < 0 {
+            // Without any annotation there is no place to put one, and our tested writes would fail.
+            let none = json!({names::GENERATION: "0"});
+            let change = wanted.objects(self.key()).change(known.owned.version, Some(colour), none);
+            self.ask.patch::<Deployment>(&known.name, &Patch::Merge(json!({"metadata": change}))).await?;
+            (self.wake)();
+            return Ok(());
+        }
         let release = self.stored(wanted, revision, inner).await?;
         let at = stamp(known.started.unwrap_or_else(wall));
         let objects = wanted.objects(self.key());
@@ -129,17 +137,14 @@ impl ClusterPlatform {
             revision,
             release: &release,
             replicas: known.replicas,
-            generation: known.generation + 1,
+            wish: if known.wished < 0 { wanted.size() } else { known.wished },
+            generation: known.generation,
             at: &at,
             paused: known.paused,
         };
-        let patch = |start: &Start<'_>| {
-            let mut change = objects.restart(known.owned.version, start);
-            change["metadata"]["annotations"][names::REPLICAS] = json!(known.written_replicas.to_string());
-            Patch::Strategic(change)
-        };
-        let would = self.ask.would_patch::<Deployment>(&known.name, &patch(&start)).await?;
-        if would.fact.generation == known.generation {
+        let would = self.ask.would_patch::<Deployment>(&known.name, &objects.start(known, &start)).await?;
+        let whole = known.ports.is_some() && known.started.is_some() && known.wished >= 0;
+        if would.fact.generation == known.generation && whole {
             // Only its size is another one, or its seal is broken, which is mended where it is seen.
             inner.eyes.of(colour).fine = Some(known.generation);
             (self.wake)();
@@ -148,7 +153,7 @@ impl ClusterPlatform {
         tracing::warn!(site = %self.key(), deployment = %known.name, "somebody changed what a colour runs; it is put back");
         start.generation = would.fact.generation;
         inner.eyes.of(colour).mended = Some(would.fact.generation).filter(|_| !known.paused);
-        self.ask.patch::<Deployment>(&known.name, &patch(&start)).await?;
+        self.change_deployment(known, &objects.start(known, &start)).await?;
         (self.wake)();
         Ok(())
     }
@@ -164,10 +169,10 @@ impl ClusterPlatform {
         inner: &mut Inner,
     ) -> Result<bool, Fault> {
         let Some(known) = scene.deployment(colour).filter(|_| ledger.intent.is_none()) else { return Ok(false) };
-        let wish = i32::try_from(wanted.site.target.replicas).unwrap_or(i32::MAX);
+        let wish = wanted.size();
         let candidate =
             !live && scene.named().is_some() && !known.revision.is_some_and(|revision| ledger.trusts(revision));
-        let size = if live && known.written_replicas != wish {
+        let size = if live && known.wished != wish {
             wish
         } else if candidate {
             let other = scene.deployment(colour.other()).map_or(0, |other| other.replicas);
@@ -175,10 +180,10 @@ impl ClusterPlatform {
         } else {
             return Ok(false);
         };
-        if size == known.replicas && (size == known.written_replicas || candidate) {
+        if size == known.replicas && wish == known.wished {
             return Ok(false);
         }
-        let annotations = json!({names::REPLICAS: size.to_string()});
+        let annotations = json!({names::REPLICAS: wish.to_string()});
         if size == known.replicas {
             let change = wanted.objects(self.key()).deployment_change(known, &json!({}), &annotations);
             self.change_deployment(known, &change).await?;
@@ -218,18 +223,24 @@ impl ClusterPlatform {
                 if known.ours == known.generation && known.written == Some(digest) {
                     return Ok(());
                 }
-                let patch = |generation: i64| {
-                    let annotations = json!({
-                        names::DIGEST: format!("{digest:016x}"),
-                        names::GENERATION: generation.to_string(),
-                    });
-                    Patch::Merge(json!({
-                        "metadata": objects.change(known.owned.version, None, annotations),
-                        "spec": objects.route_spec(http, Some(colour)),
-                    }))
-                };
-                let would = self.ask.would_patch::<HttpRoute>(name, &patch(known.generation)).await?;
-                self.ask.patch::<HttpRoute>(name, &patch(would.fact.generation)).await?;
+                let mut spec = objects.route_spec(http, Some(colour));
+                if spec["hostnames"].is_null() {
+                    spec.as_object_mut().map(|spec| spec.remove("hostnames"));
+                }
+                let change = [
+                    json!({"op": "test", "path": "/metadata/generation", "value": known.generation}),
+                    json!({"op": "add", "path": "/spec", "value": spec}),
+                ];
+                let would = self.ask.would_patch::<HttpRoute>(name, &change).await?;
+                let annotations = json!({
+                    names::DIGEST: format!("{digest:016x}"),
+                    names::GENERATION: would.fact.generation.to_string(),
+                });
+                let patch = Patch::Merge(json!({
+                    "metadata": objects.change(known.owned.version, None, annotations),
+                    "spec": objects.route_spec(http, Some(colour)),
+                }));
+                self.ask.patch::<HttpRoute>(name, &patch).await?;
             }
         }
         (self.wake)();
@@ -238,6 +249,9 @@ impl ClusterPlatform {
 
     /// A colour of several pods is never emptied by whoever drains nodes.
     async fn budgets(&self, wanted: &Wanted) -> Result<(), Fault> {
+        if self.ask.cache.complete(&[Kind::Budget]).is_err() {
+            return Ok(());
+        }
         let children = self.children();
         let scene = scene(wanted, &children);
         for colour in Colour::BOTH {

@@ -41,11 +41,16 @@ fn every_object_is_as_it_was() {
         colour: Colour::Green,
         revision,
         release: &content,
-        replicas: 3,
+        replicas: 4,
+        wish: 3,
         generation: 7,
         at: "2026-01-01T00:00:00.000Z",
         paused: false,
     };
+    let known: crate::platform::cluster::children::Watched<Deployment> =
+        serde_json::from_value(json!({"metadata": {"name": "shop-green", "uid": UID, "generation": 6}}))
+            .expect("it can be read");
+    let known = known.fact;
     let wanted = ServiceWanted {
         selector: all.selector(Colour::Green, Some(revision)),
         ports: &site.target.ports,
@@ -60,7 +65,7 @@ fn every_object_is_as_it_was() {
     let crate::api::site::Route::HttpRoute(route) = &http.target.route else { unreachable!("it is one") };
     let documents = [
         ("deployment", all.deployment(&start)),
-        ("deployment, started again", all.restart(42, &start)),
+        ("deployment, started again", Value::from(all.start(&known, &start))),
         ("service", all.service("shop", None, &wanted)),
         ("service, changed", all.service_change(42, None, &wanted)),
         ("budget", all.budget(Colour::Blue)),
