@@ -42,6 +42,8 @@ pub struct Entry {
     teller: Teller,
     /// The `resourceVersion` that was read last.
     read: Option<String>,
+    /// The generation of the specification whose fields were looked through last.
+    judged: Option<i64>,
     /// What the newest valid specification says.
     site: Option<Arc<SiteOnCluster>>,
     commands: Vec<Command>,
@@ -72,6 +74,7 @@ impl Entry {
             teller: Teller::new(key, reference, common.events.clone(), common.metrics.clone()),
             platform,
             read: None,
+            judged: None,
             site: None,
             commands: Vec::new(),
             fault: None,
@@ -120,6 +123,9 @@ impl Entry {
             (None, true) => "recorded",
             (None, false) => "idle",
         };
+        if result == "idle" && turn.wait.is_none() {
+            self.platform.rest().await;
+        }
         self.fault = turn.fault;
         self.end(result, turn.wait).await
     }
@@ -145,6 +151,10 @@ impl Entry {
         match parse(object) {
             Ok((typed, site)) => {
                 self.teller.problem = None;
+                if self.judged != object.meta().generation {
+                    self.judged = object.meta().generation;
+                    self.teller.unknown_fields(&object.unknown(&typed));
+                }
                 if self.site.as_deref() != Some(&site) {
                     self.driver.encourage();
                     self.site = Some(Arc::new(site));

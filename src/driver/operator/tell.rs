@@ -162,6 +162,18 @@ impl Teller {
         self.wrong = text;
     }
 
+    /// Fields that this program does not know do nothing; that is said.
+    pub fn unknown_fields(&self, paths: &[String]) {
+        if paths.is_empty() {
+            return;
+        }
+        let paths = paths.join(", ");
+        let text =
+            format!("{paths}: not known to this operator, so it does nothing; the CRD is newer: upgrade the operator");
+        tracing::warn!(site = %self.key, "{text}");
+        self.event(true, "UnknownFields", text);
+    }
+
     fn news(&mut self, platform: &ClusterPlatform, observed: &Observed, decision: &Decision) {
         for news in &decision.news {
             let detail = evidence(news, observed);
