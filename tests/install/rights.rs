@@ -67,6 +67,8 @@ fn the_operator_is_no_administrator_and_reads_nobodys_secret() {
         "watch core/secrets",
         "create core/secrets",
         "create core/pods",
+        "get core/pods",
+        "delete core/pods",
         "create core/pods/exec",
         "get core/pods/log",
         "create core/serviceaccounts/token",

@@ -66,11 +66,12 @@ approve abort retry rollback pause resume
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, update, patch, delete]
-{{- if .Values.rbac.gateway }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, list, watch, create, update, patch, delete]
-{{- end }}
+  verbs: [get, list, watch{{ if .Values.rbac.gateway }}, create, update, patch, delete{{ end }}]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
