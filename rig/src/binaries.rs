@@ -17,6 +17,15 @@ pub fn rig_app() -> Result<PathBuf> {
     built(&BUILT, "rig-app")
 }
 
+/// The client that counts what is lost.
+///
+/// # Errors
+/// When it can't be built.
+pub fn rig_load() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    built(&BUILT, "rig-load")
+}
+
 /// The product; or the one that `BLUEGREEN_PROGRAM` names, for a look at an installed one.
 ///
 /// # Errors
@@ -27,6 +36,25 @@ pub fn bluegreen() -> Result<PathBuf> {
     }
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     built(&BUILT, "bluegreen")
+}
+
+/// A program that needs nothing but the kernel, for an image that holds nothing else: `rig-app`, `bluegreen`.
+///
+/// # Errors
+/// When it can't be built.
+pub fn fixed(name: &str) -> Result<PathBuf> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = root.join("target/static");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--workspace", "--bin", name, "--target", &target])
+        .arg("--target-dir")
+        .arg(&folder);
+    // The C library that is here anyway: musl's would need another toolchain.
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").current_dir(root);
+    process::run(&mut cargo)?;
+    Ok(folder.join(target).join("debug").join(name))
 }
 
 fn built(once: &OnceLock<Result<PathBuf, String>>, name: &str) -> Result<PathBuf> {

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bluegreen_rig::cluster::{AFTER, ControlPlane, Options, POD, Part, counted};
-use bluegreen_rig::process::{children, exists};
+use bluegreen_rig::process::{Guarded, children, exists};
 use bluegreen_rig::{process, wait};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 fn deployment(name: &str, annotations: &Value) -> String {
@@ -156,15 +157,15 @@ fn nothing_is_left_of_it_when_its_process_is_killed() {
     let mut child = Command::new(program).stdout(Stdio::piped()).spawn().expect("it can be started");
     let mut line = String::new();
     let mut said = BufReader::new(child.stdout.take().expect("its output is ours"));
+    let mut process = Guarded::of(child, Signal::TERM, wait::PATIENCE);
     said.read_line(&mut line).expect("it says where it is");
     let kubeconfig = line.trim().strip_prefix("export KUBECONFIG=").unwrap_or_else(|| panic!("it said {line:?}"));
     let folder = Path::new(kubeconfig).parent().expect("it is in a folder").to_owned();
-    let parts = children(child.id());
+    let parts = children(process.pid());
     assert!(parts.len() >= 5, "etcd, three of Kubernetes and kwok: {parts:?}");
     assert!(folder.exists());
 
-    child.kill().expect("it can be killed");
-    child.wait().expect("it ends");
+    process.kill();
     wait::until("all of it was gone", wait::PATIENCE, || {
         (!folder.exists() && !parts.iter().any(|part| exists(*part))).then_some(())
     })

@@ -56,6 +56,14 @@ pub mod cluster {
     pub const ADOPT: &str = "bluegreen.dev/adopt";
     /// Annotation of an adopted Service: what it selected before.
     pub const ADOPTED_SELECTOR: &str = "bluegreen.dev/adopted-selector";
+    /// Annotation of a Deployment: when we started it last.
+    pub const STARTED_AT: &str = "bluegreen.dev/started-at";
+    /// Annotation of a Deployment: the ports of what it runs.
+    pub const PORTS: &str = "bluegreen.dev/ports";
+    /// Annotation of an HTTPRoute: stands for what was wanted of it. Label of a copied ConfigMap or Secret: stands for its content.
+    pub const DIGEST: &str = "bluegreen.dev/digest";
+    /// Label of a copied ConfigMap or Secret, and of a Secret that keys digests: what it is.
+    pub const PART: &str = "bluegreen.dev/part";
     /// What our annotations and labels begin with.
     pub const PREFIX: &str = "bluegreen.dev/";
 }
@@ -101,6 +109,28 @@ pub mod reasons {
     pub const DOWN: &str = "NoInstanceReady";
     /// Nothing was live yet.
     pub const NEVER_LIVE: &str = "NothingLive";
+    /// The API server refused what was to be written; the message is its own.
+    pub const REFUSED_BY_API: &str = "RefusedByApiServer";
+    /// The world changed under a step, which was not taken.
+    pub const WORLD_CHANGED: &str = "WorldChanged";
+    /// The API server does not answer, or not in time.
+    pub const API_UNREACHABLE: &str = "ApiServerUnreachable";
+    /// The operator lacks a permission; the message says which.
+    pub const FORBIDDEN: &str = "MissingPermission";
+    /// A quota stands in the way.
+    pub const QUOTA: &str = "QuotaExceeded";
+    /// The namespace is being deleted.
+    pub const NAMESPACE_GOES: &str = "NamespaceTerminating";
+    /// An object of a name that is needed belongs to somebody else.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// A ConfigMap or Secret that the template names isn't there.
+    pub const CONFIGURATION_MISSING: &str = "ConfigurationMissing";
+    /// The content of a release that is to run again is not there any more.
+    pub const RELEASE_GONE: &str = "ReleaseGone";
+    /// Pods that nobody owns any more stand in the way of a start.
+    pub const PODS_LEFT: &str = "PodsLeft";
+    /// The Gateway API is not installed.
+    pub const NO_GATEWAY_API: &str = "GatewayApiMissing";
     /// The route waits to be seen.
     pub const ROUTE_UNSEEN: &str = "FrontDoorSilent";
 }

@@ -5,7 +5,7 @@
 //! | `apply`, `delete`, `validate` | hand in a manifest, take it away, judge it offline |
 //! | `get`, `describe`, `history`, `logs` | look |
 //! | `command` | `approve`, `abort`, `retry`, `rollback`, `pause`, `resume`, `restart` |
-//! | `host`, `crd`, `completion`, `version` | the agent's own start, and what needs no agent |
+//! | `host`, `operator`, `crd`, `completion`, `version` | the daemons' own start, and what needs none |
 //! | `view` | a site as the agent shows it, with its parts typed |
 //! | `render` | from a view to text: pure, so that tests look at it |
 //! | `output` | writes text, and knows whether a terminal reads it |
@@ -22,6 +22,7 @@ pub mod get;
 pub mod history;
 pub mod host;
 pub mod logs;
+pub mod operator;
 pub mod output;
 pub mod render;
 pub mod validate;
@@ -79,6 +80,7 @@ enum Sub {
     Validate(validate::Args),
     Logs(logs::Args),
     Host(host::Args),
+    Operator(operator::Args),
     Crd(crd::Args),
     Completion(completion::Args),
     Version(version::Args),
@@ -117,6 +119,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Sub::Validate(args) => validate::run(&args),
         Sub::Logs(args) => block_on(logs::run(client, args)),
         Sub::Host(args) => host::run(args),
+        Sub::Operator(args) => operator::run(args),
         Sub::Crd(_) => crd::run(),
         Sub::Completion(args) => completion::run(&args),
         Sub::Version(_) => version::run(),

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `clock` | the moment of a decision: monotonic within one run |
 //! | `backoff` | how long to wait after a fault, by its class |
+//! | `news`, `log` | what happened, in words; and how it is logged |
+//! | `process` | what both daemons need of their process |
 //! | `agent` | the host daemon: where sites come from, and what wakes them |
+//! | `operator` | the same for a cluster |
 //!
 //! The order is the point: the ledger is recorded before the status, and both before the world is touched. What could not be recorded is
 //! not done. Everything is level-triggered: a turn that was cut off at any instruction is simply taken again.
@@ -12,6 +15,10 @@
 pub mod agent;
 pub mod backoff;
 pub mod clock;
+pub mod log;
+pub mod news;
+pub mod operator;
+mod process;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,6 @@
 //! The worlds in which a site can live, behind one trait. The logic names a goal; a platform makes it true.
 
+pub mod cluster;
 pub mod host;
 
 use std::future::Future;

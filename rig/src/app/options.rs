@@ -30,6 +30,10 @@ pub struct Options {
     /// Takes no notice of SIGTERM.
     #[arg(long, env = "RIG_IGNORE_TERM")]
     pub ignore_term: bool,
+    /// After SIGTERM, goes on answering for so many milliseconds, each time with `Connection: close`: whoever keeps a connection learns
+    /// that it ends before it does.
+    #[arg(long, env = "RIG_DRAIN_MS", default_value_t = 0)]
+    pub drain_ms: u64,
     /// Listens here instead of where it should.
     #[arg(long, env = "RIG_WRONG_PORT")]
     pub wrong_port: Option<u16>,

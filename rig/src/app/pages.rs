@@ -32,6 +32,8 @@ pub struct App {
     pub options: Options,
     /// Whether it is to end.
     pub ended: Ended,
+    /// Whether it is to end soon, and says so to whoever keeps a connection.
+    pub draining: AtomicBool,
     /// Closed when nobody holds the app any more: all its conversations are over.
     _alive: mpsc::Sender<Infallible>,
     port: u16,
@@ -63,6 +65,7 @@ impl App {
             arrivals: appended(&options.arrivals)?,
             options,
             ended,
+            draining: AtomicBool::new(false),
             _alive: alive,
         })
     }
@@ -118,6 +121,9 @@ pub async fn answer(app: &Arc<App>, request: Request<Incoming>, arrived: (u64, I
     say("x-pid", &std::process::id().to_string());
     say("x-arrived-ns", &arrived.0.to_string());
     say("x-took-us", &arrived.1.elapsed().as_micros().to_string());
+    if app.draining.load(Ordering::Relaxed) {
+        say("connection", "close");
+    }
     if let Some(id) = id {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }

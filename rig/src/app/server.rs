@@ -1,10 +1,11 @@
 //! Accepts, answers, and ends as a good app does: at SIGTERM it accepts no more, answers what is in flight with `Connection: close`, and
-//! goes.
+//! goes. An app that others keep connections to says `Connection: close` for a while before that, if it is told to (`--drain-ms`).
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
@@ -44,6 +45,8 @@ pub async fn serve(options: Options) -> io::Result<()> {
     }
 
     let mut connections = JoinSet::new();
+    let drain = Duration::from_millis(app.options.drain_ms);
+    let mut drained = std::pin::pin!(tokio::time::sleep(Duration::MAX));
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -53,7 +56,10 @@ pub async fn serve(options: Options) -> io::Result<()> {
                 connections.spawn(connection(app.clone(), stream, ended.clone()));
             }
             Some(_) = connections.join_next() => {}
-            _ = term.recv() => if !app.options.ignore_term { break },
+            _ = term.recv() => if !app.options.ignore_term && !app.draining.swap(true, Ordering::Relaxed) {
+                drained.as_mut().reset(tokio::time::Instant::now() + drain);
+            },
+            () = drained.as_mut(), if app.draining.load(Ordering::Relaxed) => break,
         }
     }
     drop(listener);

@@ -17,7 +17,13 @@ struct Options {
     /// What the Host header says.
     #[arg(long, default_value = "localhost")]
     host: String,
-    /// So many keep-alive connections.
+    /// A new connection for each request.
+    #[arg(long)]
+    fresh: bool,
+    /// Until the standard input ends.
+    #[arg(long, conflicts_with_all = ["seconds", "count"])]
+    until_eof: bool,
+    /// So many clients, with a keep-alive connection each.
     #[arg(long, short, default_value_t = 32)]
     clients: usize,
     /// Milliseconds from an answer to the next request.
@@ -58,10 +64,19 @@ fn main() -> Result<ExitCode> {
     if let Some(count) = options.count {
         load = load.count(count);
     }
-    if options.seconds.is_some() || options.count.is_none() {
+    if options.fresh {
+        load = load.fresh();
+    }
+    if options.seconds.is_some() || (options.count.is_none() && !options.until_eof) {
         load = load.lasting(Duration::from_secs_f64(options.seconds.unwrap_or(10.0)));
     }
-    let totals = load.start()?.finish();
+    let running = load.start()?;
+    let totals = if options.until_eof {
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+        running.stop()
+    } else {
+        running.finish()
+    };
     if options.json {
         println!("{}", serde_json::to_string_pretty(&totals)?);
     } else {

@@ -55,13 +55,41 @@ fn spawn(command: Command) -> io::Result<Child> {
     answered.recv().map_err(io::Error::other)?
 }
 
+/// Somebody who waits until this is dropped, or until this process has ended without dropping it, and then cleans up.
+#[derive(Debug)]
+pub struct Janitor {
+    child: Child,
+    // Its other end reads from it until we are gone.
+    pipe: Option<ChildStdin>,
+}
+
+impl Janitor {
+    /// One that will run this shell script, with these arguments.
+    ///
+    /// # Errors
+    /// When there is no shell.
+    pub fn new(script: &str, arguments: &[&Path]) -> Result<Janitor> {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("read -r _; {script}"), "sh"]).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let mut child = command.spawn().context("cannot start sh")?;
+        let pipe = child.stdin.take();
+        Ok(Janitor { child, pipe })
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        let _ = self.child.wait();
+    }
+}
+
 /// A temporary folder that goes when it is dropped, or when this process ends without dropping it.
 #[derive(Debug)]
 pub struct Folder {
+    _janitor: Janitor,
     folder: TempDir,
-    janitor: Child,
-    // Its other end reads from it until we are gone.
-    pipe: Option<ChildStdin>,
 }
 
 impl Folder {
@@ -72,13 +100,8 @@ impl Folder {
     pub fn new(prefix: &str) -> Result<Folder> {
         let folder = tempfile::Builder::new().prefix(prefix).tempdir()?;
         // Servers that die at the same moment may still write a file or two.
-        let clean = "read -r _; for try in 1 2 3 4 5; do rm -rf -- \"$1\" && break; sleep 0.2; done 2>/dev/null";
-        let mut command = Command::new("sh");
-        command.args(["-c", clean, "sh"]).arg(folder.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        let mut janitor = command.spawn().context("cannot start sh")?;
-        let pipe = janitor.stdin.take();
-        Ok(Folder { folder, janitor, pipe })
+        let clean = "for try in 1 2 3 4 5; do rm -rf -- \"$1\" && break; sleep 0.2; done";
+        Ok(Folder { _janitor: Janitor::new(clean, &[folder.path()])?, folder })
     }
 
     /// A path in it.
@@ -91,12 +114,5 @@ impl Folder {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.path()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(self.pipe.take());
-        let _ = self.janitor.wait();
     }
 }

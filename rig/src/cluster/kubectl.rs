@@ -151,7 +151,7 @@ impl Drop for Namespace<'_> {
 }
 
 /// Runs a command, gives it something to read, and returns what it printed.
-fn said(command: &mut Command, input: Option<&str>) -> Result<String> {
+pub(super) fn said(command: &mut Command, input: Option<&str>) -> Result<String> {
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
@@ -162,7 +162,9 @@ fn said(command: &mut Command, input: Option<&str>) -> Result<String> {
     let output = child.wait_with_output()?;
     if !output.status.success() {
         let arguments: Vec<_> = command.get_args().collect();
-        bail!("kubectl {arguments:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        let program = command.get_program().to_string_lossy();
+        let name = program.rsplit('/').next().unwrap_or_default();
+        bail!("{name} {arguments:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -9,6 +9,7 @@
 //! | `files` | what the parts read: tokens, kubeconfigs, the audit policy, nodes |
 //! | `kubectl` | the real kubectl against it; namespaces that end with their test |
 //! | `audit` | who asked the API server for what, counted by itself |
+//! | `node` | [`Node`]: a real node, with kubelet, containerd and kube-proxy, where an answer's way through a Service counts |
 //! | `bound` | processes and folders that never outlive this process |
 //! | `tools` | where the programs are |
 //!
@@ -18,12 +19,14 @@ mod audit;
 mod bound;
 mod files;
 mod kubectl;
+mod node;
 mod plane;
 mod servers;
 pub mod tools;
 
 pub use audit::{Mark, Request, counted};
 pub use kubectl::Namespace;
+pub use node::{Node, NodeLoad};
 pub use plane::{ControlPlane, Options};
 pub use servers::Part;
 

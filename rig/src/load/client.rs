@@ -20,8 +20,10 @@ pub async fn run(shared: Arc<Shared>, number: usize) {
         let id = format!("{number}-{sequence}");
         let begun = Instant::now();
         let result = request(&shared, &mut wire, ask, &id).await;
-        if !matches!(&result, Ok(answer) if answer.keep_alive) {
-            wire = None;
+        match &result {
+            Ok(answer) if answer.keep_alive && !shared.load.fresh => {}
+            Ok(_) if shared.load.fresh => wire.take().map_or((), Wire::reset),
+            _ => wire = None,
         }
         record(&shared, ask, id, begun, &result);
         tokio::time::sleep(shared.load.think).await;

@@ -77,6 +77,7 @@ pub struct Load {
     lasting: Option<Duration>,
     strict: bool,
     keep_samples: bool,
+    fresh: bool,
 }
 
 impl Load {
@@ -94,6 +95,7 @@ impl Load {
             lasting: None,
             strict: true,
             keep_samples: false,
+            fresh: false,
         }
     }
 
@@ -137,6 +139,12 @@ impl Load {
     #[must_use]
     pub fn of_any_app(self) -> Load {
         Load { strict: false, ..self }
+    }
+
+    /// A new connection for each request: what a balancer of connections, such as a Service, chooses anew each time.
+    #[must_use]
+    pub fn fresh(self) -> Load {
+        Load { fresh: true, ..self }
     }
 
     /// Keep every request, for [`Running::take`].

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::driver::log::LogFormat;
+
 /// Where the configuration is unless another file is named.
 pub const DEFAULT_FILE: &str = "/etc/bluegreen/agent.yaml";
 
@@ -53,17 +55,6 @@ pub enum SupervisorKind {
     Systemd,
     /// The agent itself, where there is none.
     Direct,
-}
-
-/// How the log is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
 }
 
 /// Which web server, and where it is.

@@ -1,24 +1,21 @@
 //! Starts the agent, says when it is ready, and ends without touching an app: what runs goes on running.
 
-use std::future::Future;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Agent;
 use super::backend::Answers;
 use super::config::{AgentConfig, ConfigError, NginxConfig};
 use super::lock::{Lock, LockError};
-use super::log;
 use super::metrics::{self, Metrics};
 use super::supervisor::Chosen;
 use crate::control::server::{self, SocketError};
+use crate::driver::log;
+use crate::driver::process;
 use crate::platform::Fault;
 use crate::platform::host::probe::Prober;
 use crate::platform::host::release::{Limits, OURSELVES};
@@ -58,34 +55,13 @@ pub enum AgentError {
 /// It could not start.
 pub fn run(config: Option<&Path>) -> Result<(), AgentError> {
     let config = AgentConfig::load(config)?;
-    with_one_heap()?;
+    process::with_one_heap().map_err(|source| io_error("begin anew with one heap", source))?;
     log::to_stderr(config.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(8)
-        .thread_keep_alive(Duration::from_secs(5))
-        .enable_all()
-        .build()
-        .map_err(|source| io_error("start its threads", source))?;
+    let runtime = process::runtime().map_err(|source| io_error("start its threads", source))?;
     runtime.block_on(serve(config))?;
     // What still blocks on a disk must not hold up the end: nothing that it does is half done.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
-}
-
-/// Begins anew as the same process, told to keep one heap for all threads. The C library gives each thread one of its own and returns little
-/// of them to the system: with a hundred sites that is a third of the agent's memory, for nothing.
-fn with_one_heap() -> Result<(), AgentError> {
-    const ONE_HEAP: &str = "MALLOC_ARENA_MAX";
-    if std::env::var_os(ONE_HEAP).is_some() {
-        return Ok(());
-    }
-    let program = std::env::current_exe().map_err(|source| io_error("tell which program this is", source))?;
-    let mut arguments = std::env::args_os();
-    let mut command = Command::new(program);
-    command.arg0(arguments.next().unwrap_or_default()).args(arguments).env(ONE_HEAP, "1");
-    // It only returns when it failed.
-    Err(io_error("begin anew with one heap", command.exec()))
 }
 
 async fn serve(config: AgentConfig) -> Result<(), AgentError> {
@@ -100,7 +76,7 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
     }
     let _lock = Lock::take(&config.state_dir)?;
     // Asked for before anything takes long, so that a signal in the meantime is not lost.
-    let end = end()?;
+    let end = process::end().map_err(|source| io_error("listen for signals", source))?;
     let socket = server::bind(&config.socket())?;
     let listener = metrics::listen(config.metrics.listen).await.map_err(|source| {
         io_error(&format!("listen on {} for metrics (metrics.listen)", config.metrics.listen), source)
@@ -142,19 +118,6 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
     tell_systemd(&[NotifyState::Stopping]);
     tracing::info!("the agent ends; the apps go on");
     Ok(())
-}
-
-/// Ends when somebody asks the agent to end.
-fn end() -> Result<impl Future<Output = ()>, AgentError> {
-    let on = |kind| signal(kind).map_err(|source| io_error("listen for signals", source));
-    let mut terminate = on(SignalKind::terminate())?;
-    let mut interrupt = on(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 /// Tells systemd that the agent is alive, twice as often as it wants to know.

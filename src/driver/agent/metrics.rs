@@ -19,8 +19,9 @@ use tokio::net::TcpListener;
 
 use crate::api::status::{PHASES, phase_name};
 use crate::api::types::SiteName;
+use crate::driver::news::class_name;
 use crate::platform::host::web::nginx::Nginx;
-use crate::platform::{Class, Fault};
+use crate::platform::Fault;
 use crate::rollout::Phase;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -196,17 +197,6 @@ fn of(site: &SiteName) -> OfSite {
 
 fn in_phase(site: &SiteName, phase: Phase) -> InPhase {
     InPhase { site: site.to_string(), phase: phase_name(phase) }
-}
-
-/// The name of a class, as a label.
-#[must_use]
-pub fn class_name(class: Class) -> &'static str {
-    match class {
-        Class::Transient => "transient",
-        Class::Conflict => "conflict",
-        Class::User => "user",
-        Class::Forbidden => "forbidden",
-    }
 }
 
 /// Opens the socket for metrics.

@@ -5,12 +5,11 @@
 //! | `config` | what the agent is told about its machine |
 //! | `daemon` | starts all of it, says when it is ready, and ends without touching an app |
 //! | `lock` | one agent a host |
-//! | `log` | what the journal gets to read |
 //! | `folder`, `intake` | where sites come from: manifests that are whole, root's, and judged |
 //! | `entry`, `orders` | what is known and asked of one site |
 //! | `resolve` | which release a specification describes |
 //! | `task` | turns one site until it is gone |
-//! | `tell`, `view`, `history`, `metrics` | what is told of it |
+//! | `tell`, `view`, `metrics` | what is told of it |
 //! | `backend` | what the control socket answers with |
 
 mod backend;
@@ -18,10 +17,8 @@ pub mod config;
 pub mod daemon;
 mod entry;
 pub mod folder;
-mod history;
 mod intake;
 pub mod lock;
-mod log;
 pub mod metrics;
 mod orders;
 mod resolve;

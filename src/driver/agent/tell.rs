@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::entry::{Accepted, Entry, State};
-use super::history::{event, outcome};
 use super::metrics::Metrics;
 use super::view;
 use crate::api::report::{self, Seen};
 use crate::api::status::SiteStatus;
 use crate::control::api::{Attempts, SlotView};
 use crate::driver::clock::wall;
+use crate::driver::news::{event, evidence, outcome};
 use crate::driver::{Listener, NoTurn};
 use crate::platform::host::state::{FileStore, write_for_people};
 use crate::platform::host::store;
 use crate::platform::{Class, Fault};
-use crate::rollout::{Artifact, Colour, Decision, News, Observed, Phase, Plan, Reason, Time};
+use crate::rollout::{Decision, News, Observed, Phase, Plan, Time};
 
 /// Tells people of one site.
 pub(super) struct Teller {
@@ -195,25 +195,6 @@ impl Teller {
         self.phase = Some((phase, Instant::now()));
         self.metrics.phase(&self.entry.name, phase);
     }
-}
-
-/// What was seen of a revision, if that explains what happened to it.
-fn evidence(news: &News, observed: &Observed) -> String {
-    let (News::Rejected(revision, reason), Observed::World(world)) = (news, observed) else {
-        return String::new();
-    };
-    if matches!(reason, Reason::Aborted | Reason::RolledBack | Reason::ApprovalDeadlineExceeded | Reason::HeldAfterLoss)
-    {
-        return String::new();
-    }
-    if let Some(Artifact::Unusable(why)) = world.artifacts.get(revision) {
-        return why.clone();
-    }
-    if let Some(verdict) = world.verdict.as_ref().filter(|one| one.about.revision == *revision && !one.passed) {
-        return verdict.detail.clone();
-    }
-    let mut slots = Colour::BOTH.iter().filter_map(|colour| world.slot(*colour));
-    slots.find(|occupant| occupant.revision == *revision).map(|occupant| occupant.detail.clone()).unwrap_or_default()
 }
 
 fn report_file(entry: &Entry) -> PathBuf {

@@ -12,9 +12,8 @@
 //!     kept/                            hashed assets of earlier revisions
 //!     logs/blue.0.log                  what an instance printed (supervisor `direct`)
 //!     run/blue.0.json                  what supervisor `direct` knows of an instance; holds secrets
-//! STATE/tick/                          other names for the same, one a millisecond (see `tick`)
-//!     000 … 999                        → .
-//!     sites                            → ../sites
+//! STATE/tick/                          other names for the same, one for each millisecond of a second (see `tick`)
+//!     000 … 999                        → ../sites
 //! ```
 
 use std::path::{Path, PathBuf};

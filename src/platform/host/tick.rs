@@ -1,13 +1,13 @@
 //! A folder that gives every site's folder another name each millisecond, so that a web server may remember what it found there.
 //!
 //! nginx asks the link `live` which colour it names. A stat for each request costs a sixth of its throughput. It can remember the answer
-//! (`open_file_cache`), but only for whole seconds, and by the text of the path. So the path holds the time: `tick/123/456/sites/shop/live/blue`
-//! at 123.456 s. Each of `tick/000` to `tick/999` is a link to `.` and `tick/sites` one to `../sites`, so all of these are
-//! `sites/shop/live/blue`; and an answer is asked for again a millisecond later. Nobody needs to be there for that, and a cutover stays one
+//! (`open_file_cache`), but only for whole seconds, and by the text of the path. So the path holds the time: `tick/456/shop/live/blue`
+//! at 123.456 s. Each of `tick/000` to `tick/999` is a link to `../sites`, so all of these are `sites/shop/live/blue`; and an answer is asked for again a millisecond later. Nobody needs to be there for that, and a cutover stays one
 //! rename.
 //!
-//! The seconds are in the path too, though an answer is forgotten after one: without them a clock that steps back would freeze what is
-//! remembered until it has caught up.
+//! The same name comes back a second later, and what is remembered under it is older than a second by then, so it is asked for again. A clock that
+//! steps back may keep one of the few answers that are remembered; if the colour that it names is gone, the request is sent to the other one
+//! after all (`@bluegreen_again` asks the link itself).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,10 +16,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The link to the folder of all sites.
-const SITES: &str = "sites";
-const SITES_TARGET: &str = "../sites";
-const LINKS: u16 = 1000;
+/// The folder of all sites, as each link names it.
+const SITES: &str = "../sites";
+/// As many as a second has milliseconds.
+pub const LINKS: u16 = 1000;
 
 /// A folder as it was when all of its links were in order: inode, and the time of its last change.
 type Seen = (u64, i64, i64);
@@ -45,9 +45,8 @@ pub fn prepare(folder: &Path) -> io::Result<()> {
     // Apart from the creation, so that the umask has no say: the web server's workers must get through.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     for number in 0..LINKS {
-        ensure(folder, &format!("{number:03}"), ".")?;
+        ensure(folder, &format!("{number:03}"))?;
     }
-    ensure(folder, SITES, SITES_TARGET)?;
     fs::File::open(folder)?.sync_all()?;
     if let Some(now) = seen(folder)? {
         in_order.insert(folder.to_owned(), now);
@@ -68,13 +67,13 @@ fn seen(folder: &Path) -> io::Result<Option<Seen>> {
     }
 }
 
-fn ensure(folder: &Path, name: &str, target: &str) -> io::Result<()> {
+fn ensure(folder: &Path, name: &str) -> io::Result<()> {
     let link = folder.join(name);
     match fs::read_link(&link) {
-        Ok(now) if now.as_os_str() == target => return Ok(()),
+        Ok(now) if now.as_os_str() == SITES => return Ok(()),
         // Another link, or something that is none.
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return symlink(target, link),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return symlink(SITES, link),
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
         Err(error) => return Err(error),
     }
@@ -84,7 +83,7 @@ fn ensure(folder: &Path, name: &str, target: &str) -> io::Result<()> {
     {
         return Err(error);
     }
-    symlink(target, &beside)?;
+    symlink(SITES, &beside)?;
     fs::rename(beside, link)
 }
 
@@ -98,8 +97,8 @@ mod tests {
         fs::create_dir_all(state.path().join("sites/shop/live")).unwrap();
         let folder = state.path().join("tick");
         prepare(&folder).unwrap();
-        for tick in ["000/000", "123/456", "999/999"] {
-            assert!(folder.join(tick).join("sites/shop/live").is_dir(), "{tick}");
+        for tick in ["000", "456", "999"] {
+            assert!(folder.join(tick).join("shop/live").is_dir(), "{tick}");
         }
     }
 
@@ -110,11 +109,12 @@ mod tests {
         let folder = state.path().join("tick");
         prepare(&folder).unwrap();
         fs::remove_file(folder.join("123")).unwrap();
-        fs::remove_file(folder.join("sites")).unwrap();
-        symlink("/etc", folder.join("sites")).unwrap();
+        fs::remove_file(folder.join("124")).unwrap();
+        symlink("/etc", folder.join("124")).unwrap();
         prepare(&folder).unwrap();
-        assert_eq!(fs::read_link(folder.join("123")).unwrap(), Path::new("."));
-        assert_eq!(fs::read_link(folder.join("sites")).unwrap(), Path::new(SITES_TARGET));
+        for link in ["123", "124"] {
+            assert_eq!(fs::read_link(folder.join(link)).unwrap(), Path::new(SITES));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::api::types::{Hostname, SiteName};
+use crate::platform::host::tick::LINKS;
 use crate::platform::host::web::{Mode, Shape, Side, StaticPath};
 use crate::rollout::Colour;
 
@@ -83,7 +84,12 @@ pub struct Common {
 /// Never with a generation of plain letters and digits.
 pub fn common(common: &Common, door: SocketAddr, generation: &str) -> Result<String, RenderError> {
     let catch: Vec<String> = common.catch.iter().map(ToString::to_string).collect();
-    render("common.conf", context! { generation, door => door.to_string(), hash_bucket => common.hash_bucket, catch })
+    let names: Vec<String> = (0..LINKS).map(|tick| format!("{tick:03}")).collect();
+    let ticks: Vec<Vec<String>> = names.chunks(10).map(<[String]>::to_vec).collect();
+    render(
+        "common.conf",
+        context! { generation, door => door.to_string(), hash_bucket => common.hash_bucket, catch, ticks },
+    )
 }
 
 /// The name by which the door knows a site: short, so that it never makes nginx ask for bigger hash buckets.

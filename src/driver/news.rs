@@ -1,11 +1,12 @@
-//! What happened, in words: for the log, the history, and the metrics.
+//! What happened, in words: for the log, the history, events and the metrics. Used by the agent and by the operator.
 
 use jiff::Timestamp;
 
 use crate::api::report::{reason_name, reason_words};
 use crate::api::status::phase_name;
 use crate::control::api::HistoryEntry;
-use crate::rollout::{Command, Held, News, Revision, Time, Verb};
+use crate::platform::Class;
+use crate::rollout::{Artifact, Colour, Command, Held, News, Observed, Reason, Revision, Time, Verb};
 
 /// One event. `detail`: what was seen of the revision that it is about, if that explains it.
 #[must_use]
@@ -19,7 +20,9 @@ pub fn event(news: &News, now: Time, detail: &str) -> HistoryEntry {
     }
 }
 
-fn words(news: &News, detail: &str) -> (&'static str, Option<Revision>, String) {
+/// A word for it, what it is about, and a sentence.
+#[must_use]
+pub fn words(news: &News, detail: &str) -> (&'static str, Option<Revision>, String) {
     let on = |held: &Held| format!("{} on {}", held.revision.short(), held.colour);
     match news {
         News::Entered(phase, about) => {
@@ -82,5 +85,36 @@ pub fn outcome(news: &News) -> Option<&'static str> {
         News::Rejected(..) => Some("rejected"),
         News::FailedOver(_) => Some("failed-over"),
         _ => None,
+    }
+}
+
+/// What was seen of a revision, if that explains what happened to it.
+#[must_use]
+pub fn evidence(news: &News, observed: &Observed) -> String {
+    let (News::Rejected(revision, reason), Observed::World(world)) = (news, observed) else {
+        return String::new();
+    };
+    if matches!(reason, Reason::Aborted | Reason::RolledBack | Reason::ApprovalDeadlineExceeded | Reason::HeldAfterLoss)
+    {
+        return String::new();
+    }
+    if let Some(Artifact::Unusable(why)) = world.artifacts.get(revision) {
+        return why.clone();
+    }
+    if let Some(verdict) = world.verdict.as_ref().filter(|one| one.about.revision == *revision && !one.passed) {
+        return verdict.detail.clone();
+    }
+    let mut slots = Colour::BOTH.iter().filter_map(|colour| world.slot(*colour));
+    slots.find(|occupant| occupant.revision == *revision).map(|occupant| occupant.detail.clone()).unwrap_or_default()
+}
+
+/// The name of a class, as a label.
+#[must_use]
+pub fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Transient => "transient",
+        Class::Conflict => "conflict",
+        Class::User => "user",
+        Class::Forbidden => "forbidden",
     }
 }

@@ -1,17 +1,27 @@
-//! The agent's log: lines on standard error, for people or for machines. To the journal a line tells its level as the journal understands it,
+//! The log of the agent and the operator: lines on standard error, for people or for machines. To the journal a line tells its level as the journal understands it,
 //! so that `journalctl --priority=warning` finds it, and leaves out the time, which stands there already.
 
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use serde::Deserialize;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::config::LogFormat;
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
 
 /// Begins to log. Called once, at the start.
 pub(super) fn to_stderr(format: LogFormat) {

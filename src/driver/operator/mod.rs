@@ -1,0 +1,32 @@
+//! The operator: turns the sites of a cluster, as `kubectl apply` made them.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `settings`, `daemon` | what it is told; its start, its end |
+//! | `client` | the way to the API server: limits of time, and no write without the lead |
+//! | `lease` (pure), `election`, `reign` | which replica leads; holding the lease; until when, for all who ask |
+//! | `object` | a site as it is kept in memory |
+//! | `watches`, `queue` | what is seen of sites and of what they are made of; whom that wakes |
+//! | `sites`, `entry` | one turn of one site, and what is remembered until the next |
+//! | `tell`, `events` | what is told of it: log, status, metrics; what `kubectl describe` shows |
+//! | `metrics`, `health`, `serve` | what is counted, whether it is well, and where that is answered |
+
+mod client;
+mod daemon;
+mod election;
+mod entry;
+mod events;
+mod health;
+mod lease;
+mod metrics;
+mod object;
+mod queue;
+mod reign;
+mod serve;
+mod settings;
+mod sites;
+mod tell;
+mod watches;
+
+pub use daemon::run;
+pub use settings::{LeaseSettings, Settings};

@@ -1,0 +1,16 @@
+//! The operator, as a process, against a real control plane: rollouts, two replicas of which one dies or freezes at any moment, an API server
+//! that goes away. While each of them happens, everything that the API server stores is recorded, and afterwards judged change by change: no
+//! moment in which the live Service led to no ready pod, or to two colours.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+#[path = "operator/history.rs"]
+mod history;
+#[path = "operator/kit.rs"]
+mod kit;
+#[path = "operator/leaders.rs"]
+mod leaders;
+#[path = "operator/rollouts.rs"]
+mod rollouts;
+#[path = "operator/servers.rs"]
+mod servers;
