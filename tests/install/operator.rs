@@ -43,7 +43,14 @@ spec:
 fn a_site_goes_live_forward_and_back_with_the_charts_roles_and_argo_cds_buttons() {
     let plane = ControlPlane::start(Options::pods()).unwrap();
     let chart = chart();
-    Helm::at(&plane).said(&["install", "bluegreen", chart.to_str().unwrap(), "--namespace", HOME, "--create-namespace"]);
+    Helm::at(&plane).said(&[
+        "install",
+        "bluegreen",
+        chart.to_str().unwrap(),
+        "--namespace",
+        HOME,
+        "--create-namespace",
+    ]);
     plane.kubectl(&["wait", "--for=condition=Established", "crd/bluegreensites.bluegreen.dev"]).unwrap();
     let log = TempDir::new().unwrap();
     let mark = plane.mark();
@@ -135,7 +142,8 @@ impl Shop<'_> {
         let (_, text) = said.split_once("have been changed:").unwrap_or_else(|| panic!("{action}: {said}"));
         let mut after = documents(text).remove(0);
         let key = format!("bluegreen.dev/{action}");
-        let value = after["metadata"]["annotations"][&key].as_str().unwrap_or_else(|| panic!("{action}: {text}")).to_owned();
+        let value =
+            after["metadata"]["annotations"][&key].as_str().unwrap_or_else(|| panic!("{action}: {text}")).to_owned();
         match before["metadata"]["annotations"].get(&key) {
             Some(old) => after["metadata"]["annotations"][&key] = old.clone(),
             None => drop(after["metadata"]["annotations"].as_object_mut().unwrap().remove(&key)),
