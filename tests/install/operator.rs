@@ -91,6 +91,20 @@ fn a_site_goes_live_forward_and_back_with_the_charts_roles_and_argo_cds_buttons(
     assert!(ours.iter().any(|request| request.resource == "configmaps" && request.verb == "create"), "it was at work");
     let refused: Vec<String> = ours.iter().filter(|request| request.code == 403).map(|it| it.summary()).collect();
     assert_eq!(refused, Vec::<String>::new());
+
+    // What the values don't grant is refused, and said with the right that is missing.
+    web.kubectl(&["create", "secret", "generic", "keys", "--from-literal=key=value"]).unwrap();
+    let secret = SHOP.replace("configMapRef: {name: settings}", "secretRef: {name: keys}");
+    web.apply(&secret.replace("      template:", "      configuration: {secrets: Rollout}\n      template:")).unwrap();
+    let said = until("the missing right is named", PATIENCE, || {
+        let status = site.object()["status"]["conditions"].to_string();
+        (status.contains("grant it the verb get on secrets")).then_some(())
+    });
+    said.unwrap_or_else(|error| panic!("{error}: {:#}", site.object()["status"]));
+    assert_eq!(live(&site.until("Degraded")), live(&second), "what served goes on serving");
+    let granted = format!("secrets.namespaces={{{}}}", web.name());
+    Helm::at(&plane).said(&["upgrade", "bluegreen", chart.to_str().unwrap(), "--namespace", HOME, "--set", &granted]);
+    site.until("Suspended");
 }
 
 /// The program, with the arguments of the chart's Deployment and the account's token.
