@@ -24,6 +24,8 @@ use crate::rollout::Command;
 
 /// What was to be written for people and could not is tried again after so long.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
+/// Why a revision can't be told (a right or a ConfigMap is missing) is nothing that is watched: it is looked at again after so long.
+const UNTOLD_AGAIN: Duration = Duration::from_secs(15);
 
 /// What a turn came to.
 pub struct Outcome {
@@ -114,6 +116,10 @@ impl Entry {
                 return Outcome { result: "fault", wait: Some(none.wait) };
             }
         };
+        let wait = match untold {
+            Some(_) => Some(turn.wait.map_or(UNTOLD_AGAIN, |wait| wait.min(UNTOLD_AGAIN))),
+            None => turn.wait,
+        };
         telling.fault = turn.fault.clone().or(untold);
         telling.tell(&turn.observed, &turn.decision);
         let told = telling.fault.take();
@@ -127,7 +133,7 @@ impl Entry {
             self.platform.rest().await;
         }
         self.fault = turn.fault;
-        self.end(result, turn.wait).await
+        self.end(result, wait).await
     }
 
     /// Writes for people what is worth it.
