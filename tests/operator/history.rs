@@ -89,8 +89,12 @@ impl History {
                     ready.iter().map(|labels| labels.get("bluegreen.dev/colour")).collect();
                 match (ready.len(), colours.len(), served.contains_key(site)) {
                     (1.., 1, false) => drop(served.insert(site, *version)),
-                    (0, _, true) => wrong.push(format!("{site}: no ready pod at {version}, after {change:?} ({selects:?})")),
-                    (_, 2.., _) => wrong.push(format!("{site}: two colours at {version}, after {change:?} ({selects:?})")),
+                    (0, _, true) => {
+                        wrong.push(format!("{site}: no ready pod at {version}, after {change:?} ({selects:?})"))
+                    }
+                    (_, 2.., _) => {
+                        wrong.push(format!("{site}: two colours at {version}, after {change:?} ({selects:?})"))
+                    }
                     _ => {}
                 }
             }

@@ -83,7 +83,8 @@ impl Operator {
 
     /// Waits until it leads.
     pub fn led(self) -> Operator {
-        wait::until("it led", PATIENCE, || self.leads().then_some(())).unwrap_or_else(|e| panic!("{e}\n{}", self.said()));
+        wait::until("it led", PATIENCE, || self.leads().then_some(()))
+            .unwrap_or_else(|e| panic!("{e}\n{}", self.said()));
         self
     }
 

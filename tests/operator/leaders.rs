@@ -35,7 +35,9 @@ struct Dice(u64);
 impl Dice {
     fn seeded() -> Dice {
         let seed = std::env::var("BLUEGREEN_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 20 | u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs()));
+        let seed = seed.unwrap_or_else(|| {
+            u64::from(std::process::id()) << 20 | u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs())
+        });
         println!("BLUEGREEN_SEED={seed}");
         Dice(seed)
     }
@@ -86,12 +88,14 @@ fn runs(namespace: &Namespace<'_>, name: &str, version: u32) {
         let object = object(namespace, name)?;
         let colour = object["status"]["live"]["colour"].as_str()?.to_owned();
         let selector = format!("bluegreen.dev/site={name}");
-        let pods = namespace.json(&["get", "pods", "--selector", &selector, "--field-selector=status.phase=Running"]).ok()?;
+        let pods =
+            namespace.json(&["get", "pods", "--selector", &selector, "--field-selector=status.phase=Running"]).ok()?;
         let pods: Vec<&Value> =
             pods["items"].as_array()?.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
         let image = format!("registry.local/app:{version}");
         let right = |pod: &&Value| {
-            pod["spec"]["containers"][0]["image"] == image.as_str() && pod["metadata"]["labels"]["bluegreen.dev/colour"] == colour.as_str()
+            pod["spec"]["containers"][0]["image"] == image.as_str()
+                && pod["metadata"]["labels"]["bluegreen.dev/colour"] == colour.as_str()
         };
         (pods.len() == 1 && pods.iter().all(right)).then_some(())
     };
@@ -122,7 +126,9 @@ fn a_leader_that_was_frozen_beyond_its_lease_does_no_harm_when_it_wakes() {
             wait::until("the phase began", PATIENCE, || {
                 (replicas[leader].lines().iter().filter(|line| entered(line)).count() > before).then_some(())
             })
-            .unwrap_or_else(|error| panic!("{phase}: {error}\n{}", told(&namespace, "shop", &[&replicas[0], &replicas[1]])));
+            .unwrap_or_else(|error| {
+                panic!("{phase}: {error}\n{}", told(&namespace, "shop", &[&replicas[0], &replicas[1]]))
+            });
         }
         replicas[leader].freeze();
         let began = Instant::now();
@@ -184,4 +190,3 @@ fn holder(namespace: &Namespace<'_>) -> Option<String> {
     let lease = namespace.json(&["get", "lease", "bluegreen-operator"]).ok()?;
     lease["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty()).map(str::to_owned)
 }
-

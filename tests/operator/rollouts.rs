@@ -93,8 +93,16 @@ fn a_site_that_cannot_be_understood_is_told_so_and_holds_up_no_other() {
     assert!(stalled["message"].as_str().unwrap().contains("bluegreen.dev/colour"), "{stalled}");
     // Mended, it goes on.
     namespace.apply(&site("broken", 1).to_string()).unwrap();
-    namespace.kubectl(&["patch", "bluegreensite", "broken", "--type=json", "--patch",
-        r#"[{"op":"remove","path":"/spec/target/cluster/template/metadata"}]"#]).ok();
+    namespace
+        .kubectl(&[
+            "patch",
+            "bluegreensite",
+            "broken",
+            "--type=json",
+            "--patch",
+            r#"[{"op":"remove","path":"/spec/target/cluster/template/metadata"}]"#,
+        ])
+        .ok();
     ready(&namespace, "broken", &[&operator]);
 }
 
@@ -111,7 +119,8 @@ fn what_happened_is_told_as_events_with_a_reason_each() {
         Some(ours.filter_map(|event| Some(event["reason"].as_str()?.to_owned())).collect())
     };
     let told = wait::until("the rollout was told", PATIENCE, || {
-        reasons().filter(|reasons| ["Starting", "CuttingOver", "Settled"].iter().all(|one| reasons.iter().any(|r| r == one)))
+        reasons()
+            .filter(|reasons| ["Starting", "CuttingOver", "Settled"].iter().all(|one| reasons.iter().any(|r| r == one)))
     });
     told.unwrap_or_else(|error| panic!("{error}: {:?}", reasons()));
     let text = namespace.kubectl(&["describe", "bluegreensite", "shop"]).unwrap();
@@ -129,10 +138,8 @@ fn a_site_that_is_deleted_takes_everything_with_it_and_is_forgotten() {
         .unwrap();
     namespace.kubectl(&["delete", "bluegreensite", "shop"]).unwrap();
     let left = || namespace.json(&["get", "deployments,services", "--selector=bluegreen.dev/site=shop"]).ok();
-    wait::until("all of it was gone", PATIENCE, || {
-        (left()?["items"] == Value::Array(Vec::new())).then_some(())
-    })
-    .unwrap();
+    wait::until("all of it was gone", PATIENCE, || (left()?["items"] == Value::Array(Vec::new())).then_some(()))
+        .unwrap();
     wait::until("it was forgotten", PATIENCE, || (operator.sum("bluegreen_sites", &[]) == Some(0.0)).then_some(()))
         .unwrap();
     // Another one of that name is another one.

@@ -90,7 +90,10 @@ fn somebody_who_writes_to_everything_all_the_time_makes_conflicts_and_no_harm() 
         ready(&namespace, "shop", &[&operator]);
     }
     let touched = busybody.end();
-    let refused: f64 = ["409", "422"].iter().filter_map(|code| operator.sum("bluegreen_api_requests_total", &[&format!("code=\"{code}\"")])).sum();
+    let refused: f64 = ["409", "422"]
+        .iter()
+        .filter_map(|code| operator.sum("bluegreen_api_requests_total", &[&format!("code=\"{code}\"")]))
+        .sum();
     println!("{touched} writes by somebody else, {refused} of ours refused");
     assert!(refused >= 5.0, "{touched} writes by somebody else, {refused} of ours refused");
     history.judge(&["shop"]);
@@ -119,12 +122,15 @@ impl Busybody {
                     let number = counted.fetch_add(1, Ordering::Relaxed);
                     if number.is_multiple_of(20) {
                         let list = ListParams::default();
-                        let all = deployments.list(&list).await.map(|list| list.iter().map(ResourceExt::name_any).collect());
+                        let all =
+                            deployments.list(&list).await.map(|list| list.iter().map(ResourceExt::name_any).collect());
                         names.insert("deployments", all.unwrap_or_default());
-                        let all = services.list(&list).await.map(|list| list.iter().map(ResourceExt::name_any).collect());
+                        let all =
+                            services.list(&list).await.map(|list| list.iter().map(ResourceExt::name_any).collect());
                         names.insert("services", all.unwrap_or_default());
                     }
-                    let patch = Patch::Merge(json!({ "metadata": { "annotations": { "test/touched": number.to_string() } } }));
+                    let patch =
+                        Patch::Merge(json!({ "metadata": { "annotations": { "test/touched": number.to_string() } } }));
                     for name in names.get("deployments").into_iter().flatten() {
                         let _ = deployments.patch(name, &PatchParams::default(), &patch).await;
                     }

@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 use crate::api::status::{PHASES, phase_name};
 use crate::api::types::SiteName;
 use crate::driver::news::class_name;
-use crate::platform::host::web::nginx::Nginx;
 use crate::platform::Fault;
+use crate::platform::host::web::nginx::Nginx;
 use crate::rollout::Phase;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use axum::http::header::USER_AGENT;
 use axum::http::{HeaderValue, Method, Request, Response};
+use kube::Client;
 use kube::client::{Body, ClientBuilder};
 use kube::config::Config;
-use kube::Client;
 use tower::{BoxError, Layer, Service};
 
 use super::metrics::{Call, Metrics};

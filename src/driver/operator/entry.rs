@@ -56,8 +56,7 @@ impl Entry {
             let (queue, key) = (common.queue.clone(), key.clone());
             Arc::new(move || queue.wake(&key))
         };
-        let platform =
-            Arc::new(ClusterPlatform::new(common.client.clone(), common.cache.clone(), key.clone(), wake));
+        let platform = Arc::new(ClusterPlatform::new(common.client.clone(), common.cache.clone(), key.clone(), wake));
         let reference = ObjectReference {
             api_version: Some(API_VERSION.to_owned()),
             kind: Some(KIND.to_owned()),

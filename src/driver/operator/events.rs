@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_note_that_is_too_long_is_cut_where_a_letter_ends() {
-        let site = ObjectReference { name: Some("shop".into()), namespace: Some("web".into()), ..ObjectReference::default() };
+        let site =
+            ObjectReference { name: Some("shop".into()), namespace: Some("web".into()), ..ObjectReference::default() };
         let telling = Telling { site, warning: true, reason: "Rejected", note: "ä".repeat(2000) };
         let note = event(telling, "me").note.expect("a note");
         assert!(note.len() <= NOTE && note.ends_with("ä…"), "{} bytes", note.len());

@@ -272,7 +272,13 @@ mod tests {
             (Method::GET, "/apis/bluegreen.dev/v1alpha1/bluegreensites?".into(), "list", "bluegreensites", false),
             (Method::GET, "/api/v1/namespaces/a/services/shop".into(), "get", "services", false),
             (Method::POST, "/apis/apps/v1/namespaces/a/deployments?dryRun=All".into(), "create", "deployments", true),
-            (Method::DELETE, "/apis/apps/v1/namespaces/a/controllerrevisions?x".into(), "deletecollection", "controllerrevisions", false),
+            (
+                Method::DELETE,
+                "/apis/apps/v1/namespaces/a/controllerrevisions?x".into(),
+                "deletecollection",
+                "controllerrevisions",
+                false,
+            ),
             (Method::GET, "/api/v1/namespaces/a".into(), "get", "namespaces", false),
             (Method::GET, "/apis/gateway.networking.k8s.io/v1".into(), "list", "discovery", false),
         ] {

@@ -25,7 +25,10 @@ pub struct Queue {
 
 impl Queue {
     /// An empty queue, and what comes out of it.
-    pub fn new(reign: Arc<Reign>, metrics: Arc<Metrics>) -> (Queue, impl Stream<Item = ObjectRef<SiteObject>> + Send + 'static) {
+    pub fn new(
+        reign: Arc<Reign>,
+        metrics: Arc<Metrics>,
+    ) -> (Queue, impl Stream<Item = ObjectRef<SiteObject>> + Send + 'static) {
         let (woken, mut heard) = mpsc::unbounded_channel();
         let queue = Queue { waiting: Mutex::default(), woken, reign, metrics };
         (queue, futures::stream::poll_fn(move |context| heard.poll_recv(context)))

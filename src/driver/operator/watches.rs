@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use kube::core::NamespaceResourceScope;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
@@ -140,7 +140,10 @@ impl Watches {
         match refusal(error) {
             // Its place in the stream of changes is forgotten: everything is listed anew.
             Some(410) => tracing::info!(resource, "a watch fell behind and begins anew"),
-            Some(404) => tracing::warn!(resource, "are not known to this cluster: install the CRD (bluegreen crd | kubectl apply -f -)"),
+            Some(404) => tracing::warn!(
+                resource,
+                "are not known to this cluster: install the CRD (bluegreen crd | kubectl apply -f -)"
+            ),
             Some(403) => tracing::error!(resource, "may not be watched: {error}; grant list and watch"),
             _ => tracing::warn!(resource, "a watch broke and begins anew: {error}"),
         }
