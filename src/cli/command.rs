@@ -4,10 +4,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::output::print;
+use super::source::Source;
 use super::view::{Site, by_prefix};
 use super::{bare, explain, full};
 use crate::control::api::{CommandRequest, Order, Outcome};
-use crate::control::client::Client;
 use crate::rollout::Revision;
 
 /// What every command but `rollback` takes.
@@ -49,8 +49,8 @@ pub enum Kind {
     Restart,
 }
 
-pub(super) async fn run(client: Client, kind: Kind, args: Args) -> anyhow::Result<()> {
-    let site = look(&client, bare(&args.name)).await?;
+pub(super) async fn run(source: Source, kind: Kind, args: Args) -> anyhow::Result<()> {
+    let site = look(&source, bare(&args.name)).await?;
     let order = match kind {
         Kind::Approve => Order::Approve,
         Kind::Abort => Order::Abort,
@@ -59,27 +59,27 @@ pub(super) async fn run(client: Client, kind: Kind, args: Args) -> anyhow::Resul
         Kind::Resume => Order::Resume,
         Kind::Restart => Order::Restart,
     };
-    give(&client, &site, order, args.revision.as_deref()).await
+    give(&source, &site, order, args.revision.as_deref()).await
 }
 
-pub(super) async fn rollback(client: Client, args: RollbackArgs) -> anyhow::Result<()> {
-    let site = look(&client, bare(&args.name)).await?;
+pub(super) async fn rollback(source: Source, args: RollbackArgs) -> anyhow::Result<()> {
+    let site = look(&source, bare(&args.name)).await?;
     let to = match &args.to {
         Some(prefix) => by_prefix(prefix, &site.ways_back())?,
-        None => last_way_back(&client, &site).await?,
+        None => last_way_back(&source, &site).await?,
     };
-    give(&client, &site, Order::Rollback { to }, None).await
+    give(&source, &site, Order::Rollback { to }, None).await
 }
 
-async fn look(client: &Client, name: &str) -> anyhow::Result<Site> {
-    match client.site(name).await {
+async fn look(source: &Source, name: &str) -> anyhow::Result<Site> {
+    match source.site(name).await {
         Ok(view) => Ok(Site::try_from(view)?),
-        Err(error) => Err(explain(client, name, error).await),
+        Err(error) => Err(explain(source, name, error).await),
     }
 }
 
 /// The warm one if there is one; otherwise the one that was live last before this one.
-async fn last_way_back(client: &Client, site: &Site) -> anyhow::Result<Revision> {
+async fn last_way_back(source: &Source, site: &Site) -> anyhow::Result<Revision> {
     let ways = site.ways_back();
     if let Some(standby) = site.status.standby.as_ref().filter(|standby| ways.contains(&standby.revision)) {
         return Ok(standby.revision);
@@ -87,7 +87,7 @@ async fn last_way_back(client: &Client, site: &Site) -> anyhow::Result<Revision>
     if let [only] = ways.as_slice() {
         return Ok(*only);
     }
-    let history = client.history(&site.name).await?;
+    let history = source.history(&site.name).await?;
     let last = history.items.iter().rev().filter_map(|event| event.revision).find(|revision| ways.contains(revision));
     last.ok_or_else(|| {
         anyhow::anyhow!(
@@ -97,7 +97,7 @@ async fn last_way_back(client: &Client, site: &Site) -> anyhow::Result<Revision>
     })
 }
 
-async fn give(client: &Client, site: &Site, order: Order, only: Option<&str>) -> anyhow::Result<()> {
+async fn give(source: &Source, site: &Site, order: Order, only: Option<&str>) -> anyhow::Result<()> {
     let Some(about) = site.attempts.of(&order) else {
         anyhow::bail!("there is nothing to {} at {}: {}", order.name(), site.name, site.message());
     };
@@ -113,11 +113,11 @@ async fn give(client: &Client, site: &Site, order: Order, only: Option<&str>) ->
         }
     }
     let request = CommandRequest { order, about, id: id() };
-    let answer = client.command(&site.name, &request).await?;
+    let answer = source.command(site, &request).await?;
     let line = format!("{} {}: {}", full(&site.name), request.order.name(), answer.message);
     match answer.outcome {
         Outcome::Obeyed | Outcome::Waiting => Ok(print(&line)?),
-        Outcome::Ignored => anyhow::bail!("{line}; look at bluegreen describe {}", site.name),
+        Outcome::Ignored => anyhow::bail!("{line}; look at {}", source.hint(&format!("describe {}", site.name))),
     }
 }
 

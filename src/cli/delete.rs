@@ -7,11 +7,11 @@ use tokio::time::{Instant, sleep};
 
 use super::apply::read;
 use super::output::print;
+use super::source::Source;
 use super::{bare, explain, full};
 use crate::api::{parse, span};
-use crate::control::client::{Client, ClientError};
 
-/// Make sites go away: the route first, then what is in flight, then what runs.
+/// Make sites go away: on a machine the route first, then what is in flight, then what runs; on a cluster all that belongs to them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The sites.
@@ -38,43 +38,47 @@ pub struct Args {
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
-    let mut names: Vec<String> = args.names.iter().map(|name| bare(name).to_owned()).collect();
+pub(super) async fn run(source: Source, args: Args) -> anyhow::Result<()> {
+    let mut sites: Vec<(Source, String)> =
+        args.names.iter().map(|name| (source.clone(), bare(name).to_owned())).collect();
     for file in &args.files {
-        let (_, site) = parse::manifest(&read(file)?)?;
-        names.push(site.name.to_string());
+        let (object, site) = parse::manifest(&read(file)?)?;
+        sites.push((source.within(object.metadata.namespace.as_deref())?, site.name.to_string()));
     }
     let mut begun = Vec::new();
-    for name in &names {
-        match client.delete(name).await {
-            Ok(_) => begun.push(name),
-            Err(ClientError::Refused(failure)) if failure.code == 404 && args.ignore_not_found => {}
-            Err(error) => return Err(explain(&client, name, error).await),
+    for (source, name) in &sites {
+        match source.delete(name).await {
+            Ok(uid) => begun.push((source, name, uid)),
+            Err(error) if error.is_not_found() && args.ignore_not_found => {}
+            Err(error) => return Err(explain(source, name, error).await),
         }
     }
     let deadline = (!args.timeout.is_zero()).then(|| Instant::now() + args.timeout);
-    for name in begun {
+    for (source, name, uid) in begun {
         if args.wait {
-            gone(&client, name, args.timeout, deadline).await?;
+            gone(source, name, uid.as_deref(), args.timeout, deadline).await?;
         }
         print(&format!("{} deleted", full(name)))?;
     }
     Ok(())
 }
 
-async fn gone(client: &Client, name: &str, limit: Duration, deadline: Option<Instant>) -> anyhow::Result<()> {
-    loop {
-        match client.site(name).await {
-            Err(ClientError::Refused(failure)) if failure.code == 404 => return Ok(()),
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
+async fn gone(
+    source: &Source,
+    name: &str,
+    uid: Option<&str>,
+    limit: Duration,
+    deadline: Option<Instant>,
+) -> anyhow::Result<()> {
+    while source.exists(name, uid).await? {
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             anyhow::bail!(
-                "{name} is not gone after {}; its deletion goes on: bluegreen get {name} -w",
-                span::format(limit)
+                "{name} is not gone after {}; its deletion goes on: {}",
+                span::format(limit),
+                source.hint(&format!("get {name} -w"))
             );
         }
         sleep(LOOK).await;
     }
+    Ok(())
 }

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::output::print;
-use super::view::Site;
+use super::source::Source;
+use super::view::{self, Site};
 use super::{bare, explain, render};
-use crate::control::client::Client;
 
 /// Show everything about sites.
 #[derive(Debug, clap::Args)]
@@ -14,24 +14,24 @@ pub struct Args {
     names: Vec<String>,
 }
 
-pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
-    let views = if args.names.is_empty() {
-        client.list().await?.items
-    } else {
-        let mut views = Vec::new();
-        for name in &args.names {
-            match client.site(bare(name)).await {
-                Ok(view) => views.push(view),
-                Err(error) => return Err(explain(&client, bare(name), error).await),
-            }
+pub(super) async fn run(source: Source, args: Args) -> anyhow::Result<()> {
+    let mut names: Vec<String> = args.names.iter().map(|name| bare(name).to_owned()).collect();
+    if names.is_empty() {
+        // A list tells less of each than a look at it does.
+        names = source.list().await?.iter().map(view::name).collect();
+    }
+    let mut views = Vec::new();
+    for name in &names {
+        match source.site(name).await {
+            Ok(view) => views.push(view),
+            Err(error) => return Err(explain(&source, name, error).await),
         }
-        views
-    };
+    }
     let mut pages = Vec::new();
     for view in views {
         let site = Site::try_from(view)?;
-        let history = client.history(&site.name).await?;
-        pages.push(render::describe::describe(&site, &history, Timestamp::now()));
+        let history = source.history(&site.name).await?;
+        pages.push(render::describe::describe(&site, &history, &source.hint("history"), Timestamp::now()));
     }
     print(&pages.join("\n\n"))?;
     Ok(())

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::output::{complain, print};
+use super::follow::Follower;
+use super::output::{Terminal, complain, print};
 use super::render::table::{AGE, Rows, SITE_ROOM, site_columns, site_row};
+use super::source::Source;
 use super::view::{self, Site};
 use super::{bare, explain};
 use crate::control::api::{ChangeKind, SiteView};
-use crate::control::client::Client;
 
 /// Show sites.
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,11 @@ pub struct Args {
     /// Only these.
     names: Vec<String>,
 
-    /// Go on, with a line for each change.
+    /// Those of every namespace of a cluster.
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+
+    /// Go on: one site is drawn as it goes if a terminal shows it; otherwise a line for each change.
     #[arg(short, long)]
     watch: bool,
 
@@ -29,6 +34,13 @@ pub struct Args {
     /// Leave out the line of headers.
     #[arg(long)]
     no_headers: bool,
+}
+
+impl Args {
+    /// Whether the sites of every namespace are meant.
+    pub(super) fn everywhere(&self) -> bool {
+        self.all_namespaces
+    }
 }
 
 /// Other forms than the table.
@@ -44,19 +56,22 @@ pub enum Output {
     Name,
 }
 
-pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(source: Source, args: Args) -> anyhow::Result<()> {
     let names: Vec<&str> = args.names.iter().map(|name| bare(name)).collect();
+    if args.all_namespaces && !names.is_empty() {
+        anyhow::bail!("a name is looked up in one namespace: give it with -n, or leave out -A");
+    }
     if args.watch && names.len() > 1 {
         anyhow::bail!("-w follows one site or all of them: name one, or none");
     }
     let views = match names.as_slice() {
-        [] => client.list().await?.items,
+        [] => source.list().await?,
         names => {
             let mut views = Vec::new();
             for name in names {
-                match client.site(name).await {
+                match source.site(name).await {
                     Ok(view) => views.push(view),
-                    Err(error) => return Err(explain(&client, name, error).await),
+                    Err(error) => return Err(explain(&source, name, error).await),
                 }
             }
             views
@@ -64,12 +79,15 @@ pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
     };
     let mut printer = Printer::new(&args);
     if args.watch {
+        if let ([name], None, Some(_)) = (names.as_slice(), args.output, Terminal::now()) {
+            return Follower::for_ever(name).follow(&source).await;
+        }
         // What is there is told first by the watch itself, so that nothing falls between the two.
         printer.make_room(&views);
-        return follow(&client, names.first().copied(), printer).await;
+        return follow(&source, names.first().copied(), printer).await;
     }
     if views.is_empty() && printer.is_table() {
-        complain("There are no sites here: apply one with bluegreen apply -f FILE");
+        complain(&format!("There are no sites {}: apply one with {}", source.place(), source.hint("apply -f FILE")));
         return Ok(());
     }
     let one = names.len() == 1;
@@ -77,8 +95,8 @@ pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn follow(client: &Client, name: Option<&str>, mut printer: Printer) -> anyhow::Result<()> {
-    let mut changes = client.watch(name).await?;
+async fn follow(source: &Source, name: Option<&str>, mut printer: Printer) -> anyhow::Result<()> {
+    let mut changes = source.watch(name).await?;
     while let Some(change) = changes.next().await? {
         let gone = change.kind == ChangeKind::Deleted;
         print(&printer.one(change.site, gone)?.unwrap_or_default())?;
@@ -88,6 +106,8 @@ async fn follow(client: &Client, name: Option<&str>, mut printer: Printer) -> an
 
 struct Printer {
     output: Option<Output>,
+    /// Whether each row begins with its namespace.
+    namespaces: bool,
     rows: Rows,
     header: bool,
     /// The row of each site that was printed last: a change of what no column shows needs no line.
@@ -96,18 +116,27 @@ struct Printer {
 
 impl Printer {
     fn new(args: &Args) -> Printer {
+        let mut columns = site_columns(args.output == Some(Output::Wide));
+        if args.all_namespaces {
+            columns.insert(0, "NAMESPACE");
+        }
         Printer {
             output: args.output,
-            rows: Rows::new(&site_columns(args.output == Some(Output::Wide))),
+            namespaces: args.all_namespaces,
+            rows: Rows::new(&columns),
             header: !args.no_headers,
             last: BTreeMap::new(),
         }
     }
 
     fn make_room(&mut self, views: &[SiteView]) {
-        self.rows.make_room(&SITE_ROOM);
-        let longest = views.iter().map(|view| view::name(view).len()).max();
-        self.rows.make_room(&[longest.unwrap_or_default()]);
+        let longest = |name: fn(&SiteView) -> String| views.iter().map(|view| name(view).len()).max().unwrap_or(0);
+        let mut room = SITE_ROOM.to_vec();
+        room[0] = longest(view::name);
+        if self.namespaces {
+            room.insert(0, longest(view::namespace));
+        }
+        self.rows.make_room(&room);
     }
 
     fn is_table(&self) -> bool {
@@ -133,11 +162,19 @@ impl Printer {
                 let now = Timestamp::now();
                 let mut rows = Vec::new();
                 for view in views {
-                    rows.push(site_row(&Site::try_from(view)?, now, self.output.is_some()));
+                    rows.push(self.row(&Site::try_from(view)?, now));
                 }
                 Ok(self.rows.text(&rows, std::mem::take(&mut self.header)))
             }
         }
+    }
+
+    fn row(&self, site: &Site, now: Timestamp) -> Vec<String> {
+        let mut row = site_row(site, now, self.output.is_some());
+        if self.namespaces {
+            row.insert(0, site.namespace.clone().unwrap_or_default());
+        }
+        row
     }
 
     /// One change: a row, or an object. `None`: nothing that is shown has changed.
@@ -147,14 +184,19 @@ impl Printer {
             let yaml = self.output == Some(Output::Yaml);
             return Ok(Some(if yaml { format!("---\n{text}") } else { text }));
         }
-        let name = view::name(&view);
+        let name = if self.namespaces {
+            format!("{}/{}", view::namespace(&view), view::name(&view))
+        } else {
+            view::name(&view)
+        };
         if gone {
             self.last.remove(&name);
             return Ok(Some(format!("{name}   deleted\n")));
         }
-        let row = site_row(&Site::try_from(view)?, Timestamp::now(), self.output.is_some());
+        let row = self.row(&Site::try_from(view)?, Timestamp::now());
         // Time alone is no change.
-        let shown = [&row[..AGE], &row[AGE + 1..]].concat();
+        let age = AGE + usize::from(self.namespaces);
+        let shown = [&row[..age], &row[age + 1..]].concat();
         if self.last.get(&name) == Some(&shown) {
             return Ok(None);
         }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::output::print;
+use super::source::Source;
 use super::{bare, explain, render};
-use crate::control::client::Client;
 
 /// Show what happened to a site, oldest first.
 #[derive(Debug, clap::Args)]
@@ -26,11 +26,11 @@ pub enum Output {
     Yaml,
 }
 
-pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(source: Source, args: Args) -> anyhow::Result<()> {
     let name = bare(&args.name);
-    let history = match client.history(name).await {
+    let history = match source.history(name).await {
         Ok(history) => history,
-        Err(error) => return Err(explain(&client, name, error).await),
+        Err(error) => return Err(explain(&source, name, error).await),
     };
     let text = match args.output {
         None => render::table::history(&history, Timestamp::now()),

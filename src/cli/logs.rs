@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::cluster;
 use super::output::print;
+use super::source::Source;
 use super::{bare, explain};
 use crate::control::api::LogsQuery;
 use crate::control::client::Client;
@@ -20,12 +22,16 @@ pub struct Args {
     #[arg(long, alias = "color", value_parser = colour, value_name = "blue|green")]
     colour: Option<Colour>,
 
-    /// Of this instance, counted from 0; default: of each.
-    #[arg(long, value_name = "N")]
-    instance: Option<u16>,
+    /// Of this instance: on a machine counted from 0, on a cluster a pod's name or the end of it; default: of each.
+    #[arg(long, alias = "pod", value_name = "N|POD")]
+    instance: Option<String>,
+
+    /// On a cluster: of this container; default: the one that the pod names, or its first.
+    #[arg(short, long, value_name = "NAME")]
+    container: Option<String>,
 
     /// At most so many of the last lines of each.
-    #[arg(short = 'n', long = "tail", value_name = "LINES", default_value_t = 100)]
+    #[arg(long = "tail", value_name = "LINES", default_value_t = 100)]
     lines: usize,
 
     /// Go on with what they print from now on.
@@ -43,16 +49,42 @@ const LOOK: Duration = Duration::from_millis(300);
 /// So many lines are asked for while following: more in one look are lost.
 const WINDOW: usize = 1000;
 
-pub(super) async fn run(client: Client, args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(source: Source, args: Args) -> anyhow::Result<()> {
     let name = bare(&args.name);
-    let mut query = LogsQuery {
-        colour: args.colour,
-        instance: args.instance,
-        lines: Some(if args.follow { WINDOW } else { args.lines }),
+    let cluster = match &source {
+        Source::Host(client) => return of_agent(&source, client, args).await,
+        Source::Cluster(cluster) => cluster,
     };
+    let wanted = cluster::logs::Wanted {
+        colour: args.colour,
+        pod: args.instance,
+        container: args.container,
+        lines: args.lines,
+        follow: args.follow,
+    };
+    match cluster::logs::run(cluster, name, &wanted).await {
+        Err(error) => match error.downcast::<cluster::ClusterError>() {
+            Ok(error) => Err(explain(&source, name, error.into()).await),
+            Err(error) => Err(error),
+        },
+        done => done,
+    }
+}
+
+async fn of_agent(source: &Source, client: &Client, args: Args) -> anyhow::Result<()> {
+    let name = bare(&args.name);
+    if args.container.is_some() {
+        anyhow::bail!("an instance of a machine has no containers: leave out --container");
+    }
+    let instance = args.instance.as_deref().map(|number| number.parse::<u16>());
+    let Ok(instance) = instance.transpose() else {
+        anyhow::bail!("--instance: on a machine instances are counted from 0: 0, 1, …");
+    };
+    let mut query =
+        LogsQuery { colour: args.colour, instance, lines: Some(if args.follow { WINDOW } else { args.lines }) };
     let first = match client.logs(name, &query).await {
         Ok(logs) => logs,
-        Err(error) => return Err(explain(&client, name, error).await),
+        Err(error) => return Err(explain(source, name, error.into()).await),
     };
     // Whose lines they are is only a question when there are several.
     let prefixed = first.items.len() > 1;

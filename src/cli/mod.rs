@@ -6,38 +6,45 @@
 //! | `get`, `describe`, `history`, `logs` | look |
 //! | `command` | `approve`, `abort`, `retry`, `rollback`, `pause`, `resume`, `restart` |
 //! | `host`, `operator`, `crd`, `completion`, `version` | the daemons' own start, and what needs none |
-//! | `view` | a site as the agent shows it, with its parts typed |
+//! | `follow` | one site, drawn as it goes, for `apply --wait` and `get -w` |
+//! | `place` | which sites are meant: those of this machine, or those of a cluster |
+//! | `source` | where they are: one set of questions, and two that answer |
+//! | `cluster` | the one that asks a cluster's API server; the other is `control::client` |
+//! | `view` | a site as it is shown, with its parts typed |
 //! | `render` | from a view to text: pure, so that tests look at it |
 //! | `output` | writes text, and knows whether a terminal reads it |
 //!
-//! Everything but `validate`, `crd`, `completion` and `version` asks the agent over its control socket.
+//! Everything but `validate`, `crd`, `completion` and `version` asks the agent over its control socket, or a cluster.
 
 pub mod apply;
+pub mod cluster;
 pub mod command;
 pub mod completion;
 pub mod crd;
 pub mod delete;
 pub mod describe;
+mod follow;
 pub mod get;
 pub mod history;
 pub mod host;
 pub mod logs;
 pub mod operator;
 pub mod output;
+pub mod place;
 pub mod render;
+pub mod source;
 pub mod validate;
 pub mod version;
 pub mod view;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::control::api::DEFAULT_SOCKET;
-use crate::control::client::{Client, ClientError};
+use place::Program;
+use source::{Source, SourceError};
 
 /// Blue/green deployment of web sites with nothing lost.
 #[derive(Debug, Parser)]
@@ -49,9 +56,8 @@ use crate::control::client::{Client, ClientError};
     disable_help_subcommand = true
 )]
 pub struct Cli {
-    /// The agent's control socket.
-    #[arg(long, global = true, env = "BLUEGREEN_SOCKET", hide_env_values = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    socket: PathBuf,
+    #[command(flatten)]
+    place: place::Args,
 
     #[command(subcommand)]
     subcommand: Sub,
@@ -94,30 +100,32 @@ pub fn main() -> ExitCode {
 
 /// Runs this command line: 0 if all went well, 1 if not, 2 if the command line itself is wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let program = Program::called(arguments.first().map(OsString::as_os_str));
+    let (cli, place) = match place::parse(program, arguments) {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and the version are errors too, to clap; it knows which go where.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let client = Client::new(cli.socket);
+    use command::Kind;
     let done = match cli.subcommand {
-        Sub::Apply(args) => block_on(apply::run(client, args)),
-        Sub::Get(args) => block_on(get::run(client, args)),
-        Sub::Describe(args) => block_on(describe::run(client, args)),
-        Sub::History(args) => block_on(history::run(client, args)),
-        Sub::Approve(args) => block_on(command::run(client, command::Kind::Approve, args)),
-        Sub::Abort(args) => block_on(command::run(client, command::Kind::Abort, args)),
-        Sub::Retry(args) => block_on(command::run(client, command::Kind::Retry, args)),
-        Sub::Rollback(args) => block_on(command::rollback(client, args)),
-        Sub::Pause(args) => block_on(command::run(client, command::Kind::Pause, args)),
-        Sub::Resume(args) => block_on(command::run(client, command::Kind::Resume, args)),
-        Sub::Restart(args) => block_on(command::run(client, command::Kind::Restart, args)),
-        Sub::Delete(args) => block_on(delete::run(client, args)),
+        Sub::Apply(args) => block_on(async { apply::run(place.open().await?, args).await }),
+        Sub::Get(args) => block_on(async { get::run(place.open().await?, args).await }),
+        Sub::Describe(args) => block_on(async { describe::run(place.open().await?, args).await }),
+        Sub::History(args) => block_on(async { history::run(place.open().await?, args).await }),
+        Sub::Approve(args) => block_on(async { command::run(place.open().await?, Kind::Approve, args).await }),
+        Sub::Abort(args) => block_on(async { command::run(place.open().await?, Kind::Abort, args).await }),
+        Sub::Retry(args) => block_on(async { command::run(place.open().await?, Kind::Retry, args).await }),
+        Sub::Rollback(args) => block_on(async { command::rollback(place.open().await?, args).await }),
+        Sub::Pause(args) => block_on(async { command::run(place.open().await?, Kind::Pause, args).await }),
+        Sub::Resume(args) => block_on(async { command::run(place.open().await?, Kind::Resume, args).await }),
+        Sub::Restart(args) => block_on(async { command::run(place.open().await?, Kind::Restart, args).await }),
+        Sub::Delete(args) => block_on(async { delete::run(place.open().await?, args).await }),
+        Sub::Logs(args) => block_on(async { logs::run(place.open().await?, args).await }),
         Sub::Validate(args) => validate::run(&args),
-        Sub::Logs(args) => block_on(logs::run(client, args)),
         Sub::Host(args) => host::run(args),
         Sub::Operator(args) => operator::run(args),
         Sub::Crd(_) => crd::run(),
@@ -166,25 +174,22 @@ pub(crate) fn full(name: &str) -> String {
 }
 
 /// Says of a site that isn't there which ones are.
-pub(crate) async fn explain(client: &Client, name: &str, error: ClientError) -> anyhow::Error {
-    let ClientError::Refused(failure) = &error else {
-        return error.into();
-    };
-    if failure.code != 404 {
+pub(crate) async fn explain(source: &Source, name: &str, error: SourceError) -> anyhow::Error {
+    if !error.is_not_found() {
         return error.into();
     }
-    let Ok(list) = client.list().await else {
+    let Ok(list) = source.list().await else {
         return error.into();
     };
-    let names: Vec<String> = list.items.iter().map(view::name).collect();
+    let names: Vec<String> = list.iter().map(view::name).collect();
     let advice = match names.as_slice() {
-        [] => "there are no sites here: apply one with bluegreen apply -f FILE".to_owned(),
+        [] => format!("there are no sites {}: apply one with {}", source.place(), source.hint("apply -f FILE")),
         names => {
             let close = names.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
             let close = close.filter(|known| strsim::damerau_levenshtein(known, name) <= 2);
             match close {
                 Some(close) => format!("did you mean {close}?"),
-                None => format!("the sites here are {}", names.join(", ")),
+                None => format!("the sites {} are {}", source.place(), names.join(", ")),
             }
         }
     };

@@ -9,6 +9,7 @@ use crate::api::conflicts::conflicts;
 use crate::api::parse;
 use crate::api::problem::Problem;
 use crate::api::site::{Site, SiteOnHost};
+use crate::api::spec::{BlueGreenSite, Target};
 
 /// Judge manifests without an agent.
 #[derive(Debug, clap::Args)]
@@ -20,10 +21,14 @@ pub struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut sites: Vec<(PathBuf, Site)> = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
     let mut wrong = 0_usize;
     for file in files(&args.files)? {
         match parse::manifest(&read(&file)?) {
-            Ok((_, site)) => sites.push((file, site)),
+            Ok((object, site)) => {
+                places.push(Place::of(&object));
+                sites.push((file, site));
+            }
             Err(problems) => {
                 wrong += problems.all().len();
                 for problem in problems.all() {
@@ -33,7 +38,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     for (index, (file, site)) in sites.iter().enumerate() {
-        if let Some((first, _)) = sites[..index].iter().find(|(_, other)| other.name == site.name) {
+        let same = |other: &usize| places[*other] == places[index] && sites[*other].1.name == site.name;
+        if let Some(other) = (0..index).find(same) {
+            let first = &sites[other].0;
             wrong += 1;
             complain(&format!("{}: the site {} is in {} already", shown(file), site.name, shown(first)));
         }
@@ -54,6 +61,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         }
         1 => Err(finish("1 problem")),
         several => Err(finish(&format!("{several} problems"))),
+    }
+}
+
+/// Where a name may be had once.
+#[derive(PartialEq)]
+enum Place {
+    /// A machine: each of these manifests may be for another one, but they are judged as if they met.
+    Host,
+    /// A namespace, if the manifest says which.
+    Cluster(Option<String>),
+}
+
+impl Place {
+    fn of(object: &BlueGreenSite) -> Place {
+        match object.spec.target {
+            Target::Host(_) => Place::Host,
+            Target::Cluster(_) => Place::Cluster(object.metadata.namespace.clone()),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A site as the agent shows it, with its parts typed.
+//! A site as an agent or a cluster shows it, with its parts typed.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -8,14 +8,17 @@ use crate::api::names::conditions;
 use crate::api::spec::BlueGreenSiteSpec;
 use crate::api::status::SiteStatus;
 use crate::control::api::{Attempts, SiteView, SlotView};
-use crate::control::client::ClientError;
 use crate::rollout::{Attempt, Colour, Revision};
 
-/// A site as the agent shows it.
+/// A site as an agent or a cluster shows it.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// Its name.
     pub name: String,
+    /// Its namespace; `None`: it is one of a machine.
+    pub namespace: Option<String>,
+    /// What tells it from a later one of the same name, where there is such a thing.
+    pub uid: Option<String>,
     /// How often its specification changed.
     pub generation: i64,
     /// Since when it is there.
@@ -38,11 +41,26 @@ pub fn name(view: &SiteView) -> String {
     view.object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
-impl TryFrom<SiteView> for Site {
-    type Error = ClientError;
+/// What was answered is no site as this program knows them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the site {name} is not understood: {why}; is this program as new as what answers it? (bluegreen version)")]
+pub struct NotASite {
+    name: String,
+    why: String,
+}
 
-    fn try_from(view: SiteView) -> Result<Site, ClientError> {
-        let nonsense = |error: serde_json::Error| ClientError::Nonsense(error.to_string());
+/// Its namespace; empty where there are none.
+#[must_use]
+pub fn namespace(view: &SiteView) -> String {
+    view.object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned()
+}
+
+impl TryFrom<SiteView> for Site {
+    type Error = NotASite;
+
+    fn try_from(view: SiteView) -> Result<Site, NotASite> {
+        let nonsense = |error: serde_json::Error| NotASite { name: name(&view), why: error.to_string() };
+        let text = |field: &Value| field.as_str().map(str::to_owned);
         let metadata = &view.object["metadata"];
         let mut status: SiteStatus = match &view.object["status"] {
             Value::Null => SiteStatus::default(),
@@ -67,6 +85,8 @@ impl TryFrom<SiteView> for Site {
         };
         Ok(Site {
             name: name(&view),
+            namespace: text(&metadata["namespace"]).filter(|_| metadata["uid"].is_string()),
+            uid: text(&metadata["uid"]),
             generation: metadata["generation"].as_i64().unwrap_or_default(),
             created: metadata["creationTimestamp"].as_str().and_then(|time| time.parse().ok()),
             spec,
@@ -103,7 +123,12 @@ impl Site {
     /// What is awaited, or why it does not go on, in one line.
     #[must_use]
     pub fn message(&self) -> &str {
-        self.condition(conditions::READY).map_or("the agent has not looked at it yet", |ready| ready.message.as_str())
+        let nobody = if self.namespace.is_some() {
+            "no operator has looked at it yet"
+        } else {
+            "the agent has not looked at it yet"
+        };
+        self.condition(conditions::READY).map_or(nobody, |ready| ready.message.as_str())
     }
 
     /// The slot of a colour.

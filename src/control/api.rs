@@ -92,6 +92,12 @@ pub struct SlotView {
     pub detail: String,
     /// Its instances, by index.
     pub instances: Vec<InstanceView>,
+    /// How many instances it is to have, where that may be another number than there are: on a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<u32>,
+    /// What leads to it, where several things may: the Services of a cluster, as `shop:80`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub serves: Vec<String>,
 }
 
 /// How a colour is.
@@ -113,16 +119,35 @@ pub enum SlotHealth {
 pub struct InstanceView {
     /// Counted from 0.
     pub index: u16,
-    /// Where it listens, on 127.0.0.1.
-    pub port: u16,
-    /// Its first process; `None` while none runs.
-    pub pid: Option<u32>,
+    /// Where it runs.
+    #[serde(flatten)]
+    pub place: Place,
     /// Whether it answered its health check as often in a row as was asked.
     pub ready: bool,
     /// How often it was started again after it ended by itself.
     pub restarts: u32,
     /// What is awaited, or how it ended, in words.
     pub detail: String,
+}
+
+/// Where an instance runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Place {
+    /// A process of this machine.
+    Process {
+        /// Where it listens, on 127.0.0.1.
+        port: u16,
+        /// Its first process; `None` while none runs.
+        pid: Option<u32>,
+    },
+    /// A pod of a cluster.
+    Pod {
+        /// Its name.
+        pod: String,
+        /// Its node; `None` until it has one.
+        node: Option<String>,
+    },
 }
 
 /// A change of one site.
@@ -358,6 +383,14 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instance_of_a_machine_reads_as_it_always_did() {
+        let text = r#"{"index":0,"port":8081,"pid":7,"ready":true,"restarts":0,"detail":""}"#;
+        let instance: InstanceView = serde_json::from_str(text).expect("an instance");
+        assert_eq!(instance.place, Place::Process { port: 8081, pid: Some(7) });
+        assert_eq!(serde_json::to_string(&instance).expect("plain data"), text);
+    }
 
     #[test]
     fn a_command_is_one_flat_object() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic)] // A test fails by it.
 
+mod pods;
 mod render;
 mod samples;
 mod talk;

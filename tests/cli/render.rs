@@ -2,7 +2,7 @@
 
 use bluegreen::cli::render::describe::describe;
 use bluegreen::cli::render::table::{self, Rows, site_columns, site_row};
-use bluegreen::cli::render::tree::{Style, plain, tree};
+use bluegreen::cli::render::tree::{Moment, Style, plain, tree};
 use bluegreen::cli::view::{Site, by_prefix};
 use bluegreen::control::api::SiteView;
 use bluegreen::rollout::Revision;
@@ -13,10 +13,14 @@ fn site(view: SiteView) -> Site {
     Site::try_from(view).expect("the sample is a site")
 }
 
+fn moment() -> Moment {
+    let waited = "2026-11-22T18:30:48Z".parse().expect("a moment");
+    Moment { now: now(), waited: Some(waited), note: None }
+}
+
 fn drawn(view: SiteView, columns: usize) -> String {
     let style = Style { columns, rows: 24, colours: false };
-    let waited = "2026-11-22T18:30:48Z".parse().expect("a moment");
-    tree(&site(view), waited, now(), style).join("\n")
+    tree(&site(view), &moment(), style).join("\n")
 }
 
 #[test]
@@ -41,9 +45,18 @@ fn a_row_that_comes_later_stands_under_the_header() {
 
 #[test]
 fn everything_about_a_site() {
-    insta::assert_snapshot!("describe_starting", describe(&site(starting("shop")), &samples::history(), now()));
-    insta::assert_snapshot!("describe_rejected", describe(&site(rejected("shop")), &samples::history(), now()));
-    insta::assert_snapshot!("describe_fresh", describe(&site(fresh("shop")), &Default::default(), now()));
+    insta::assert_snapshot!(
+        "describe_starting",
+        describe(&site(starting("shop")), &samples::history(), "bluegreen history", now())
+    );
+    insta::assert_snapshot!(
+        "describe_rejected",
+        describe(&site(rejected("shop")), &samples::history(), "bluegreen history", now())
+    );
+    insta::assert_snapshot!(
+        "describe_fresh",
+        describe(&site(fresh("shop")), &Default::default(), "bluegreen history", now())
+    );
 }
 
 #[test]
@@ -69,7 +82,7 @@ fn a_drawing_fits_into_any_terminal() {
         }
     }
     let low = Style { columns: 80, rows: 4, colours: true };
-    assert!(tree(&site(baking("shop")), now(), now(), low).len() < 4, "a drawing that scrolls can't be drawn over");
+    assert!(tree(&site(baking("shop")), &moment(), low).len() < 4, "a drawing that scrolls can't be drawn over");
 }
 
 #[test]
@@ -79,8 +92,8 @@ fn what_an_app_printed_does_not_command_the_terminal() {
     view.object["status"]["conditions"][0]["message"] = "\x1b]0;title\x07".into();
     let site = site(view);
     let style = Style { columns: 100, rows: 24, colours: false };
-    let all = tree(&site, now(), now(), style).join("\n")
-        + &describe(&site, &samples::history(), now())
+    let all = tree(&site, &moment(), style).join("\n")
+        + &describe(&site, &samples::history(), "bluegreen history", now())
         + &site_row(&site, now(), true).join(" ")
         + &plain(&site);
     assert!(!all.contains('\x1b') && !all.contains('\x07'), "{all:?}");

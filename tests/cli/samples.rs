@@ -1,7 +1,7 @@
 //! Sites as an agent shows them.
 
 use bluegreen::api::parse;
-use bluegreen::control::api::{Attempts, History, HistoryEntry, InstanceView, SiteView, SlotHealth, SlotView};
+use bluegreen::control::api::{Attempts, History, HistoryEntry, InstanceView, Place, SiteView, SlotHealth, SlotView};
 use bluegreen::rollout::{Attempt, Colour, Revision};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -49,13 +49,14 @@ pub fn slot(colour: Colour, revision: Option<Revision>, ready: &[bool]) -> SlotV
             .enumerate()
             .map(|(index, ready)| InstanceView {
                 index: u16::try_from(index).expect("few"),
-                port: port(index),
-                pid: Some(4000 + u32::from(port(index))),
+                place: Place::Process { port: port(index), pid: Some(4000 + u32::from(port(index))) },
                 ready: *ready,
                 restarts: u32::from(!ready),
                 detail: if *ready { String::new() } else { "GET /healthz: connection refused".to_owned() },
             })
             .collect(),
+        wanted: None,
+        serves: Vec::new(),
     }
 }
 

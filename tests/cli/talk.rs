@@ -434,11 +434,11 @@ fn logs_are_told_apart_and_followed() {
     for number in 0..5 {
         say(&format!("line {number}"));
     }
-    let (code, out, _) = agent.run(&["logs", "shop", "--instance", "1", "-n", "2"]);
+    let (code, out, _) = agent.run(&["logs", "shop", "--instance", "1", "--tail", "2"]);
     assert_eq!((code, out.as_str()), (0, "line 3\nline 4\n"));
-    let (_, out, _) = agent.run(&["logs", "shop", "--colour", "green", "-n", "1"]);
+    let (_, out, _) = agent.run(&["logs", "shop", "--colour", "green", "--tail", "1"]);
     assert_eq!(out, "[green.0] line 4\n[green.1] line 4\n");
-    let follow = agent.begin(&["logs", "shop", "--instance", "0", "-f", "-n", "1"]);
+    let follow = agent.begin(&["logs", "shop", "--instance", "0", "-f", "--tail", "1"]);
     assert_eq!(follow.until("line"), "line 4");
     say("line 5");
     assert_eq!(follow.until("line"), "line 5");

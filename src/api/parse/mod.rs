@@ -47,6 +47,14 @@ pub fn manifest(text: &str) -> Result<(BlueGreenSite, Site), Problems> {
     Err(Problems::one(Problem::new("", "the manifest can't be read")))
 }
 
+/// Reads a manifest as it was written: what the typed form would fill in is left out, since who applies it answers only for what they wrote.
+///
+/// # Errors
+/// It is not one YAML document.
+pub fn value(text: &str) -> Result<Value, Problem> {
+    yaml::read(text).map(|document| document.value)
+}
+
 fn typed(value: Value) -> Result<BlueGreenSite, Problem> {
     serde_json::from_value(value).map_err(|error| Problem::new("", error.to_string()))
 }

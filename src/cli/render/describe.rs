@@ -12,17 +12,20 @@ use crate::api::spec::{
 };
 use crate::api::status::phase_name;
 use crate::cli::view::Site;
-use crate::control::api::{History, SlotHealth};
+use crate::control::api::{History, Place, SlotHealth, SlotView};
 
 /// How many of the last events are shown.
 const EVENTS: usize = 12;
 
-/// Everything about one site.
+/// Everything about one site. `more`: the command that shows the whole history of a site.
 #[must_use]
-pub fn describe(site: &Site, history: &History, now: Timestamp) -> String {
+pub fn describe(site: &Site, history: &History, more: &str, now: Timestamp) -> String {
     let mut page = Page::default();
     let status = &site.status;
     page.line("Name", &site.name);
+    if let Some(namespace) = &site.namespace {
+        page.line("Namespace", namespace);
+    }
     page.line("Phase", status.phase.map_or(NONE, phase_name));
     let observed = status.observed_generation.map_or_else(|| "not yet".to_owned(), |observed| observed.to_string());
     page.line("Generation", &format!("{} (observed: {observed})", site.generation));
@@ -38,7 +41,7 @@ pub fn describe(site: &Site, history: &History, now: Timestamp) -> String {
     page.text.push('\n');
     page.conditions(site, now);
     page.instances(site);
-    page.events(&site.name, history, now);
+    page.events(history, &format!("{more} {}", site.name), now);
     page.text
 }
 
@@ -126,7 +129,10 @@ impl Page {
             self.part("Port", &format!("{} to {target} of the pods{name}", port.port));
         }
         match &cluster.route {
-            RouteSpec::Service(_) => self.part("Route", "the selector of the Service"),
+            RouteSpec::Service(_) => self.part(
+                "Route",
+                "the selector of the Service: new connections move at once; one that is kept alive stays until its old pod closes it",
+            ),
             RouteSpec::HttpRoute(route) => {
                 self.part("Route", "the weights of the HTTPRoute");
                 if !route.hostnames.is_empty() {
@@ -249,15 +255,66 @@ impl Page {
         self.table("Conditions", &["Type", "Status", "Reason", "Age", "Message"], &rows);
     }
 
-    fn instances(&mut self, site: &Site) {
+    /// What leads to each colour, where several things may.
+    fn serves(&mut self, site: &Site) {
+        let leading: Vec<&SlotView> = site.slots.iter().filter(|slot| !slot.serves.is_empty()).collect();
+        if leading.is_empty() {
+            return;
+        }
+        self.head("Serves");
+        for slot in leading {
+            self.part(&slot.colour.to_string(), &slot.serves.join(", "));
+        }
+    }
+
+    fn pods(&mut self, site: &Site) {
         let mut rows = Vec::new();
         for slot in &site.slots {
             let role = if slot.live { " (live)" } else { "" };
             for instance in &slot.instances {
+                let Place::Pod { pod, node } = &instance.place else { continue };
+                rows.push(vec![
+                    format!("{}{role}", slot.colour),
+                    pod.clone(),
+                    node.clone().unwrap_or_else(|| NONE.to_owned()),
+                    if instance.ready { "yes" } else { "no" }.to_owned(),
+                    instance.restarts.to_string(),
+                    slot.revision.map_or_else(|| NONE.to_owned(), |revision| revision.short()),
+                    instance.detail.replace('\n', "; "),
+                ]);
+            }
+            if !slot.detail.is_empty() {
+                let none = || NONE.to_owned();
+                let revision = slot.revision.map_or_else(none, |revision| revision.short());
+                let detail = slot.detail.replace('\n', "; ");
+                rows.push(vec![
+                    format!("{}{role}", slot.colour),
+                    none(),
+                    none(),
+                    "no".to_owned(),
+                    none(),
+                    revision,
+                    detail,
+                ]);
+            }
+        }
+        self.table("Pods", &["Colour", "Pod", "Node", "Ready", "Restarts", "Revision", "Detail"], &rows);
+    }
+
+    fn instances(&mut self, site: &Site) {
+        if site.slots.iter().any(|slot| slot.wanted.is_some()) {
+            self.serves(site);
+            return self.pods(site);
+        }
+        let mut rows = Vec::new();
+        for slot in &site.slots {
+            let role = if slot.live { " (live)" } else { "" };
+            for instance in &slot.instances {
+                let Place::Process { port, pid } = &instance.place else { continue };
                 rows.push(vec![
                     format!("{}.{}{role}", slot.colour, instance.index),
-                    instance.port.to_string(),
-                    instance.pid.map_or_else(|| NONE.to_owned(), |pid| pid.to_string()),
+                    port.to_string(),
+                    pid.map_or_else(|| NONE.to_owned(), |pid| pid.to_string()),
                     if instance.ready { "yes" } else { "no" }.to_owned(),
                     instance.restarts.to_string(),
                     slot.revision.map_or_else(|| NONE.to_owned(), |revision| revision.short()),
@@ -280,7 +337,7 @@ impl Page {
         self.table("Instances", &["Instance", "Port", "Pid", "Ready", "Restarts", "Revision", "Detail"], &rows);
     }
 
-    fn events(&mut self, name: &str, history: &History, now: Timestamp) {
+    fn events(&mut self, history: &History, more: &str, now: Timestamp) {
         let skipped = history.items.len().saturating_sub(EVENTS);
         let rows: Vec<Vec<String>> = history.items[skipped..]
             .iter()
@@ -288,7 +345,7 @@ impl Page {
             .collect();
         self.table("Events", &["Age", "Reason", "Message"], &rows);
         if skipped > 0 {
-            let _ = writeln!(self.text, "  ({skipped} earlier ones: bluegreen history {name})");
+            let _ = writeln!(self.text, "  ({skipped} earlier ones: {more})");
         }
     }
 }

@@ -37,7 +37,8 @@ pub fn span(seconds: i64) -> String {
 #[must_use]
 pub fn instances(slot: &SlotView) -> String {
     let ready = slot.instances.iter().filter(|instance| instance.ready).count();
-    format!("{ready}/{}", slot.instances.len())
+    let all = slot.wanted.map_or_else(|| slot.instances.len().to_string(), |wanted| wanted.to_string());
+    format!("{ready}/{all}")
 }
 
 #[cfg(test)]

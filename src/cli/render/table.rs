@@ -101,7 +101,8 @@ pub fn site_row(site: &Site, now: Timestamp, wide: bool) -> Vec<String> {
     ];
     if wide {
         let standby = status.standby.as_ref();
-        row.push(site.spec.as_ref().map_or_else(none, hostnames));
+        let serves = slot.map(|slot| slot.serves.join(", ")).filter(|serves| !serves.is_empty());
+        row.push(serves.or_else(|| site.spec.as_ref().map(hostnames)).unwrap_or_else(none));
         row.push(standby.map_or_else(none, |standby| format!("{} {}", standby.colour, standby.revision.short())));
         row.push(site.message().lines().next().unwrap_or_default().to_owned());
     }

@@ -6,7 +6,7 @@ use super::instances;
 use crate::api::names::conditions;
 use crate::api::status::phase_name;
 use crate::cli::view::Site;
-use crate::control::api::{SlotHealth, SlotView};
+use crate::control::api::{InstanceView, Place, SlotHealth, SlotView};
 use crate::rollout::{Colour, Phase};
 
 /// What the drawing may use.
@@ -18,6 +18,17 @@ pub struct Style {
     pub rows: usize,
     /// Whether colours are welcome.
     pub colours: bool,
+}
+
+/// When it is drawn, and for whom.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// Now.
+    pub now: Timestamp,
+    /// Since when somebody waits for it, if somebody does.
+    pub waited: Option<Timestamp>,
+    /// What is to be said besides: that nobody looks at it.
+    pub note: Option<String>,
 }
 
 /// The path of a rollout, for the line of steps.
@@ -32,36 +43,30 @@ const STEPS: [Phase; 8] = [
     Phase::Idle,
 ];
 
-/// The site as a tree, a string for each line. `waited`: since when somebody waits for it.
+/// Of so many instances of a colour there is always room for a line each.
+const FEW: usize = 3;
+
+/// The site as a tree, a string for each line.
 #[must_use]
-pub fn tree(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Vec<String> {
-    let mut lines = vec![headline(site, waited, now, style)];
+pub fn tree(site: &Site, moment: &Moment, style: Style) -> Vec<String> {
+    let mut lines = vec![headline(site, moment, style)];
     if let Some(steps) = steps(site, style) {
         lines.push(steps);
     }
-    for line in site.message().lines() {
+    for line in site.message().lines().chain(moment.note.iter().flat_map(|note| note.lines())) {
         lines.extend(wrap(line, style.columns.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
     }
+    let left = style.rows.saturating_sub(lines.len() + 1) / site.slots.len().max(1);
+    let room = left.saturating_sub(1).max(FEW);
     let slots: Vec<&SlotView> = site.slots.iter().collect();
     for (number, slot) in slots.iter().enumerate() {
         let last = number + 1 == slots.len();
         let (branch, trunk) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
         lines.push(fit(&format!("{branch}{}", colour_line(site, slot, style)), style.columns));
-        for (number, instance) in slot.instances.iter().enumerate() {
-            let twig = if number + 1 == slot.instances.len() { "└─ " } else { "├─ " };
-            let mark = if instance.ready { paint("✔", "32", style) } else { paint("…", "33", style) };
-            let pid = instance.pid.map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}"));
-            let restarts = match instance.restarts {
-                0 => String::new(),
-                1 => ", started again once".to_owned(),
-                several => format!(", started again {several} times"),
-            };
-            let detail = match instance.detail.lines().next() {
-                Some(detail) if !detail.is_empty() && !instance.ready => format!("  {detail}"),
-                _ => String::new(),
-            };
-            let line = format!("{trunk}{twig}{mark} :{:<5}  {pid}{restarts}{detail}", instance.port);
-            lines.push(fit(&line, style.columns));
+        let twigs = twigs(slot, room, style);
+        for (number, twig) in twigs.iter().enumerate() {
+            let fork = if number + 1 == twigs.len() { "└─ " } else { "├─ " };
+            lines.push(fit(&format!("{trunk}{fork}{twig}"), style.columns));
         }
     }
     // A drawing that scrolls can't be drawn over.
@@ -69,7 +74,57 @@ pub fn tree(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Vec
     lines
 }
 
-fn headline(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> String {
+/// A line for each instance. Where there is no room for all, those that are awaited come first and the others are counted.
+fn twigs(slot: &SlotView, room: usize, style: Style) -> Vec<String> {
+    let mut shown: Vec<&InstanceView> = slot.instances.iter().collect();
+    let mut hidden = 0;
+    if shown.len() > room {
+        shown.sort_by_key(|instance| instance.ready);
+        hidden = shown.len() - (room - 1);
+        shown.truncate(room - 1);
+    }
+    let names = shown.iter().map(|instance| match &instance.place {
+        Place::Pod { pod, .. } => pod.chars().count(),
+        Place::Process { .. } => 0,
+    });
+    let width = names.max().unwrap_or(0);
+    let mut lines: Vec<String> = shown.iter().map(|instance| twig(instance, width, style)).collect();
+    if hidden > 0 {
+        let ready = slot.instances.iter().filter(|instance| instance.ready).count();
+        let awaited = shown.iter().filter(|instance| instance.ready).count();
+        lines.push(paint(&format!("  and {hidden} more, {} of them ready", ready - awaited), "2", style));
+    }
+    // On a machine this only sums up what stands beside each instance.
+    if slot.wanted.is_some() && !slot.detail.is_empty() {
+        let detail = slot.detail.lines().next().unwrap_or_default();
+        lines.push(format!("{} {detail}", paint("…", "33", style)));
+    }
+    lines
+}
+
+fn twig(instance: &InstanceView, width: usize, style: Style) -> String {
+    let mark = if instance.ready { paint("✔", "32", style) } else { paint("…", "33", style) };
+    let place = match &instance.place {
+        Place::Process { port, pid } => {
+            let pid = pid.map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}"));
+            format!(":{port:<5}  {pid}")
+        }
+        Place::Pod { pod, node: Some(node) } => format!("{pod:<width$}  on {node}"),
+        Place::Pod { pod, node: None } => format!("{pod:<width$}"),
+    };
+    let restarts = match instance.restarts {
+        0 => String::new(),
+        1 => ", started again once".to_owned(),
+        several => format!(", started again {several} times"),
+    };
+    let detail = match instance.detail.lines().next() {
+        Some(detail) if !detail.is_empty() && !instance.ready => format!("  {detail}"),
+        _ => String::new(),
+    };
+    format!("{mark} {place}{restarts}{detail}")
+}
+
+fn headline(site: &Site, moment: &Moment, style: Style) -> String {
     let stalled = site.condition(conditions::STALLED).filter(|_| site.is(conditions::STALLED));
     let phase = match stalled {
         Some(stalled) => stalled.reason.as_str(),
@@ -85,11 +140,12 @@ fn headline(site: &Site, waited: Timestamp, now: Timestamp, style: Style) -> Str
     };
     let left = site.status.candidate.as_ref().and_then(|candidate| candidate.deadline.as_ref());
     let left = left.map_or_else(String::new, |deadline| {
-        format!("  {} left", super::span(deadline.0.duration_since(now).as_secs()))
+        format!("  {} left", super::span(deadline.0.duration_since(moment.now).as_secs()))
     });
     let name = paint(&site.name, "1", style);
-    let elapsed = super::age(waited, now);
-    fit(&format!("{mark} {name}  {phase}{left}  ({elapsed} so far)"), style.columns)
+    let elapsed =
+        moment.waited.map_or_else(String::new, |waited| format!("  ({} so far)", super::age(waited, moment.now)));
+    fit(&format!("{mark} {name}  {phase}{left}{elapsed}"), style.columns)
 }
 
 /// The steps of a rollout, the one that is under way marked. `None` when there is no rollout to show, or no room.
@@ -129,13 +185,19 @@ fn colour_line(site: &Site, slot: &SlotView, style: Style) -> String {
         Colour::Green => "32",
     };
     let name = paint(&format!("{:<5}", slot.colour), code, style);
-    let Some(revision) = slot.revision else {
-        return format!("{name}  {}", paint("empty", "2", style));
+    let serves = match slot.serves.as_slice() {
+        [] => String::new(),
+        all => format!("  ← {}", all.join(", ")),
     };
-    let candidate = site.status.candidate.as_ref();
+    if slot.revision.is_none() && slot.instances.is_empty() {
+        // That an idle colour's preview leads nowhere is as it should be.
+        let serves = if slot.live { serves } else { String::new() };
+        return format!("{name}  {}{serves}", paint("empty", "2", style));
+    }
+    let candidate = site.status.candidate.as_ref().filter(|candidate| candidate.colour == slot.colour);
     let role = if slot.live {
         "live"
-    } else if candidate.is_some_and(|candidate| candidate.colour == slot.colour && candidate.revision == revision) {
+    } else if candidate.is_some_and(|candidate| Some(candidate.revision) == slot.revision) {
         "candidate"
     } else if slot.draining {
         "draining"
@@ -152,15 +214,16 @@ fn colour_line(site: &Site, slot: &SlotView, style: Style) -> String {
         SlotHealth::Degraded => ("33", "partly ready"),
         SlotHealth::Down => ("33", "not ready"),
     };
-    if slot.instances.is_empty() {
+    let revision = slot.revision.map_or_else(|| super::NONE.to_owned(), |revision| revision.short());
+    if slot.instances.is_empty() && slot.wanted.is_none() {
         let detail = slot.detail.lines().next().unwrap_or_default();
-        return format!("{name}  {role}  {}  {}  {detail}", revision.short(), paint(word, code, style))
+        return format!("{name}  {role}  {revision}  {}  {detail}{serves}", paint(word, code, style))
             .trim_end()
             .to_owned();
     }
     // What is awaited stands beside each instance.
     let count = paint(&format!("{} ready", instances(slot)), code, style);
-    format!("{name}  {role}  {}  {count}", revision.short())
+    format!("{name}  {role}  {revision}  {count}{serves}")
 }
 
 /// What is said of a site where no tree can be drawn; a new line is due when it is another text than before.
@@ -205,7 +268,9 @@ fn fit(line: &str, columns: usize) -> String {
     out
 }
 
-fn wrap(text: &str, columns: usize) -> Vec<String> {
+/// A text in lines of at most so many characters.
+#[must_use]
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

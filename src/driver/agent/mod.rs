@@ -25,7 +25,7 @@ mod resolve;
 mod supervisor;
 mod task;
 mod tell;
-mod view;
+pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -44,7 +44,8 @@ pub fn attempts(plan: &Plan, observed: &Observed, decision: &Decision) -> Attemp
 }
 
 /// The attempt that is being rolled out.
-fn under_way(status: &Status) -> Option<Attempt> {
+#[must_use]
+pub fn under_way(status: &Status) -> Option<Attempt> {
     status.about.filter(|_| {
         matches!(
             status.phase,

@@ -8,7 +8,7 @@ use super::drain::{Draining, forget_served, has_served, note_served};
 use super::falls::Falls;
 use super::{HostSite, Inner, Watched, held, lock, ports};
 use crate::api::site::{Front, HealthCheck};
-use crate::control::api::{InstanceView, SlotHealth, SlotView};
+use crate::control::api::{InstanceView, Place, SlotHealth, SlotView};
 use crate::driver::clock::{of_file, wall};
 use crate::platform::host::probe::{Pace, Report, Target};
 use crate::platform::host::release::Record;
@@ -126,6 +126,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             draining: draining.is_some(),
             detail: detail.clone(),
             instances: instances(&record, colour, &states, report.as_ref()),
+            wanted: None,
+            serves: Vec::new(),
         };
         let occupant = Occupant { revision, health, draining, detail };
         Ok((Some(occupant), view))
@@ -307,6 +309,8 @@ fn empty(colour: Colour, named: Option<Colour>) -> SlotView {
         draining: false,
         detail: "empty".to_owned(),
         instances: Vec::new(),
+        wanted: None,
+        serves: Vec::new(),
     }
 }
 
@@ -322,8 +326,7 @@ fn instances(record: &Record, colour: Colour, states: &[InstanceState], report: 
         };
         InstanceView {
             index,
-            port: *port,
-            pid,
+            place: Place::Process { port: *port, pid },
             ready: health.is_some_and(|health| health.ready),
             restarts,
             detail: health.map(|health| health.detail.clone()).unwrap_or_default(),
