@@ -23,13 +23,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// What the libraries below say of each request that failed is said by us, once, with what it means.
+const DEFAULT: &str = "info,kube_client=off,kube_runtime=error,tower_http=off";
+
 /// Begins to log. Called once, at the start.
 pub(super) fn to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("BLUEGREEN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("BLUEGREEN_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // A second subscriber in one process is a test's: the first one stays.
     let _ = match format {
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
         LogFormat::Text if is_the_journal() => log.with_ansi(false).event_format(ForJournal::default()).try_init(),
         LogFormat::Text => log.with_ansi(false).try_init(),
     };

@@ -118,11 +118,17 @@ fn what_happened_is_told_as_events_with_a_reason_each() {
         let ours = events["items"].as_array()?.iter().filter(|event| event["regarding"]["kind"] == "BlueGreenSite");
         Some(ours.filter_map(|event| Some(event["reason"].as_str()?.to_owned())).collect())
     };
-    let told = wait::until("the rollout was told", PATIENCE, || {
+    let told = wait::until("the rollout was told", PATIENCE / 4, || {
         reasons()
             .filter(|reasons| ["Starting", "CuttingOver", "Settled"].iter().all(|one| reasons.iter().any(|r| r == one)))
     });
-    told.unwrap_or_else(|error| panic!("{error}: {:?}", reasons()));
+    told.unwrap_or_else(|error| {
+        panic!(
+            "{error}: {:?}\n{}",
+            reasons(),
+            operator.said().lines().filter(|l| l.contains("event")).collect::<Vec<_>>().join("\n")
+        )
+    });
     let text = namespace.kubectl(&["describe", "bluegreensite", "shop"]).unwrap();
     assert!(text.contains("Settled"), "{text}");
 }

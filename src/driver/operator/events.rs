@@ -90,7 +90,7 @@ fn event(telling: Telling, me: &str) -> Event {
     }
     Event {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}.", telling.site.name.as_deref().unwrap_or("site"))),
+            generate_name: Some(format!("{}-", telling.site.name.as_deref().unwrap_or("site"))),
             namespace: telling.site.namespace.clone(),
             ..ObjectMeta::default()
         },
