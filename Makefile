@@ -19,6 +19,12 @@ demo: ## Watch a real site go from blue to green under load, with nothing lost
 	@$(CARGO) build --quiet --release --workspace --bins
 	@target/release/demo
 
+demo-cluster: ## Watch a site on a real control plane go from v1 to v2, refuse a broken v3, and go back
+	@scripts/setup.sh cluster
+	@scripts/cluster-tools.sh etcd kube kwok >/dev/null
+	@$(CARGO) build --quiet --release --workspace --bins
+	@target/release/demo-cluster
+
 check: ## The quick one: format, lints, unit tests, the search of the logic
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -36,6 +42,11 @@ test-kills-cluster: ## Kill the operator that leads a hundred times, and freeze 
 
 test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
 	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
+
+test-node: ## Fifty cutovers through a Service of a real node under load, the operator in a pod (root; a quarter of an hour)
+	@scripts/setup.sh node
+	@scripts/cluster-tools.sh etcd kube node helm >/dev/null
+	$(CARGO) test --test node --locked -- --ignored --test-threads=1 --nocapture
 
 test: ## Everything, installing what it needs
 	@scripts/setup.sh test

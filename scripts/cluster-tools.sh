@@ -13,7 +13,6 @@
 # | helm    | helm                                                                            | 3 min         |
 # | argocd  | argocd                                                                          | 10 min        |
 # | node    | kubelet kube-proxy containerd containerd-shim-runc-v2 ctr coredns pause, cni/…  | 10 min        |
-# | traefik | traefik                                                                         | 10 min        |
 #
 # What is built is fixed by the files in rig/cluster/TOOL, and the folder is named by their hash. KUBEBUILDER_ASSETS, where it is set,
 # gives etcd, kube-apiserver and kubectl instead.
@@ -31,8 +30,8 @@ modules() {
     case $1 in
     etcd | kube) echo kube ;;
     node) echo kube containerd cni coredns pause ;;
-    kwok | helm | argocd | traefik) echo "$1" ;;
-    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd node traefik" ;;
+    kwok | helm | argocd) echo "$1" ;;
+    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd node" ;;
     esac
 }
 
@@ -126,8 +125,6 @@ build_node() {
     program coredns . coredns -ldflags '-s -w'
     program pause . pause -ldflags '-s -w'
 }
-
-build_traefik() { program traefik github.com/traefik/traefik/v3/cmd/traefik traefik -ldflags '-s -w'; }
 
 [ $# -gt 0 ] || set -- etcd kube kwok helm argocd
 mkdir -p "$cache"
