@@ -368,6 +368,7 @@ impl Telling<'_> {
         let before = self.platform.reported();
         let status = report::status(&Seen {
             name: "shop",
+            program: "kubectl bluegreen",
             generation: self.generation,
             plan: self.plan,
             observed,
