@@ -84,7 +84,7 @@ fn a_permission_that_is_missing_is_named() {
         .expect("it can be bound");
     let token = plane().service_account_token(&namespace, "operator").expect("it can have a token");
     let kubeconfig = plane().kubeconfig_for(&namespace, &token).expect("it can be written");
-    let mut site = site.as_user(&kubeconfig);
+    let mut site = site.with_user(&kubeconfig);
     site.start();
     site.apply(&shop("1", &json!({})));
     let said = site.stalled("MissingPermission");

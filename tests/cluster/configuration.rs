@@ -83,3 +83,51 @@ fn a_secret_is_read_only_where_that_was_asked_for() {
     });
     assert_ne!(names(&site, "shop-blue", "secretRef"), copy);
 }
+
+#[test]
+fn old_releases_and_the_copies_that_only_they_read_are_deleted_at_rest() {
+    let mut site = Operated::new("pruned");
+    site.apply(&map("settings", "hello"));
+    site.apply(&reading("1", &json!([{"configMapRef": {"name": "settings"}}])));
+    let live = site.settled();
+    let copy = names(&site, "shop-blue", "configMapRef");
+    site.kill();
+    // As if eleven more had been rolled out since, each with a copy of its own.
+    let uid = site.get("bgs/shop")["metadata"]["uid"].clone();
+    let metadata = |name: String, labels: Value| {
+        let mut labels = labels;
+        super::kit::merge(
+            &mut labels,
+            &json!({"bluegreen.dev/site": "shop", "app.kubernetes.io/managed-by": "bluegreen"}),
+        );
+        let owner = json!({"apiVersion": "bluegreen.dev/v1alpha1", "kind": "BlueGreenSite", "name": "shop", "uid": uid, "controller": true});
+        json!({"name": name, "labels": labels, "ownerReferences": [owner]})
+    };
+    for number in 1..=11_u32 {
+        let read = format!("shop-settings-{number}");
+        site.apply(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "immutable": true, "data": {"greeting": number.to_string()},
+            "metadata": metadata(read.clone(), json!({"bluegreen.dev/part": "configuration"})),
+        }));
+        site.apply(&json!({
+            "apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": number,
+            "metadata": metadata(format!("shop-{number:010x}"), json!({"bluegreen.dev/revision": format!("{:032x}", u128::from(number) << 88)})),
+            "data": {"ports": [], "template": {"spec": {"containers": [{"name": "app", "envFrom": [{"configMapRef": {"name": read}}]}]}}},
+        }));
+    }
+    let all = |site: &Operated, what: &str, labels: &str| -> Vec<String> {
+        let list = site.namespace.json(&["get", what, "--selector", labels]).expect("they can be listed");
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        items.iter().filter_map(|one| one["metadata"]["name"].as_str().map(ToOwned::to_owned)).collect()
+    };
+    let releases = |site: &Operated| all(site, "controllerrevisions", "bluegreen.dev/site=shop");
+    let copies = |site: &Operated| all(site, "configmaps", "bluegreen.dev/part=configuration");
+    assert_eq!((releases(&site).len(), copies(&site).len()), (12, 12));
+    let before = site.selected();
+    site.start();
+    site.until("old ones were deleted", || (releases(&site).len() < 12 && copies(&site).len() < 12).then_some(()));
+    assert!(releases(&site).contains(&format!("shop-{}", live.short())), "what is live is kept");
+    assert!(copies(&site).contains(&copy));
+    assert_eq!(releases(&site).len(), copies(&site).len(), "each that is kept can be started again");
+    assert_eq!(site.selected(), before);
+}

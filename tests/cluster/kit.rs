@@ -102,6 +102,7 @@ pub struct Operated {
     pub namespace: Namespace<'static>,
     runtime: tokio::runtime::Runtime,
     operator: Option<Operator>,
+    rivals: Vec<Operator>,
     user: Option<std::path::PathBuf>,
 }
 
@@ -126,11 +127,11 @@ impl Operated {
             tracing_subscriber::fmt().with_env_filter("bluegreen=debug,cluster=debug").with_test_writer().try_init();
         let namespace = plane().namespace(name).expect("a namespace can be made");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Operated { namespace, runtime, operator: None, user: None }
+        Operated { namespace, runtime, operator: None, rivals: Vec::new(), user: None }
     }
 
     /// The operator is somebody else than who may do everything.
-    pub fn as_user(mut self, kubeconfig: &Path) -> Operated {
+    pub fn with_user(mut self, kubeconfig: &Path) -> Operated {
         self.user = Some(kubeconfig.to_owned());
         self
     }
@@ -143,9 +144,16 @@ impl Operated {
         self.operator = Some(Operator::start(client, namespace));
     }
 
-    /// Ends it wherever it is.
+    /// Starts another one beside it, as if a lease did not count.
+    pub fn start_rival(&mut self) {
+        let client = self.client();
+        let _inside = self.runtime.enter();
+        self.rivals.push(Operator::start(client, self.namespace.name().to_owned()));
+    }
+
+    /// Ends it wherever it is, and its rivals.
     pub fn kill(&mut self) {
-        if let Some(operator) = self.operator.take() {
+        for operator in self.operator.take().into_iter().chain(self.rivals.drain(..)) {
             for task in &operator.tasks {
                 task.abort();
             }
@@ -360,6 +368,7 @@ impl Telling<'_> {
         let before = self.platform.reported();
         let status = report::status(&Seen {
             name: "shop",
+            program: "kubectl bluegreen",
             generation: self.generation,
             plan: self.plan,
             observed,

@@ -131,3 +131,27 @@ fn the_size_is_no_revision_and_each_colour_starts_as_large_as_what_is_live() {
     assert_eq!(site.get("deploy/shop-green")["spec"]["replicas"], 4);
     assert_eq!(site.serving().len(), 4);
 }
+
+#[test]
+fn two_operators_at_once_get_in_each_others_way_and_do_no_harm() {
+    let mut site = Operated::new("rivals");
+    site.apply(&shop("1", &json!({})));
+    site.settled();
+    site.start_rival();
+    let mut colours = Vec::new();
+    for image in ["2", "3"] {
+        site.apply(&shop(image, &json!({})));
+        site.until("it was live and at rest", || {
+            assert!(!site.serving().is_empty(), "the live Service has pods");
+            let object = site.get("bgs/shop");
+            let status = &object["status"];
+            let rests = status["phase"] == "Idle" && status["observedGeneration"] == object["metadata"]["generation"];
+            let colour = site.selected().0;
+            (rests && site.image(&format!("shop-{colour}")).ends_with(image)).then_some(())
+        });
+        let status = site.status();
+        assert_eq!(status["rejected"], serde_json::Value::Null, "{status:#}");
+        colours.push(site.selected().0);
+    }
+    assert_eq!(colours, ["green", "blue"], "each revision went live once");
+}

@@ -46,7 +46,7 @@ fn play() -> Result<()> {
     demo.apply("v2", "another image: green starts beside blue, the Service moves in one write, blue stays warm", true)?;
     demo.show("what there is now", &["kubectl", "get", "services,deployments", "--selector=bluegreen.dev/site=shop"])?;
     demo.apply("v3", "an image that nobody can pull: rejected in time, and v2 goes on serving", false)?;
-    demo.show("back to v1, which is still warm", &["kubectl", "bluegreen", "rollback", "shop"])?;
+    demo.show("back to v1: what it was made of is kept", &["kubectl", "bluegreen", "rollback", "shop"])?;
     demo.settled("v1")?;
     demo.show("how it ended", &["kubectl", "get", "bluegreensites"])?;
     demo.show("and how it came to that", &["kubectl", "bluegreen", "history", "shop"])?;

@@ -197,6 +197,19 @@ impl Ask {
         about.wait(self.api::<F>().delete_collection(&DeleteParams::background(), &list)).await.map(drop)
     }
 
+    /// Deletes an object of a kind that is not watched.
+    pub async fn delete_other(&self, resource: &str, path: &str, name: &str) -> Result<(), Failure> {
+        let about = About { verb: "delete", resource, namespace: self.key.namespace() };
+        let request = Request::new(path)
+            .delete(name, &DeleteParams::background())
+            .map_err(kube::Error::BuildRequest)
+            .map_err(|error| about.failure(&error))?;
+        match about.wait(self.client.request::<Value>(request)).await {
+            Ok(_) | Err(Failure::NotFound) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
     fn api<F: Fact>(&self) -> Api<Watched<F>> {
         Api::namespaced(self.client.clone(), self.key.namespace())
     }

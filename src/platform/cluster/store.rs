@@ -250,8 +250,10 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::field_reassign_with_default, reason = "some of its fields are its own")]
     fn a_ledger_that_waits_gives_way_to_a_newer_one_that_somebody_else_wrote() {
-        let mut memory = Memory { ledger: Some(settled()), ..Memory::default() };
+        let mut memory = Memory::default();
+        memory.ledger = Some(settled());
         assert_eq!(newest(&mut memory, Some(intending())), Some(settled()));
         let theirs = Ledger { version: 8, ..intending() };
         assert_eq!(newest(&mut memory, Some(theirs.clone())), Some(theirs));

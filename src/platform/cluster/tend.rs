@@ -351,6 +351,15 @@ impl ClusterPlatform {
         }
         let labels = format!("{}={},{} in ({})", names::SITE, wanted.site.name, names::REVISION, old.join(","));
         self.ask.delete_all::<Stored>(&labels).await?;
+        let kept: Vec<Revision> = ours
+            .iter()
+            .filter_map(|one| one.revision)
+            .filter(|revision| !old.contains(&revision.to_string()))
+            .collect();
+        // What is left over takes up room and harms nobody.
+        if let Err(fault) = self.prune_copies(wanted, &kept, inner).await {
+            tracing::warn!(site = %self.key(), %fault, "copies that nobody reads any more are left");
+        }
         Ok(())
     }
 }
