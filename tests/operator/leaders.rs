@@ -53,7 +53,7 @@ fn a_leader_that_is_killed_at_any_moment_loses_nothing() {
     let plane = plane();
     let namespace = plane.namespace("killed").unwrap();
     let mut dice = Dice::seeded();
-    let mut replicas = [Operator::start(plane, namespace.name()).led(), Operator::start(plane, namespace.name())];
+    let mut replicas = vec![Operator::start(plane, namespace.name()).led(), Operator::start(plane, namespace.name())];
     let history = History::record(plane, namespace.name());
     apply_all(&namespace, 1);
     for name in SITES {
