@@ -40,7 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 approve abort retry rollback pause resume
 {{- end -}}
 
-{{/* What the operator may do where sites are. It deletes nothing but old releases: what belongs to a site goes with it. Why it needs each right stands in docs/install-cluster.md. */}}
+{{/* What the operator may do where sites are. It deletes nothing but old releases and their copies: what belongs to a site goes with it. Why it needs each right stands in docs/install-cluster.md. */}}
 {{- define "bluegreen.rules" -}}
 - apiGroups: [bluegreen.dev]
   resources: [bluegreensites]
@@ -62,7 +62,7 @@ approve abort retry rollback pause resume
   verbs: [get, list, watch, create, deletecollection]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create]
+  verbs: [get, list, create, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, update, patch]
