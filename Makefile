@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-cluster check model model-wide test test-kills test-node test-all cluster-tools deny advisories \
-	bench-cutover
+.PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-node test-all cluster-tools deny advisories \
+	bench-cutover bench-operator
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -12,7 +12,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bluegreen
 
 help: ## List what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Watch a real site go from blue to green under load, with nothing lost
 	@scripts/setup.sh demo
@@ -37,6 +37,9 @@ model: ## Search every state that the rollout logic can reach
 model-wide: ## The same within wider bounds: some five minutes
 	BLUEGREEN_WIDE_SEARCH=1 $(CARGO) test --package bluegreen-model --locked -- --nocapture
 
+test-kills-cluster: ## Kill the operator that leads a hundred times, and freeze it for a minute in each phase
+	BLUEGREEN_KILLS=100 BLUEGREEN_FREEZE_SECONDS=60 $(CARGO) test --test operator --locked leaders::
+
 test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
 	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
 
@@ -52,7 +55,7 @@ test: ## Everything, installing what it needs
 	@scripts/cluster-tools.sh >/dev/null
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-test-all: test model-wide test-kills deny advisories ## Everything, and what comes in from outside
+test-all: test model-wide test-kills test-kills-cluster deny advisories ## Everything, and what comes in from outside
 
 cluster-tools: ## Build the programs of a cluster from Go modules, once (half an hour), and say where they are
 	@scripts/setup.sh cluster
@@ -65,6 +68,11 @@ deny: ## Judge what comes in from outside: licences, bans, sources
 
 advisories: deny ## Look for known holes in what comes in from outside (asks github.com)
 	PATH="$(CACHE)/cargo-deny/bin:$$PATH" $(CARGO) deny --locked check advisories
+
+bench-operator: ## Measure the operator with 1,000 sites (N=10000 for more) on a real API server (half an hour)
+	@scripts/setup.sh cluster
+	@$(CARGO) build --quiet --release --workspace --bins
+	@target/release/bench-operator
 
 bench-cutover: ## Measure what a cutover loses and costs, beside the known recipe (a quarter of an hour)
 	@scripts/setup.sh bench

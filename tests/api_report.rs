@@ -86,6 +86,7 @@ impl Story {
         let observed = Observed::World(self.world.clone());
         let status = report::status(&Seen {
             name: "shop",
+            program: "bluegreen",
             generation: self.generation,
             plan: &self.plan,
             observed: &observed,
@@ -278,6 +279,7 @@ fn what_can_not_be_seen_is_unknown_and_what_was_live_is_still_said() {
     let decision = decide(&story.plan, &story.memory, &observed, now);
     let status = report::status(&Seen {
         name: "shop",
+        program: "bluegreen",
         generation: 2,
         plan: &story.plan,
         observed: &observed,

@@ -1,5 +1,5 @@
-//! The command line against a real API server: what it shows, writes and says. The operator's part is played by the test where only the
-//! display is judged: it writes the status and the children as the operator does.
+//! The command line against a real API server: what it shows, writes and says. Where only the display is judged the test plays the
+//! operator's part: it writes the status and the children as the operator does. In `turning` the real one does.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 #[path = "cluster_cli/applying.rs"]
@@ -10,5 +10,10 @@ mod commanding;
 mod kit;
 #[path = "cluster_cli/looking.rs"]
 mod looking;
+#[path = "operator/kit.rs"]
+#[allow(dead_code, reason = "the operator's own tests ask it more")]
+mod operator;
 #[path = "cluster_cli/refusals.rs"]
 mod refusals;
+#[path = "cluster_cli/turning.rs"]
+mod turning;

@@ -10,6 +10,8 @@ mod chart;
 mod examples;
 #[path = "install/kit.rs"]
 mod kit;
+#[path = "install/operator.rs"]
+mod operator;
 #[path = "install/policy.rs"]
 mod policy;
 #[path = "install/release.rs"]

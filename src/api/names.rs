@@ -48,7 +48,8 @@ pub mod cluster {
     pub const SWITCHED_AT: &str = "bluegreen.dev/switched-at";
     /// Annotation of a Deployment: the generation that our own last write made. Another one is drift.
     pub const GENERATION: &str = "bluegreen.dev/generation";
-    /// Annotation of a Deployment: the size that we wrote last.
+    /// Annotation of a Deployment: the size that the specification asked for when we gave it one last. Somebody else's size is obeyed until
+    /// the specification asks for another one.
     pub const REPLICAS: &str = "bluegreen.dev/replicas";
     /// Annotation of a child that outlives its site: the site's uid.
     pub const OWNER: &str = "bluegreen.dev/owner";

@@ -56,6 +56,18 @@ pub enum Output {
     Name,
 }
 
+/// What leads to a site is a hostname on a machine, and a Service on a cluster.
+fn columns(source: &Source, args: &Args) -> Vec<&'static str> {
+    let mut columns = site_columns(args.output == Some(Output::Wide));
+    if let (Source::Cluster(_), Some(column)) = (source, columns.iter_mut().find(|column| **column == "HOSTNAMES")) {
+        *column = "SERVES";
+    }
+    if args.all_namespaces {
+        columns.insert(0, "NAMESPACE");
+    }
+    columns
+}
+
 pub(super) async fn run(source: Source, args: Args) -> anyhow::Result<()> {
     let names: Vec<&str> = args.names.iter().map(|name| bare(name)).collect();
     if args.all_namespaces && !names.is_empty() {
@@ -77,7 +89,7 @@ pub(super) async fn run(source: Source, args: Args) -> anyhow::Result<()> {
             views
         }
     };
-    let mut printer = Printer::new(&args);
+    let mut printer = Printer::new(&args, &columns(&source, &args));
     if args.watch {
         if let ([name], None, Some(_)) = (names.as_slice(), args.output, Terminal::now()) {
             return Follower::for_ever(name).follow(&source).await;
@@ -115,15 +127,11 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(args: &Args) -> Printer {
-        let mut columns = site_columns(args.output == Some(Output::Wide));
-        if args.all_namespaces {
-            columns.insert(0, "NAMESPACE");
-        }
+    fn new(args: &Args, columns: &[&'static str]) -> Printer {
         Printer {
             output: args.output,
             namespaces: args.all_namespaces,
-            rows: Rows::new(&columns),
+            rows: Rows::new(columns),
             header: !args.no_headers,
             last: BTreeMap::new(),
         }

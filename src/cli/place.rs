@@ -68,8 +68,11 @@ impl Program {
         let command = Cli::command();
         match self {
             Program::Itself => command,
-            // An agent is never started through kubectl.
-            Program::Kubectl => command.bin_name(self.name()).mut_subcommand("host", |host| host.hide(true)),
+            // Neither daemon is ever started through kubectl.
+            Program::Kubectl => command
+                .bin_name(self.name())
+                .mut_subcommand("host", |host| host.hide(true))
+                .mut_subcommand("operator", |operator| operator.hide(true)),
         }
     }
 }

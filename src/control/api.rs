@@ -69,7 +69,8 @@ impl Attempts {
             Order::Abort => self.candidate.or(self.live),
             Order::Retry => self.wanted.or(Some(UNTOLD)),
             Order::Rollback { .. } | Order::Restart => self.live,
-            Order::Pause | Order::Resume => self.candidate.or(self.wanted).or(self.live),
+            // What is wanted may be rejected, and then nothing can be said of it; what is live can always be held.
+            Order::Pause | Order::Resume => self.candidate.or(self.live).or(self.wanted),
         }
     }
 }

@@ -156,7 +156,7 @@ fn of_many_pods_those_that_are_awaited_come_first_and_the_rest_is_counted() {
         lines[first].contains("-zzzzz") && lines[first].contains("its readiness probe has not passed yet"),
         "{text}"
     );
-    assert!(text.contains("more, 33 of them ready"), "{text}");
+    assert!(text.contains("and 32 more, 32 of them ready"), "{text}");
     assert!(text.contains("green"), "the other colour is not lost below: {text}");
 }
 

@@ -1,7 +1,7 @@
 //! A manifest by server-side apply, and a site's end.
 
 use bluegreen_rig::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::kit::{Desk, condition, manifest, new, old, resting, rollout};
 
@@ -53,7 +53,7 @@ fn the_words_of_the_api_server_are_passed_on() {
     let desk = Desk::new("words");
     let bad = desk.program.file("bad.yaml", &manifest("shop", "1").replace("replicas: 2", "replicas: 0"));
     let err = desk.program.fails(&["apply", "-f", &bad]);
-    assert!(err.contains("bad.yaml: line 7, column 17: spec.target.cluster.replicas"), "{err}");
+    assert!(err.contains("bad.yaml: line 7, column 7: spec.target.cluster.replicas"), "{err}");
     assert!(err.ends_with("nothing was applied\n"), "{err}");
     // The name of another kind of thing: only the API server knows of the labels of this cluster.
     let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
@@ -135,15 +135,22 @@ fn a_wait_gives_up_in_time_and_says_how_to_go_on() {
 #[test]
 fn delete_stays_until_the_site_is_gone() {
     let desk = Desk::new("delete");
-    desk.apply("shop");
+    let finalizers = |site: &str, finalizers: Value| {
+        let patch = json!({"metadata": {"finalizers": finalizers}}).to_string();
+        desk.namespace.kubectl(&["patch", "bluegreensite", site, "--type=merge", "--patch", &patch]).unwrap();
+    };
+    for site in ["shop", "held"] {
+        desk.apply(site);
+        finalizers(site, json!(["example.com/hold"]));
+    }
     desk.apply("blog");
-    let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}}).to_string();
-    desk.namespace.kubectl(&["patch", "bluegreensite", "shop", "--type=merge", "--patch", &hold]).unwrap();
-    let err = desk.program.fails(&["delete", "shop", "--timeout", "300ms"]);
-    assert!(err.contains("shop is not gone after 300ms; its deletion goes on: kubectl bluegreen"), "{err}");
+    let err = desk.program.fails(&["delete", "held", "--timeout", "300ms"]);
+    assert!(err.contains("held is not gone after 300ms; its deletion goes on: kubectl bluegreen"), "{err}");
     let gone = desk.program.begin(&["delete", "bluegreensite.bluegreen.dev/shop"]);
-    let free = json!({"metadata": {"finalizers": null}}).to_string();
-    desk.namespace.kubectl(&["patch", "bluegreensite", "shop", "--type=merge", "--patch", &free]).unwrap();
+    let begun = || (!desk.site("shop")["metadata"]["deletionTimestamp"].is_null()).then_some(());
+    wait::until("its deletion has begun", wait::PATIENCE, begun).unwrap();
+    finalizers("shop", Value::Null);
+    finalizers("held", Value::Null);
     gone.until("bluegreensite.bluegreen.dev/shop deleted");
     assert_eq!(gone.end().0, Some(0));
     let file = desk.program.file("blog.yaml", &manifest("blog", "1.4.2"));

@@ -27,9 +27,6 @@ pub fn new() -> Revision {
 /// Installs the resource, and waits until it is served.
 pub fn install(plane: &ControlPlane) {
     plane.apply(&crd::yaml().unwrap()).unwrap();
-    plane
-        .kubectl(&["wait", "--for=condition=Established", "crd/bluegreensites.bluegreen.dev", "--timeout=60s"])
-        .unwrap();
     wait::until("sites can be listed", wait::PATIENCE, || plane.kubectl(&["get", "bluegreensites"]).ok()).unwrap();
 }
 

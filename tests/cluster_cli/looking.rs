@@ -58,7 +58,10 @@ fn describe_shows_the_pods_what_leads_to_them_and_what_they_wait_for() {
         out.lines().filter(|line| line.contains("shop-blue-") || line.contains("shop-green-")).collect();
     assert_eq!(pods.len(), 4, "{out}");
     assert!(pods[..2].iter().all(|line| line.contains("blue (live)") && line.contains(" rig ")), "{out}");
-    assert!(pods[2..].iter().all(|line| line.contains(" no ") && line.contains("app ended with exit code")), "{out}");
+    assert!(
+        pods[2..].iter().all(|line| line.contains(" no ") && line.contains("app has ended; it is started again")),
+        "{out}"
+    );
     let bare = desk.program.ok(&["describe"]);
     assert!(bare.contains("shop-green-"), "all of them are looked at as closely as one: {bare}");
 }

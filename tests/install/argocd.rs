@@ -20,7 +20,7 @@ fn folder() -> PathBuf {
 }
 
 /// Runs `argocd admin settings resource-overrides …` with our settings.
-fn argocd(arguments: &[&str]) -> Output {
+pub fn argocd(arguments: &[&str]) -> Output {
     let own = TempDir::new().unwrap();
     let mut command = Command::new(tools::argocd().unwrap());
     command.args(["admin", "settings", "resource-overrides"]).args(arguments);

@@ -53,7 +53,7 @@ fn a_leader_that_is_killed_at_any_moment_loses_nothing() {
     let plane = plane();
     let namespace = plane.namespace("killed").unwrap();
     let mut dice = Dice::seeded();
-    let mut replicas = vec![Operator::start(plane, namespace.name()).led(), Operator::start(plane, namespace.name())];
+    let mut replicas = [Operator::start(plane, namespace.name()).led(), Operator::start(plane, namespace.name())];
     let history = History::record(plane, namespace.name());
     apply_all(&namespace, 1);
     for name in SITES {
@@ -107,7 +107,7 @@ fn runs(namespace: &Namespace<'_>, name: &str, version: u32) {
 fn a_leader_that_was_frozen_beyond_its_lease_does_no_harm_when_it_wakes() {
     let plane = plane();
     let namespace = plane.namespace("frozen").unwrap();
-    let mut replicas = vec![Operator::start(plane, namespace.name()).led(), Operator::start(plane, namespace.name())];
+    let mut replicas = [Operator::start(plane, namespace.name()).led(), Operator::start(plane, namespace.name())];
     let history = History::record(plane, namespace.name());
     namespace.apply(&site("shop", 1).to_string()).unwrap();
     ready(&namespace, "shop", &[&replicas[0], &replicas[1]]);

@@ -40,7 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 approve abort retry rollback pause resume
 {{- end -}}
 
-{{/* What the operator may do where sites are. Why it needs each right stands in docs/install-cluster.md. */}}
+{{/* What the operator may do where sites are. It deletes nothing but old releases: what belongs to a site goes with it. Why it needs each right stands in docs/install-cluster.md. */}}
 {{- define "bluegreen.rules" -}}
 - apiGroups: [bluegreen.dev]
   resources: [bluegreensites]
@@ -50,28 +50,29 @@ approve abort retry rollback pause resume
   verbs: [patch, update]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [get, list, watch, create, update, patch]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [get, list, watch, create, update, patch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [get, list, watch]
 - apiGroups: [apps]
   resources: [controllerrevisions]
-  verbs: [get, list, watch, create, delete, deletecollection]
+  verbs: [get, list, watch, create, deletecollection]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, create, delete]
+  verbs: [get, create]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, update, patch, delete]
-{{- if .Values.rbac.gateway }}
+  verbs: [get, list, watch, create, update, patch]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, list, watch, create, update, patch, delete]
-{{- end }}
+  verbs: [get, list, watch{{ if .Values.rbac.gateway }}, create, update, patch{{ end }}]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}

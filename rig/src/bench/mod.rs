@@ -3,9 +3,12 @@
 //!
 //! `recipe` is the first and the last of them, `product` the second; `cutovers` watches a cutover under load, `throughput` measures requests a
 //! second, `footprint` what the agent takes while nothing happens; `report` shows it all.
+//!
+//! And what `make bench-operator` does: `operator`.
 
 pub mod cutovers;
 pub mod footprint;
+pub mod operator;
 pub mod product;
 pub mod recipe;
 pub mod report;

@@ -22,6 +22,8 @@ pub use words::{reason_name, reason_words};
 pub struct Seen<'a> {
     /// The site's name, for the commands that a message advises.
     pub name: &'a str,
+    /// How people call this program for it there: `bluegreen`, or `kubectl bluegreen`.
+    pub program: &'a str,
     /// The generation of the specification that the plan was made of.
     pub generation: i64,
     /// What was wanted.
@@ -36,6 +38,13 @@ pub struct Seen<'a> {
     pub before: Option<&'a SiteStatus>,
     /// Now.
     pub now: Time,
+}
+
+impl Seen<'_> {
+    /// The command that a message advises.
+    fn advice(&self, verb: &str) -> String {
+        format!("{} {verb} {}", self.program, self.name)
+    }
 }
 
 /// The status after a turn.

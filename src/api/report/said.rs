@@ -81,7 +81,7 @@ pub(super) fn judge(seen: &Seen<'_>, report: &SiteStatus) -> Judgement {
         phase => {
             let awaited = awaited(seen, phase);
             if paused && before_the_cutover(phase) {
-                let message = format!("paused: {awaited}; go on with: bluegreen resume {}", seen.name);
+                let message = format!("paused: {awaited}; go on with: {}", seen.advice("resume"));
                 return Judgement::reconciling(reasons::PAUSED, message);
             }
             Judgement::reconciling(phase_name(phase), awaited)
@@ -95,7 +95,6 @@ pub(super) fn before_the_cutover(phase: Phase) -> bool {
 
 /// Nothing is under way: is that because all is done, or because something can't be?
 fn at_rest(seen: &Seen<'_>, report: &SiteStatus, paused: bool) -> Judgement {
-    let name = seen.name;
     let live = report.live.as_ref();
     let serves = match live.and_then(|live| Some((live.colour, live.revision?))) {
         Some((colour, revision)) => format!("{colour} goes on serving {}", revision.short()),
@@ -114,21 +113,22 @@ fn at_rest(seen: &Seen<'_>, report: &SiteStatus, paused: bool) -> Judgement {
         let next = if live.and_then(|live| live.revision) == Some(wanted) {
             "apply a manifest with another release".to_owned()
         } else {
-            format!("apply a manifest with another release, or try again with: bluegreen retry {name}")
+            format!("apply a manifest with another release, or try again with: {}", seen.advice("retry"))
         };
         let message = format!("{} {why}{detail}; {serves}; {next}", wanted.short());
         return Judgement::stalled(reason_name(rejected.reason), message);
     }
+    let resume = seen.advice("resume");
     match live.filter(|live| live.revision == Some(wanted)) {
         Some(live) if paused => Judgement::ready(format!(
-            "{} serves {}; paused: the next rollout waits for: bluegreen resume {name}",
+            "{} serves {}; paused: the next rollout waits for: {resume}",
             live.colour,
             wanted.short()
         )),
         Some(live) => Judgement::ready(format!("{} serves {}", live.colour, wanted.short())),
         None if paused => Judgement::reconciling(
             reasons::PAUSED,
-            format!("paused: {} waits to be rolled out; {serves}; go on with: bluegreen resume {name}", wanted.short()),
+            format!("paused: {} waits to be rolled out; {serves}; go on with: {resume}", wanted.short()),
         ),
         None => Judgement::reconciling(
             phase_name(Phase::Preparing),
@@ -160,8 +160,9 @@ fn awaited(seen: &Seen<'_>, phase: Phase) -> String {
         Phase::AwaitingApproval => {
             let until = if by.is_empty() { String::new() } else { format!(" until {by}") };
             format!(
-                "{revision} is ready on {colour} and waits for approval{until}: bluegreen approve {name}, or bluegreen abort {name}",
-                name = seen.name
+                "{revision} is ready on {colour} and waits for approval{until}: {}, or {}",
+                seen.advice("approve"),
+                seen.advice("abort")
             )
         }
         Phase::CuttingOver => format!("traffic moves to {revision} on {colour}{limit}"),

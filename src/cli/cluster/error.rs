@@ -4,6 +4,8 @@ use std::error::Error as _;
 
 use kube::core::Status;
 
+use super::resource;
+
 /// Why a cluster doesn't do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClusterError {
@@ -87,10 +89,14 @@ fn refused(status: &Status, asked: &Asked<'_>) -> ClusterError {
                     "there is no namespace {namespace}: make it with kubectl create namespace {namespace}, or name another with -n"
                 ))
             }
-            Some(_) if details.is_some_and(|details| !details.name.is_empty()) => ClusterError::NotFound {
-                name: asked.name.unwrap_or_default().to_owned(),
-                namespace: asked.namespace.unwrap_or_default().to_owned(),
-            },
+            Some(_) if details.is_some_and(|details| !details.name.is_empty()) && asked.resource == resource() => {
+                ClusterError::NotFound {
+                    name: asked.name.unwrap_or_default().to_owned(),
+                    namespace: asked.namespace.unwrap_or_default().to_owned(),
+                }
+            }
+            // A pod that is gone, and a kubelet that knows nothing of it.
+            _ if asked.resource != resource() => ClusterError::Refused(said(status)),
             _ => ClusterError::Refused(format!(
                 "the cluster at {} does not know {}: install it with {} crd | kubectl apply -f -, and the operator with it \
                  (helm install bluegreen charts/bluegreen -n bluegreen-system --create-namespace)",
@@ -241,6 +247,16 @@ mod tests {
             explained(json!({"code": 404, "reason": "NotFound", "message": "namespaces \"prod\" not found",
             "details": {"name": "prod", "kind": "namespaces"}}));
         assert!(namespace.to_string().contains("kubectl create namespace prod"), "{namespace}");
+    }
+
+    #[test]
+    fn a_pod_that_is_not_there_is_no_missing_site() {
+        let status = json!({"code": 404, "reason": "NotFound", "message": "pods \"shop-blue-1\" not found",
+            "details": {"name": "shop-blue-1", "kind": "pods"}});
+        let status: Status = serde_json::from_value(status).expect("a status");
+        let asked = Asked { resource: "pods/log", name: Some("shop-blue-1"), ..ASKED };
+        let said = explain(kube::Error::Api(Box::new(status)), &asked);
+        assert_eq!(said, ClusterError::Refused("pods \"shop-blue-1\" not found".into()));
     }
 
     #[test]

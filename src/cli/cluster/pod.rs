@@ -68,7 +68,7 @@ pub fn awaited(pod: &Pod) -> String {
     }
     match condition(pod, "Ready").and_then(|condition| condition.message.as_deref()) {
         Some(message) if !message.is_empty() => first(message),
-        _ => format!("waits for {node}"),
+        _ => format!("waits for {node} to start it"),
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
                        "message": "0/3 nodes are available: 3 Insufficient cpu."}]}),
                 "waits for a node: 0/3 nodes are available: 3 Insufficient cpu.",
             ),
-            (Some("n1"), json!({"phase": "Pending"}), "waits for n1"),
+            (Some("n1"), json!({"phase": "Pending"}), "waits for n1 to start it"),
             (
                 Some("n1"),
                 json!({"containerStatuses": [container(json!({"waiting": {"reason": "ContainerCreating"}}))]}),

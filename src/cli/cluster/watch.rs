@@ -48,6 +48,7 @@ impl fmt::Debug for Watch {
 
 type Looked<K> = Result<Event<K>, watcher::Error>;
 
+#[allow(clippy::large_enum_variant, reason = "each lives until it is looked at, which is at once")]
 enum Seen {
     Site(Looked<DynamicObject>),
     Deployment(Looked<Deployment>),

@@ -56,26 +56,59 @@ pub fn tree(site: &Site, moment: &Moment, style: Style) -> Vec<String> {
     for line in site.message().lines().chain(moment.note.iter().flat_map(|note| note.lines())) {
         lines.extend(wrap(line, style.columns.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
     }
-    let left = style.rows.saturating_sub(lines.len() + 1) / site.slots.len().max(1);
-    let room = left.saturating_sub(1).max(FEW);
-    let slots: Vec<&SlotView> = site.slots.iter().collect();
-    for (number, slot) in slots.iter().enumerate() {
-        let last = number + 1 == slots.len();
-        let (branch, trunk) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        lines.push(fit(&format!("{branch}{}", colour_line(site, slot, style)), style.columns));
-        let twigs = twigs(slot, room, style);
-        for (number, twig) in twigs.iter().enumerate() {
-            let fork = if number + 1 == twigs.len() { "└─ " } else { "├─ " };
-            lines.push(fit(&format!("{trunk}{fork}{twig}"), style.columns));
-        }
-    }
     // A drawing that scrolls can't be drawn over.
-    lines.truncate(style.rows.saturating_sub(1).max(1));
+    let most = style.rows.saturating_sub(1).max(1);
+    let whole = branches(site, most.saturating_sub(lines.len()), true, style);
+    if lines.len() + whole.len() <= most {
+        lines.extend(whole);
+    } else {
+        lines.extend(branches(site, most.saturating_sub(lines.len()), false, style));
+    }
+    lines.truncate(most);
     lines
 }
 
-/// A line for each instance. Where there is no room for all, those that are awaited come first and the others are counted.
-fn twigs(slot: &SlotView, room: usize, style: Style) -> Vec<String> {
+/// The colours and their instances. `rows`: so many lines are left for them. `whole`: what is awaited is never cut, but goes on in a line of
+/// its own.
+fn branches(site: &Site, rows: usize, whole: bool, style: Style) -> Vec<String> {
+    let mut lines = Vec::new();
+    let room = (rows / site.slots.len().max(1)).saturating_sub(1).max(FEW);
+    for (number, slot) in site.slots.iter().enumerate() {
+        let last = number + 1 == site.slots.len();
+        let (branch, trunk) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        lines.push(fit(&format!("{branch}{}", colour_line(site, slot, style)), style.columns));
+        let twigs = twigs(slot, room, style);
+        for (number, Twig { text, awaited }) in twigs.iter().enumerate() {
+            let last = number + 1 == twigs.len();
+            let (fork, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let line = format!("{trunk}{fork}{text}  {awaited}");
+            if !whole || awaited.is_empty() || width(&line) < style.columns {
+                lines.push(fit(line.trim_end(), style.columns));
+                continue;
+            }
+            lines.push(fit(&format!("{trunk}{fork}{text}"), style.columns));
+            let indent = format!("{trunk}{below}    ");
+            let room = style.columns.saturating_sub(width(&indent) + 1).max(FEW);
+            lines.extend(wrap(awaited, room).iter().map(|part| fit(&format!("{indent}{part}"), style.columns)));
+        }
+    }
+    lines
+}
+
+/// What is drawn of an instance.
+struct Twig {
+    text: String,
+    awaited: String,
+}
+
+impl Twig {
+    fn of(text: String) -> Twig {
+        Twig { text, awaited: String::new() }
+    }
+}
+
+/// One for each instance. Where there is no room for all, those that are awaited come first and the others are counted.
+fn twigs(slot: &SlotView, room: usize, style: Style) -> Vec<Twig> {
     let mut shown: Vec<&InstanceView> = slot.instances.iter().collect();
     let mut hidden = 0;
     if shown.len() > room {
@@ -88,21 +121,21 @@ fn twigs(slot: &SlotView, room: usize, style: Style) -> Vec<String> {
         Place::Process { .. } => 0,
     });
     let width = names.max().unwrap_or(0);
-    let mut lines: Vec<String> = shown.iter().map(|instance| twig(instance, width, style)).collect();
+    let mut lines: Vec<Twig> = shown.iter().map(|instance| twig(instance, width, style)).collect();
     if hidden > 0 {
         let ready = slot.instances.iter().filter(|instance| instance.ready).count();
         let awaited = shown.iter().filter(|instance| instance.ready).count();
-        lines.push(paint(&format!("  and {hidden} more, {} of them ready", ready - awaited), "2", style));
+        lines.push(Twig::of(paint(&format!("  and {hidden} more, {} of them ready", ready - awaited), "2", style)));
     }
     // On a machine this only sums up what stands beside each instance.
     if slot.wanted.is_some() && !slot.detail.is_empty() {
         let detail = slot.detail.lines().next().unwrap_or_default();
-        lines.push(format!("{} {detail}", paint("…", "33", style)));
+        lines.push(Twig::of(format!("{} {detail}", paint("…", "33", style))));
     }
     lines
 }
 
-fn twig(instance: &InstanceView, width: usize, style: Style) -> String {
+fn twig(instance: &InstanceView, width: usize, style: Style) -> Twig {
     let mark = if instance.ready { paint("✔", "32", style) } else { paint("…", "33", style) };
     let place = match &instance.place {
         Place::Process { port, pid } => {
@@ -117,11 +150,8 @@ fn twig(instance: &InstanceView, width: usize, style: Style) -> String {
         1 => ", started again once".to_owned(),
         several => format!(", started again {several} times"),
     };
-    let detail = match instance.detail.lines().next() {
-        Some(detail) if !detail.is_empty() && !instance.ready => format!("  {detail}"),
-        _ => String::new(),
-    };
-    format!("{mark} {place}{restarts}{detail}")
+    let detail = instance.detail.lines().next().filter(|_| !instance.ready);
+    Twig { text: format!("{mark} {place}{restarts}"), awaited: detail.unwrap_or_default().to_owned() }
 }
 
 fn headline(site: &Site, moment: &Moment, style: Style) -> String {
@@ -235,6 +265,20 @@ pub fn plain(site: &Site) -> String {
 
 fn paint(text: &str, code: &str, style: Style) -> String {
     if style.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// How many characters of a terminal's line it takes. Colours take none.
+fn width(line: &str) -> usize {
+    let mut width = 0;
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\x1b' {
+            letters.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            width += 1;
+        }
+    }
+    width
 }
 
 /// Cuts a line to the terminal's width. Colours take no room.

@@ -64,6 +64,7 @@ impl Telling<'_> {
         let (teller, state) = (&mut *self.teller, self.state);
         let mut status = report::status(&Seen {
             name: teller.entry.name.as_str(),
+            program: "bluegreen",
             generation: state.generation(),
             plan: self.plan,
             observed,

@@ -2,7 +2,6 @@
 //! given back.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -207,21 +206,19 @@ struct Turner {
 }
 
 /// One turn of one site. A panic in it is its own.
-fn turn(site: Arc<SiteObject>, turner: Arc<Turner>) -> impl Future<Output = Result<Action, Infallible>> + Send {
-    async move {
-        let key = key(&site);
-        turner.queue.begins(&key);
-        let Some(term) = turner.reign.term() else { return Ok(Action::await_change()) };
-        let began = Instant::now();
-        let turned = AssertUnwindSafe(turner.sites.turn(&key, site, term)).catch_unwind().await;
-        let (result, wait) = turned.unwrap_or_else(|panic| {
-            let why = panic.downcast_ref::<String>().map(String::as_str);
-            let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
-            tracing::error!(site = %key, "a turn panicked: {why}; please report this");
-            turner.sites.gone(&key);
-            ("panic", Some(AFTER_PANIC))
-        });
-        turner.metrics.turned(result, began.elapsed());
-        Ok(wait.map_or_else(Action::await_change, Action::requeue))
-    }
+async fn turn(site: Arc<SiteObject>, turner: Arc<Turner>) -> Result<Action, Infallible> {
+    let key = key(&site);
+    turner.queue.begins(&key);
+    let Some(term) = turner.reign.term() else { return Ok(Action::await_change()) };
+    let began = Instant::now();
+    let turned = AssertUnwindSafe(turner.sites.turn(&key, site, term)).catch_unwind().await;
+    let (result, wait) = turned.unwrap_or_else(|panic| {
+        let why = panic.downcast_ref::<String>().map(String::as_str);
+        let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+        tracing::error!(site = %key, "a turn panicked: {why}; please report this");
+        turner.sites.gone(&key);
+        ("panic", Some(AFTER_PANIC))
+    });
+    turner.metrics.turned(result, began.elapsed());
+    Ok(wait.map_or_else(Action::await_change, Action::requeue))
 }

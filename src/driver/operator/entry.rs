@@ -24,6 +24,8 @@ use crate::rollout::Command;
 
 /// What was to be written for people and could not is tried again after so long.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
+/// Why a revision can't be told (a right or a ConfigMap is missing) is nothing that is watched: it is looked at again after so long.
+const UNTOLD_AGAIN: Duration = Duration::from_secs(15);
 
 /// What a turn came to.
 pub struct Outcome {
@@ -42,6 +44,8 @@ pub struct Entry {
     teller: Teller,
     /// The `resourceVersion` that was read last.
     read: Option<String>,
+    /// The generation of the specification whose fields were looked through last.
+    judged: Option<i64>,
     /// What the newest valid specification says.
     site: Option<Arc<SiteOnCluster>>,
     commands: Vec<Command>,
@@ -72,6 +76,7 @@ impl Entry {
             teller: Teller::new(key, reference, common.events.clone(), common.metrics.clone()),
             platform,
             read: None,
+            judged: None,
             site: None,
             commands: Vec::new(),
             fault: None,
@@ -111,6 +116,10 @@ impl Entry {
                 return Outcome { result: "fault", wait: Some(none.wait) };
             }
         };
+        let wait = match untold {
+            Some(_) => Some(turn.wait.map_or(UNTOLD_AGAIN, |wait| wait.min(UNTOLD_AGAIN))),
+            None => turn.wait,
+        };
         telling.fault = turn.fault.clone().or(untold);
         telling.tell(&turn.observed, &turn.decision);
         let told = telling.fault.take();
@@ -120,8 +129,11 @@ impl Entry {
             (None, true) => "recorded",
             (None, false) => "idle",
         };
+        if result == "idle" && turn.wait.is_none() {
+            self.platform.rest().await;
+        }
         self.fault = turn.fault;
-        self.end(result, turn.wait).await
+        self.end(result, wait).await
     }
 
     /// Writes for people what is worth it.
@@ -145,6 +157,10 @@ impl Entry {
         match parse(object) {
             Ok((typed, site)) => {
                 self.teller.problem = None;
+                if self.judged != object.meta().generation {
+                    self.judged = object.meta().generation;
+                    self.teller.unknown_fields(&object.unknown(&typed));
+                }
                 if self.site.as_deref() != Some(&site) {
                     self.driver.encourage();
                     self.site = Some(Arc::new(site));

@@ -37,6 +37,17 @@ impl SiteObject {
         Ok(BlueGreenSite { metadata: self.metadata.clone(), spec, status: self.status() })
     }
 
+    /// The fields of the specification that its type does not have: the CRD is newer than this program, which does nothing with them.
+    #[must_use]
+    pub fn unknown(&self, typed: &BlueGreenSite) -> Vec<String> {
+        let (written, known) = (serde_json::from_str(self.spec.as_str()), serde_json::to_value(&typed.spec));
+        let mut unknown = Vec::new();
+        if let (Ok(written), Ok(known)) = (written, known) {
+            compare("spec", &written, &known, &mut unknown);
+        }
+        unknown
+    }
+
     /// Its status; `None`: there is none, or none that can be understood.
     #[must_use]
     pub fn status(&self) -> Option<SiteStatus> {
@@ -76,6 +87,38 @@ impl Resource for SiteObject {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
+    }
+}
+
+/// The paths that are only in what was written. What is empty says nothing, and is left out when it is written again.
+fn compare(path: &str, written: &Value, known: &Value, unknown: &mut Vec<String>) {
+    match (written, known) {
+        (Value::Object(written), Value::Object(known)) => {
+            for (name, value) in written {
+                let path = format!("{path}.{name}");
+                match known.get(name) {
+                    Some(known) => compare(&path, value, known, unknown),
+                    None if is_empty(value) => {}
+                    None => unknown.push(path),
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(known)) => {
+            for (index, (value, known)) in written.iter().zip(known).enumerate() {
+                compare(&format!("{path}[{index}]"), value, known, unknown);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(all) => all.is_empty(),
+        Value::Object(all) => all.values().all(is_empty),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -169,6 +212,19 @@ mod tests {
         assert!(why.contains("moon"), "{why}");
         assert_eq!(object.status(), None, "a phase that only a newer operator knows");
         assert!(object.was_seen());
+    }
+
+    #[test]
+    fn a_field_of_a_newer_crd_is_named_and_everything_else_is_as_it_was() {
+        let cluster = json!({
+            "replicas": 2,
+            "service": { "ports": [{ "port": 80, "magic": true }] },
+            "template": { "spec": { "containers": [{ "name": "app", "image": "app:1", "newInKubernetes": 1 }], "volumes": [] } },
+            "configuration": {},
+        });
+        let object = object(json!({"target": {"cluster": cluster}, "strategy": {"canary": [10, 50]}}), Value::Null);
+        let typed = object.typed().expect("the rest is known");
+        assert_eq!(object.unknown(&typed), ["spec.strategy.canary", "spec.target.cluster.service.ports[0].magic"]);
     }
 
     #[test]

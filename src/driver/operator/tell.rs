@@ -57,8 +57,10 @@ impl Telling<'_> {
     pub fn tell(&mut self, observed: &Observed, decision: &Decision) {
         let now = wall();
         let before = self.platform.reported();
+        let name = format!("{} -n {}", self.teller.key.site(), self.teller.key.namespace());
         let mut status = report::status(&Seen {
-            name: self.teller.key.site(),
+            name: &name,
+            program: "kubectl bluegreen",
             generation: self.teller.generation,
             plan: self.plan,
             observed,
@@ -158,6 +160,18 @@ impl Teller {
             self.event(true, "CommandNotUnderstood", text.clone());
         }
         self.wrong = text;
+    }
+
+    /// Fields that this program does not know do nothing; that is said.
+    pub fn unknown_fields(&self, paths: &[String]) {
+        if paths.is_empty() {
+            return;
+        }
+        let paths = paths.join(", ");
+        let text =
+            format!("{paths}: not known to this operator, so it does nothing; the CRD is newer: upgrade the operator");
+        tracing::warn!(site = %self.key, "{text}");
+        self.event(true, "UnknownFields", text);
     }
 
     fn news(&mut self, platform: &ClusterPlatform, observed: &Observed, decision: &Decision) {

@@ -116,13 +116,31 @@ impl Ask {
         Ok(patched)
     }
 
-    /// What an object would be after a change.
-    pub async fn would_patch<F: Fact>(&self, name: &str, patch: &Patch<Value>) -> Result<Watched<F>, Failure> {
+    /// Changes an object by a JSON patch, whose tests say what it must still be like; the answer is put into the cache.
+    ///
+    /// A `resourceVersion` would change with every count of pods that a controller writes into a status, and a colour that starts would be refused
+    /// again and again.
+    pub async fn patch_tested<F: Fact>(&self, name: &str, operations: &[Value]) -> Result<Watched<F>, Failure> {
+        let patched = self.send_tested::<F>(name, operations, "").await?;
+        self.cache.note(&patched);
+        Ok(patched)
+    }
+
+    /// What an object would be after a change; every field of it is judged.
+    pub async fn would_patch<F: Fact>(&self, name: &str, operations: &[Value]) -> Result<Watched<F>, Failure> {
+        self.send_tested(name, operations, "&dryRun=All&fieldValidation=Strict").await
+    }
+
+    async fn send_tested<F: Fact>(&self, name: &str, operations: &[Value], more: &str) -> Result<Watched<F>, Failure> {
         let about = About { verb: "patch", resource: F::KIND.resource(), namespace: self.key.namespace() };
-        let params = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() }
-            .dry_run()
-            .validation_strict();
-        about.wait(self.api::<F>().patch(name, &params, patch)).await
+        let text = serde_json::to_vec(operations).map_err(kube::Error::SerdeError);
+        let request =
+            http::Request::patch(format!("{}/{name}?fieldManager={}{more}", self.path::<F>(), names::MANAGER))
+                .header(http::header::CONTENT_TYPE, "application/json-patch+json")
+                .body(text.map_err(|error| about.failure(&error))?)
+                .map_err(kube::Error::HttpError)
+                .map_err(|error| about.failure(&error))?;
+        about.wait(self.client.request(request)).await
     }
 
     /// An object as it is now, whole. `path`: of its kind in this namespace, as [`Ask::path`] says it.
@@ -177,6 +195,19 @@ impl Ask {
         let about = About { verb: "deletecollection", resource: F::KIND.resource(), namespace: self.key.namespace() };
         let list = ListParams::default().labels(labels);
         about.wait(self.api::<F>().delete_collection(&DeleteParams::background(), &list)).await.map(drop)
+    }
+
+    /// Deletes an object of a kind that is not watched.
+    pub async fn delete_other(&self, resource: &str, path: &str, name: &str) -> Result<(), Failure> {
+        let about = About { verb: "delete", resource, namespace: self.key.namespace() };
+        let request = Request::new(path)
+            .delete(name, &DeleteParams::background())
+            .map_err(kube::Error::BuildRequest)
+            .map_err(|error| about.failure(&error))?;
+        match about.wait(self.client.request::<Value>(request)).await {
+            Ok(_) | Err(Failure::NotFound) => Ok(()),
+            Err(other) => Err(other),
+        }
     }
 
     fn api<F: Fact>(&self) -> Api<Watched<F>> {

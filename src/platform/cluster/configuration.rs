@@ -3,7 +3,7 @@
 //! A Secret's digest is keyed, so that nobody who may read digests can guess at its content; the key is a Secret of the site's own. By default no
 //! Secret is ever read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -186,6 +186,43 @@ impl ClusterPlatform {
         }
         rename(&mut template, &copies);
         Ok(template)
+    }
+
+    /// Deletes copies that no release reads any more: neither one of these nor the one that is wanted now.
+    pub(super) async fn prune_copies(
+        &self,
+        wanted: &Wanted,
+        kept: &[Revision],
+        inner: &mut Inner,
+    ) -> Result<(), Fault> {
+        let site = wanted.site.name.as_str();
+        let resolved = inner.resolved.as_ref();
+        if resolved.is_none_or(|resolved| resolved.references.is_empty()) {
+            return Ok(());
+        }
+        let digests = resolved.map(|resolved| resolved.digests.clone()).unwrap_or_default();
+        let named = |(what, digest): (&String, &String)| Some(copy_name(site, what.split_once('/')?.1, digest));
+        let mut read: BTreeSet<String> = digests.iter().filter_map(named).collect();
+        for revision in kept {
+            let release = self.stored(wanted, *revision, inner).await?;
+            read.extend(references(&release.template).into_keys().map(|(_, name)| name));
+        }
+        let labels = format!("{}={site},{}=configuration", names::SITE, names::PART);
+        let mut sources = vec![Source::ConfigMap];
+        if wanted.site.target.secrets == SecretsSpec::Snapshot {
+            sources.push(Source::Secret);
+        }
+        for source in sources {
+            let path = self.path_of(source);
+            let list: Value = self.ask.list(source.resource(), &path, &labels, 500).await?;
+            for copy in list["items"].as_array().into_iter().flatten() {
+                let name = copy["metadata"]["name"].as_str().unwrap_or_default();
+                if !read.contains(name) && whose(wanted, copy) == Whose::Ours {
+                    self.ask.delete_other(source.resource(), &path, name).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn copy(&self, wanted: &Wanted, source: Source, name: &str, digest: &str) -> Result<String, Fault> {

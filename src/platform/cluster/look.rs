@@ -53,6 +53,8 @@ pub struct Eye {
     served: bool,
     /// This generation was not made by us, and was found to change nothing but the size.
     pub fine: Option<i64>,
+    /// Somebody changed what it runs and we put that back with this generation: what is ready before its controller has seen that is theirs.
+    pub mended: Option<i64>,
     /// Why its pods are not ready, and when that was asked.
     pub why: Option<(String, Time)>,
     /// A pod that was ready ended by itself, and how.
@@ -77,6 +79,13 @@ impl Eyes {
     pub fn settles(&self, settle: Duration) -> Option<Time> {
         self.seen.is_none().then_some(self.accepted?.1 + settle)
     }
+}
+
+/// Whether some of its pods may be of another template than its own: somebody changed it while it was not sealed.
+#[must_use]
+pub fn foreign(deployment: &Deployment, eye: &Eye) -> bool {
+    let judged = deployment.observed >= deployment.generation;
+    judged && deployment.updated < deployment.has || eye.mended.is_some_and(|mended| deployment.observed < mended)
 }
 
 impl<'a> Scene<'a> {
@@ -224,7 +233,7 @@ impl<'a> Scene<'a> {
         }
         let enough = ready.len() >= usize::try_from(deployment.replicas.max(1)).unwrap_or(1) && deployment.replicas > 0;
         let drifted = deployment.generation != deployment.ours && eye.fine != Some(deployment.generation);
-        let sealed = deployment.paused && !drifted;
+        let sealed = deployment.paused && !drifted && !foreign(deployment, eye);
         let health = if ready.is_empty() {
             Health::Down(*eye.down.get_or_insert(now))
         } else if enough && (sealed || named == Some(colour)) {
@@ -328,3 +337,6 @@ impl<'a> Scene<'a> {
         answer(true, format!("every pod was ready {which}: {}", occupant.detail))
     }
 }
+
+#[cfg(test)]
+mod tests;

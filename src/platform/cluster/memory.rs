@@ -6,8 +6,13 @@ use std::time::{Duration, Instant};
 use crate::api::status::SiteStatus;
 use crate::rollout::{Attempt, Ledger, Phase, Status};
 
-/// A phase that has lasted so long is worth a write.
-pub const LASTING: Duration = Duration::from_millis(500);
+/// A phase that has lasted so long is worth a write. Those that mostly pass at once get a little longer.
+fn worth_it(phase: Option<Phase>) -> Duration {
+    match phase {
+        Some(Phase::Preparing | Phase::Verifying | Phase::CuttingOver | Phase::Baking) => Duration::from_secs(2),
+        _ => Duration::from_millis(500),
+    }
+}
 /// Words alone, and the number of ready pods, are written so often at most.
 const WORDS: Duration = Duration::from_secs(10);
 
@@ -44,6 +49,24 @@ impl Memory {
             self.status = None;
         }
         self.written = status.cloned();
+        self.forget_copies();
+    }
+
+    /// People are to read this.
+    pub fn report(&mut self, report: SiteStatus) {
+        self.report = Some(report);
+        self.forget_copies();
+    }
+
+    /// What is on record needs no copy: most sites are at rest most of the time.
+    fn forget_copies(&mut self) {
+        let Some(written) = &self.written else { return };
+        if self.report.as_ref() == Some(written) {
+            self.report = None;
+        }
+        if self.status.is_some() && self.status == written.rollout {
+            self.status = None;
+        }
     }
 
     /// The status that the logic remembers.
@@ -83,14 +106,9 @@ impl Memory {
         let rests = matches!(phase, Some(Phase::Idle | Phase::AwaitingApproval | Phase::Stalled | Phase::Gone) | None);
         let known = self.written.as_ref();
         let rejected = report.rejected.is_some() && known.is_none_or(|known| known.rejected != report.rejected);
-        let stalled = |status: &SiteStatus| status.conditions.iter().any(|condition| condition.type_ == STALLED);
-        let stalls = stalled(report) && !known.is_some_and(stalled);
-        let lasted = self.since.map_or(LASTING, |(.., since)| since.elapsed());
-        if rests || rejected || stalls || lasted >= LASTING {
-            Due::Now
-        } else {
-            Due::After(LASTING.saturating_sub(lasted))
-        }
+        let enough = worth_it(phase);
+        let lasted = self.since.map_or(enough, |(.., since)| since.elapsed());
+        if rests || rejected || lasted >= enough { Due::Now } else { Due::After(enough.saturating_sub(lasted)) }
     }
 
     /// The report was written, and the object has this version now.
@@ -98,10 +116,9 @@ impl Memory {
         self.version = version;
         self.written = Some(report);
         self.wrote = Some(Instant::now());
+        self.forget_copies();
     }
 }
-
-use crate::api::names::conditions::STALLED;
 
 /// When a report is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

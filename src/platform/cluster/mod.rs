@@ -35,7 +35,7 @@ use kube::{Client, ResourceExt};
 use tokio::task::AbortHandle;
 
 use self::ask::Ask;
-use self::children::{Cache, Children, Key, uid};
+use self::children::{Cache, Children, Key, Kind, uid};
 use self::configuration::Resolved;
 use self::look::{Eyes, Scene};
 use self::memory::{Due, Memory};
@@ -45,7 +45,7 @@ use crate::api::site::{Route, SiteOnCluster};
 use crate::api::spec::BlueGreenSite;
 use crate::api::status::SiteStatus;
 use crate::driver::clock::wall;
-use crate::platform::{Class, Fault, Platform};
+use crate::platform::{Fault, Platform};
 use crate::rollout::{Colour, Command, Goal, Observed, Plan, Revision, Verb};
 
 pub use self::store::ClusterStore;
@@ -170,7 +170,10 @@ impl ClusterPlatform {
                 live.colour
             ));
         }
-        lock(&self.memory).report = Some(status);
+        let mut memory = lock(&self.memory);
+        // Where nothing could be told, what stands in a decision is for people alone: it must not take the place of what is remembered.
+        status.rollout = memory.status();
+        memory.report(status);
     }
 
     /// What people were told last, written or not.
@@ -196,6 +199,11 @@ impl ClusterPlatform {
         }
     }
 
+    /// Nothing is under way: what can be read again is not kept. With ten thousand sites at rest that is most of the memory.
+    pub async fn rest(&self) {
+        self.inner.lock().await.release = None;
+    }
+
     fn wanted(&self) -> Option<Wanted> {
         lock(&self.wanted).clone()
     }
@@ -216,6 +224,19 @@ impl ClusterPlatform {
 }
 
 impl Wanted {
+    /// What has to be seen before anything is decided.
+    fn kinds(&self) -> &'static [Kind] {
+        match self.site.target.route {
+            Route::Service => &[Kind::Deployment, Kind::Service, Kind::Slice, Kind::Release],
+            Route::HttpRoute(_) => &[Kind::Deployment, Kind::Service, Kind::Slice, Kind::Release, Kind::HttpRoute],
+        }
+    }
+
+    /// How many pods the specification asks for.
+    fn size(&self) -> i32 {
+        i32::try_from(self.site.target.replicas).unwrap_or(i32::MAX)
+    }
+
     fn objects<'a>(&'a self, key: &'a Key) -> Objects<'a> {
         Objects { site: &self.site, namespace: key.namespace(), uid: &self.uid }
     }
@@ -227,12 +248,12 @@ fn scene<'a>(wanted: &'a Wanted, children: &'a Children) -> Scene<'a> {
 
 impl Platform for ClusterPlatform {
     async fn observe(&self, _: &Plan) -> Observed {
-        if let Err(what) = self.ask.cache.complete() {
-            return Observed::Unknown(what);
-        }
         let Some(wanted) = self.wanted() else {
             return Observed::Unknown("the site was not seen yet".to_owned());
         };
+        if let Err(what) = self.ask.cache.complete(wanted.kinds()) {
+            return Observed::Unknown(what);
+        }
         let mut inner = self.inner.lock().await;
         let children = self.children();
         let scene = scene(&wanted, &children);
@@ -251,11 +272,10 @@ impl Platform for ClusterPlatform {
 
     async fn converge(&self, plan: &Plan, goal: &Goal) -> Result<(), Fault> {
         let Some(wanted) = self.wanted() else { return Ok(()) };
-        self.ask.cache.complete().map_err(|what| Fault {
-            class: Class::Transient,
-            reason: crate::api::names::reasons::UNKNOWN,
-            message: what,
-        })?;
+        if self.ask.cache.complete(wanted.kinds()).is_err() {
+            // Nothing was decided, and what is missing may be missing because it was not seen.
+            return self.flush().await;
+        }
         let mut inner = self.inner.lock().await;
         if inner.eyes.check.map(|(check, _)| check) != goal.check {
             inner.eyes.check = goal.check.map(|check| (check, wall()));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::children::{PortFacts, Selector, digest, ports_digest};
+use super::children::{Deployment, PortFacts, Selector, digest, ports_digest, uid_text};
 use super::release::{Port, Release};
 use crate::api::names::{API_VERSION, KIND, cluster as names};
 use crate::api::site::{HttpRoute, ServicePort, SiteOnCluster};
@@ -49,6 +49,8 @@ pub struct Start<'a> {
     pub release: &'a Release,
     /// How many pods.
     pub replicas: i32,
+    /// How many the specification asks for.
+    pub wish: i32,
     /// The generation that this write makes.
     pub generation: i64,
     /// Now, as an annotation holds it.
@@ -163,7 +165,7 @@ impl Objects<'_> {
         json!({
             names::REVISION: start.revision.to_string(),
             names::GENERATION: start.generation.to_string(),
-            names::REPLICAS: start.replicas.to_string(),
+            names::REPLICAS: start.wish.to_string(),
             names::STARTED_AT: start.at,
             names::PORTS: json!(start.release.ports).to_string(),
         })
@@ -187,21 +189,35 @@ impl Objects<'_> {
         })
     }
 
-    /// A colour's Deployment, given another release (a strategic merge patch).
+    /// A colour's Deployment, given another release (a JSON patch, tested).
     #[must_use]
-    pub fn restart(&self, version: u64, start: &Start<'_>) -> Value {
-        let mut template = self.pods(start);
-        template["$patch"] = json!("replace");
-        json!({
-            "metadata": self.change(version, Some(start.colour), Self::facts(start)),
-            "spec": {
-                "replicas": start.replicas,
-                "paused": start.paused,
-                "revisionHistoryLimit": 2,
-                "strategy": {"type": "Recreate", "rollingUpdate": null},
-                "template": template,
-            },
-        })
+    pub fn start(&self, known: &Deployment, start: &Start<'_>) -> Vec<Value> {
+        let spec = json!({
+            "replicas": start.replicas,
+            "paused": start.paused,
+            "revisionHistoryLimit": 2,
+            "strategy": {"type": "Recreate"},
+            "template": self.pods(start),
+        });
+        self.deployment_change(known, &spec, &Self::facts(start))
+    }
+
+    /// Fields of a colour's Deployment, and annotations (a JSON patch). It is refused if somebody changed the Deployment's specification since it was
+    /// seen, or if another one has its name.
+    #[must_use]
+    pub fn deployment_change(&self, known: &Deployment, spec: &Value, annotations: &Value) -> Vec<Value> {
+        let mut all = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": uid_text(known.uid)}),
+            json!({"op": "test", "path": "/metadata/generation", "value": known.generation}),
+        ];
+        let mut add = |path: String, value: &Value| all.push(json!({"op": "add", "path": path, "value": value}));
+        for (key, value) in annotations.as_object().into_iter().flatten() {
+            add(format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1")), value);
+        }
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            add(format!("/spec/{field}"), value);
+        }
+        all
     }
 
     /// Ports as a Service has them.
@@ -339,3 +355,6 @@ pub fn colour_selector(colour: Colour) -> Selector {
 pub fn own_ports(ports: &[ServicePort]) -> Vec<Port> {
     ports.iter().map(|port| Port { name: port.name.clone(), target: port.target.clone() }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,14 +56,11 @@ impl ClusterPlatform {
         let objects = wanted.objects(self.key());
         let children = self.children();
         let at = stamp(wall());
-        let replicas = i32::try_from(wanted.site.target.replicas).unwrap_or(i32::MAX);
-        let start = Start { colour, revision, release, replicas, generation: 1, at: &at, paused: false };
+        let (replicas, wish) = (wanted.size(), wanted.size());
+        let start = Start { colour, revision, release, replicas, wish, generation: 1, at: &at, paused: false };
         let name = of_colour(wanted.site.name.as_str(), colour);
         let judged = match scene(wanted, &children).deployment(colour) {
-            Some(known) => {
-                let patch = kube::api::Patch::Strategic(objects.restart(known.owned.version, &start));
-                self.ask.would_patch::<Deployment>(&name, &patch).await.map(drop)
-            }
+            Some(known) => self.ask.would_patch::<Deployment>(&name, &objects.start(known, &start)).await.map(drop),
             None => self.ask.would_create::<Deployment>(&objects.deployment(&start)).await,
         };
         match judged {

@@ -177,7 +177,7 @@ mod tests {
         rename(&mut template, &[(key, "copy".to_owned())].into());
         let text = template.to_string();
         assert_eq!(text.matches("\"copy\"").count(), 2);
-        assert!(!text.contains("in-projection\""));
+        assert!(!text.contains("\"in-projection\""));
         let mut back = template;
         rename(&mut back, &[((Source::ConfigMap, "copy".to_owned()), "in-projection".to_owned())].into());
         assert_eq!(back, everywhere());

@@ -1,10 +1,10 @@
 //! Takes one step, with a last look right before it.
 
 use kube::api::Patch;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ask::{Failure, changed};
-use super::children::{Deployment, Service};
+use super::children::{Deployment, Kind, Service, Watched};
 use super::front::{Whose, stamp, taken, whose};
 use super::look::Scene;
 use super::objects::{ServiceWanted, Start, colour_selector, of_colour, wanted_ports};
@@ -33,7 +33,7 @@ impl ClusterPlatform {
         guard(goal, &ledger, &world).map_err(refused)?;
         match step {
             Step::Start { colour, revision } => self.start(wanted, &seen, colour, revision, inner).await,
-            Step::Stop { colour, .. } => self.stop(&seen, colour).await,
+            Step::Stop { colour, .. } => self.stop(wanted, &seen, colour).await,
             Step::Route { colour, revision, .. } => self.route_to(wanted, Some((colour, revision)), &ledger).await,
             Step::Unroute => self.route_to(wanted, None, &ledger).await,
         }
@@ -73,13 +73,14 @@ impl ClusterPlatform {
         let size = |colour: Colour| seen.deployment(colour).map_or(0, |one| one.replicas);
         let other = if seen.named() == Some(colour.other()) { size(colour.other()) } else { 0 };
         // A live colour that somebody scaled to nothing gets back what we gave it last.
-        let before = known.filter(|_| named).map_or(0, |known| known.written_replicas);
-        let replicas = i32::try_from(wanted.site.target.replicas).unwrap_or(i32::MAX).max(other).max(before);
+        let before = known.filter(|_| named).map_or(0, |known| known.wished);
+        let wish = wanted.size();
+        let replicas = wish.max(other).max(before);
         let at = stamp(wall());
         let objects = wanted.objects(self.key());
         let name = of_colour(wanted.site.name.as_str(), colour);
         let generation = known.map_or(1, |known| known.generation + 1);
-        let start = Start { colour, revision, release: &release, replicas, generation, at: &at, paused: false };
+        let start = Start { colour, revision, release: &release, replicas, wish, generation, at: &at, paused: false };
         let Some(known) = known else {
             return match self.ask.create::<Deployment>(&objects.deployment(&start)).await {
                 Ok(_) => Ok(()),
@@ -87,14 +88,35 @@ impl ClusterPlatform {
                 Err(other) => Err(other.into()),
             };
         };
-        let patch = Patch::Strategic(objects.restart(known.owned.version, &start));
-        match self.ask.patch::<Deployment>(&name, &patch).await {
-            Ok(_) => Ok(()),
+        self.change_deployment(known, &objects.start(known, &start)).await
+    }
+
+    /// Writes a Deployment that is as it was seen.
+    pub(super) async fn change_deployment(&self, known: &Deployment, operations: &[Value]) -> Result<(), Fault> {
+        let name = &*known.name;
+        let refused = match self.ask.patch_tested::<Deployment>(name, operations).await {
+            Ok(_) => return Ok(()),
             Err(Failure::NotFound) => {
-                self.ask.cache.forget::<Deployment>(self.key(), &name);
-                Err(changed(&format!("the Deployment {name} is gone")))
+                self.ask.cache.forget::<Deployment>(self.key(), name);
+                return Err(changed(&format!("the Deployment {name} is gone")));
             }
-            Err(other) => Err(other.into()),
+            Err(Failure::Refused(message)) => message,
+            Err(other) => return Err(other.into()),
+        };
+        // A test that failed is refused like a field that is wrong.
+        let now = self
+            .ask
+            .read::<Watched<Deployment>>(Kind::Deployment.resource(), &self.ask.path::<Deployment>(), name)
+            .await?;
+        match now {
+            Some(now) if now.fact.generation == known.generation && now.fact.uid == known.uid => {
+                Err(Failure::Refused(refused).into())
+            }
+            Some(now) => {
+                self.ask.cache.note(&now);
+                Err(changed(&format!("the Deployment {name} was changed in the meantime")))
+            }
+            None => Err(changed(&format!("the Deployment {name} is gone"))),
         }
     }
 
@@ -115,21 +137,11 @@ impl ClusterPlatform {
         }
     }
 
-    async fn stop(&self, seen: &Scene<'_>, colour: Colour) -> Result<(), Fault> {
+    async fn stop(&self, wanted: &Wanted, seen: &Scene<'_>, colour: Colour) -> Result<(), Fault> {
         let Some(known) = seen.deployment(colour).filter(|known| known.replicas > 0) else { return Ok(()) };
         let annotations = json!({names::GENERATION: (known.generation + 1).to_string()});
-        let patch = Patch::Merge(json!({
-            "metadata": {"resourceVersion": known.owned.version.to_string(), "annotations": annotations},
-            "spec": {"replicas": 0},
-        }));
-        match self.ask.patch::<Deployment>(&known.name, &patch).await {
-            Ok(_) => Ok(()),
-            Err(Failure::NotFound) => {
-                self.ask.cache.forget::<Deployment>(self.key(), &known.name);
-                Ok(())
-            }
-            Err(other) => Err(other.into()),
-        }
+        let change = wanted.objects(self.key()).deployment_change(known, &json!({"replicas": 0}), &annotations);
+        self.change_deployment(known, &change).await
     }
 
     /// Sees to it that a colour's own Service is there, selects that colour, and leads to where its pods listen.

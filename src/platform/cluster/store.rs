@@ -48,11 +48,6 @@ impl Store for ClusterStore {
 
 impl ClusterPlatform {
     pub(super) async fn load(&self) -> Result<rollout::Memory, Fault> {
-        self.ask.cache.complete().map_err(|message| Fault {
-            class: Class::Transient,
-            reason: reasons::UNKNOWN,
-            message,
-        })?;
         let Some(wanted) = self.wanted() else {
             return Err(Fault {
                 class: Class::Transient,
@@ -60,22 +55,25 @@ impl ClusterPlatform {
                 message: "the site was not seen yet".to_owned(),
             });
         };
-        let written = self.front_ledger(&wanted).await?.and_then(|(_, ledger)| ledger);
+        let front = self.front_ledger(&wanted).await?.and_then(|(_, ledger)| ledger);
         let mut memory = lock(&self.memory);
+        let written = on_record(&memory, front);
         Ok(rollout::Memory { ledger: newest(&mut memory, written), status: memory.status() })
     }
 
     async fn record_ledger(&self, before: Option<&Ledger>, after: &Ledger) -> Result<(), Fault> {
         let Some(wanted) = self.wanted() else { return Err(somebody("the site")) };
         let front = self.front_ledger(&wanted).await?;
-        let written = front.as_ref().and_then(|(_, ledger)| ledger.clone());
         let waits = {
             let mut memory = lock(&self.memory);
+            let written = on_record(&memory, front.as_ref().and_then(|(_, ledger)| ledger.clone()));
             if newest(&mut memory, written.clone()).as_ref() != before {
                 return Err(somebody("the ledger"));
             }
-            // It goes with the write that makes it true; and where there is no front object yet, with the one that makes that.
-            let waits = front.is_none() || written.as_ref().is_some_and(|written| only_intends(written, after));
+            // It goes with the write that makes it true, or with the status that is about to be written; and where there is no front object yet,
+            // with the one that makes that.
+            let passes = |written: &Ledger| only_intends(written, after) || only_settles(written, after);
+            let waits = front.is_none() || written.as_ref().is_some_and(passes);
             if waits {
                 memory.ledger = Some(after.clone());
             }
@@ -129,6 +127,7 @@ impl ClusterPlatform {
             },
             "status": report,
         });
+        tracing::debug!(site = %self.key(), phase = ?report.phase, conditions = ?report.conditions.iter().map(|one| (&one.reason, &one.message)).collect::<Vec<_>>(), "writing status");
         let version = self.ask.replace_status(SITES, &self.sites(), &body).await?;
         lock(&self.memory).wrote(version, report.clone());
         Ok(())
@@ -144,7 +143,10 @@ const SITES: &str = "bluegreensites.bluegreen.dev";
 
 /// The ledger on record, or the one that waits to be written.
 fn newest(memory: &mut Memory, written: Option<Ledger>) -> Option<Ledger> {
-    let newer = |pending: &Ledger| written.as_ref().is_none_or(|written| pending.version > written.version);
+    // One that the status holds and the front object does not is kept: somebody may wipe the status.
+    let newer = |pending: &Ledger| {
+        written.as_ref().is_none_or(|written| pending.version > written.version || pending == written)
+    };
     match memory.ledger.take().filter(newer) {
         Some(pending) => {
             memory.ledger = Some(pending.clone());
@@ -152,6 +154,24 @@ fn newest(memory: &mut Memory, written: Option<Ledger>) -> Option<Ledger> {
         }
         None => written,
     }
+}
+
+/// The ledger on the front object; or the copy in the status, where that is the same one, settled. To lose a status and with it that a cutover was
+/// judged a success is to judge it again. Nothing else is believed of a copy.
+fn on_record(memory: &Memory, front: Option<Ledger>) -> Option<Ledger> {
+    let copy = memory.written.as_ref().and_then(|status| status.rollout.as_ref()).map(|status| &status.ledger);
+    match (front, copy) {
+        (Some(front), Some(copy)) if copy.version > front.version && only_settles(&front, copy) => Some(copy.clone()),
+        (front, _) => front,
+    }
+}
+
+/// Whether all that is new is that a cutover was judged a success.
+fn only_settles(written: &Ledger, after: &Ledger) -> bool {
+    let Some(intent) = written.intent else { return false };
+    let mut settled = Ledger { version: after.version, stable: Some(intent), intent: None, ..written.clone() };
+    settled.cleared.insert(intent.revision);
+    settled == *after
 }
 
 /// Whether all that is new is that a cutover is intended.
@@ -165,5 +185,91 @@ fn somebody(what: &str) -> Fault {
         class: Class::Conflict,
         reason: reasons::WORLD_CHANGED,
         message: format!("{what} was changed by somebody else; it is read again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::{Colour, Held, Phase, Reason, Rejection, Revision, Time};
+
+    fn held(colour: Colour, revision: u128) -> Held {
+        Held { colour, revision: Revision::new(revision) }
+    }
+
+    /// Blue serves 1, and a cutover to green with 2 is intended.
+    fn intending() -> Ledger {
+        Ledger {
+            version: 6,
+            stable: Some(held(Colour::Blue, 1)),
+            intent: Some(held(Colour::Green, 2)),
+            cleared: [Revision::new(1)].into(),
+            ..Ledger::default()
+        }
+    }
+
+    fn settled() -> Ledger {
+        Ledger {
+            version: 7,
+            stable: Some(held(Colour::Green, 2)),
+            intent: None,
+            cleared: [Revision::new(1), Revision::new(2)].into(),
+            ..Ledger::default()
+        }
+    }
+
+    fn with_status(ledger: Ledger) -> Memory {
+        let rollout = Status { phase: Phase::Idle, about: None, since: Time(1), deadline: None, ledger };
+        let mut memory = Memory::default();
+        memory.saw(5, Some(&SiteStatus { rollout: Some(rollout), ..SiteStatus::default() }));
+        memory
+    }
+
+    #[test]
+    fn only_a_bare_intent_and_a_bare_success_wait_for_another_write() {
+        let before = Ledger { version: 5, intent: None, ..intending() };
+        assert!(only_intends(&before, &intending()));
+        assert!(only_settles(&intending(), &settled()));
+        let rejection = Rejection { reason: Reason::Aborted, at: Time(1) };
+        let rejecting = |ledger: Ledger| Ledger { rejected: [(Revision::new(3), rejection)].into(), ..ledger };
+        assert!(!only_intends(&before, &rejecting(intending())));
+        assert!(!only_settles(&intending(), &rejecting(settled())));
+        assert!(!only_settles(&before, &settled()), "nothing was intended");
+        let elsewhere = Ledger { stable: Some(held(Colour::Green, 9)), ..settled() };
+        assert!(!only_settles(&intending(), &elsewhere));
+    }
+
+    #[test]
+    fn of_a_status_nothing_is_believed_but_that_the_intended_cutover_was_a_success() {
+        assert_eq!(on_record(&with_status(settled()), Some(intending())), Some(settled()));
+        assert_eq!(on_record(&with_status(settled()), None), None, "a ledger that was wiped is the logic's to restore");
+        let forged = Ledger { version: 99, cleared: [Revision::new(3)].into(), ..settled() };
+        assert_eq!(on_record(&with_status(forged), Some(intending())), Some(intending()));
+        let older = Ledger { version: 3, ..settled() };
+        assert_eq!(on_record(&with_status(older), Some(intending())), Some(intending()));
+    }
+
+    #[test]
+    #[allow(clippy::field_reassign_with_default, reason = "some of its fields are its own")]
+    fn a_ledger_that_waits_gives_way_to_a_newer_one_that_somebody_else_wrote() {
+        let mut memory = Memory::default();
+        memory.ledger = Some(settled());
+        assert_eq!(newest(&mut memory, Some(intending())), Some(settled()));
+        let theirs = Ledger { version: 8, ..intending() };
+        assert_eq!(newest(&mut memory, Some(theirs.clone())), Some(theirs));
+        assert_eq!(memory.ledger, None);
+    }
+
+    #[test]
+    fn a_status_that_is_on_record_is_not_kept_twice() {
+        let mut memory = with_status(settled());
+        let status = memory.status().expect("it is on record");
+        memory.decided(&status);
+        memory.report(memory.written.clone().expect("it is on record"));
+        memory.saw(6, memory.written.clone().as_ref());
+        assert_eq!((memory.status.clone(), memory.report.clone()), (None, None));
+        assert_eq!(memory.due(), super::super::memory::Due::Never);
+        memory.saw(7, None);
+        assert_eq!(memory.status(), None, "somebody wiped it");
     }
 }

@@ -6,9 +6,9 @@ use kube::api::Patch;
 use serde_json::{Value, json};
 
 use super::ask::Failure;
-use super::children::{Budget, Deployment, HttpRoute, Release as Stored, Service};
+use super::children::{Budget, Deployment, HttpRoute, Kind, Release as Stored, Service};
 use super::front::stamp;
-use super::look::Scene;
+use super::look::{Scene, foreign};
 use super::objects::{Objects, ServiceWanted, Start, of_colour, own_ports, preview, wanted_ports};
 use super::release::ports;
 use super::{ClusterPlatform, Inner, Wanted, scene};
@@ -37,6 +37,7 @@ impl ClusterPlatform {
             for colour in Colour::BOTH {
                 self.tend_deployment(wanted, colour, &ledger, inner).await?;
             }
+            self.tend_ledger(wanted).await?;
             self.tend_front(wanted, &ledger).await?;
         }
         self.budgets(wanted).await?;
@@ -93,32 +94,23 @@ impl ClusterPlatform {
         let pods = scene.pods(colour).unwrap_or_default();
         let ready = pods.values().filter(|ready| **ready).count();
         let all = usize::try_from(known.replicas).is_ok_and(|size| ready >= size);
-        if !known.paused && all && known.observed >= known.generation {
+        let foreign = foreign(known, inner.eyes.of(colour));
+        if !known.paused && all && !foreign {
             // From now on, an edit of its template changes no pod.
-            self.set(known, json!({"paused": true}), json!({})).await?;
+            self.set(wanted, known, json!({"paused": true}), json!({})).await?;
             (self.wake)();
-        } else if known.paused && known.observed >= known.generation && known.updated < known.has {
+        } else if known.paused && foreign && known.observed >= known.generation {
             // Somebody unsealed it, changed it and sealed it: pods run that are not of its template.
-            self.set(known, json!({"paused": false}), json!({})).await?;
+            self.set(wanted, known, json!({"paused": false}), json!({})).await?;
         }
         Ok(())
     }
 
-    /// Changes a Deployment's specification: one that really is another one.
-    async fn set(&self, known: &Deployment, spec: Value, mut annotations: Value) -> Result<(), Fault> {
+    /// Changes a Deployment's specification: to one that really is another one.
+    async fn set(&self, wanted: &Wanted, known: &Deployment, spec: Value, mut annotations: Value) -> Result<(), Fault> {
         annotations[names::GENERATION] = json!((known.generation + 1).to_string());
-        let patch = Patch::Merge(json!({
-            "metadata": {"resourceVersion": known.owned.version.to_string(), "annotations": annotations},
-            "spec": spec,
-        }));
-        match self.ask.patch::<Deployment>(&known.name, &patch).await {
-            Ok(_) => Ok(()),
-            Err(Failure::NotFound) => {
-                self.ask.cache.forget::<Deployment>(self.key(), &known.name);
-                Ok(())
-            }
-            Err(other) => Err(other.into()),
-        }
+        let change = wanted.objects(self.key()).deployment_change(known, &spec, &annotations);
+        self.change_deployment(known, &change).await
     }
 
     /// Somebody changed a Deployment. Its size is theirs to change; what it runs is not.
@@ -130,6 +122,14 @@ impl ClusterPlatform {
         revision: Revision,
         inner: &mut Inner,
     ) -> Result<(), Fault> {
+        if known.ours < 0 {
+            // Without any annotation there is no place to put one, and our tested writes would fail.
+            let none = json!({names::GENERATION: "0"});
+            let change = wanted.objects(self.key()).change(known.owned.version, Some(colour), none);
+            self.ask.patch::<Deployment>(&known.name, &Patch::Merge(json!({"metadata": change}))).await?;
+            (self.wake)();
+            return Ok(());
+        }
         let release = self.stored(wanted, revision, inner).await?;
         let at = stamp(known.started.unwrap_or_else(wall));
         let objects = wanted.objects(self.key());
@@ -138,17 +138,14 @@ impl ClusterPlatform {
             revision,
             release: &release,
             replicas: known.replicas,
-            generation: known.generation + 1,
+            wish: if known.wished < 0 { wanted.size() } else { known.wished },
+            generation: known.generation,
             at: &at,
             paused: known.paused,
         };
-        let patch = |start: &Start<'_>| {
-            let mut change = objects.restart(known.owned.version, start);
-            change["metadata"]["annotations"][names::REPLICAS] = json!(known.written_replicas.to_string());
-            Patch::Strategic(change)
-        };
-        let would = self.ask.would_patch::<Deployment>(&known.name, &patch(&start)).await?;
-        if would.fact.generation == known.generation {
+        let would = self.ask.would_patch::<Deployment>(&known.name, &objects.start(known, &start)).await?;
+        let whole = known.ports.is_some() && known.started.is_some() && known.wished >= 0;
+        if would.fact.generation == known.generation && whole {
             // Only its size is another one, or its seal is broken, which is mended where it is seen.
             inner.eyes.of(colour).fine = Some(known.generation);
             (self.wake)();
@@ -156,7 +153,8 @@ impl ClusterPlatform {
         }
         tracing::warn!(site = %self.key(), deployment = %known.name, "somebody changed what a colour runs; it is put back");
         start.generation = would.fact.generation;
-        self.ask.patch::<Deployment>(&known.name, &patch(&start)).await?;
+        inner.eyes.of(colour).mended = Some(would.fact.generation).filter(|_| !known.paused);
+        self.change_deployment(known, &objects.start(known, &start)).await?;
         (self.wake)();
         Ok(())
     }
@@ -172,10 +170,10 @@ impl ClusterPlatform {
         inner: &mut Inner,
     ) -> Result<bool, Fault> {
         let Some(known) = scene.deployment(colour).filter(|_| ledger.intent.is_none()) else { return Ok(false) };
-        let wish = i32::try_from(wanted.site.target.replicas).unwrap_or(i32::MAX);
+        let wish = wanted.size();
         let candidate =
             !live && scene.named().is_some() && !known.revision.is_some_and(|revision| ledger.trusts(revision));
-        let size = if live && known.written_replicas != wish {
+        let size = if live && known.wished != wish {
             wish
         } else if candidate {
             let other = scene.deployment(colour.other()).map_or(0, |other| other.replicas);
@@ -183,20 +181,28 @@ impl ClusterPlatform {
         } else {
             return Ok(false);
         };
-        if size == known.replicas && (size == known.written_replicas || candidate) {
+        if size == known.replicas && wish == known.wished {
             return Ok(false);
         }
-        let annotations = json!({names::REPLICAS: size.to_string()});
+        let annotations = json!({names::REPLICAS: wish.to_string()});
         if size == known.replicas {
-            let patch = Patch::Merge(json!({
-                "metadata": {"resourceVersion": known.owned.version.to_string(), "annotations": annotations},
-            }));
-            self.ask.patch::<Deployment>(&known.name, &patch).await?;
+            let change = wanted.objects(self.key()).deployment_change(known, &json!({}), &annotations);
+            self.change_deployment(known, &change).await?;
         } else {
-            self.set(known, json!({"replicas": size}), annotations).await?;
+            self.set(wanted, known, json!({"replicas": size}), annotations).await?;
             inner.eyes.of(colour).fine = None;
         }
         Ok(true)
+    }
+
+    /// A ledger that somebody took from the front object, while it still waited to be written with the next route, is written now.
+    async fn tend_ledger(&self, wanted: &Wanted) -> Result<(), Fault> {
+        let Some((version, None)) = self.front_ledger(wanted).await? else { return Ok(()) };
+        let waiting = super::lock(&self.memory).ledger.clone();
+        match waiting {
+            Some(ledger) => self.write_ledger(wanted, version, &ledger).await,
+            None => Ok(()),
+        }
     }
 
     /// The live Service's ports, and what an HTTPRoute matches, follow the specification; its route is the logic's.
@@ -228,18 +234,24 @@ impl ClusterPlatform {
                 if known.ours == known.generation && known.written == Some(digest) {
                     return Ok(());
                 }
-                let patch = |generation: i64| {
-                    let annotations = json!({
-                        names::DIGEST: format!("{digest:016x}"),
-                        names::GENERATION: generation.to_string(),
-                    });
-                    Patch::Merge(json!({
-                        "metadata": objects.change(known.owned.version, None, annotations),
-                        "spec": objects.route_spec(http, Some(colour)),
-                    }))
-                };
-                let would = self.ask.would_patch::<HttpRoute>(name, &patch(known.generation)).await?;
-                self.ask.patch::<HttpRoute>(name, &patch(would.fact.generation)).await?;
+                let mut spec = objects.route_spec(http, Some(colour));
+                if spec["hostnames"].is_null() {
+                    spec.as_object_mut().map(|spec| spec.remove("hostnames"));
+                }
+                let change = [
+                    json!({"op": "test", "path": "/metadata/generation", "value": known.generation}),
+                    json!({"op": "add", "path": "/spec", "value": spec}),
+                ];
+                let would = self.ask.would_patch::<HttpRoute>(name, &change).await?;
+                let annotations = json!({
+                    names::DIGEST: format!("{digest:016x}"),
+                    names::GENERATION: would.fact.generation.to_string(),
+                });
+                let patch = Patch::Merge(json!({
+                    "metadata": objects.change(known.owned.version, None, annotations),
+                    "spec": objects.route_spec(http, Some(colour)),
+                }));
+                self.ask.patch::<HttpRoute>(name, &patch).await?;
             }
         }
         (self.wake)();
@@ -248,6 +260,9 @@ impl ClusterPlatform {
 
     /// A colour of several pods is never emptied by whoever drains nodes.
     async fn budgets(&self, wanted: &Wanted) -> Result<(), Fault> {
+        if self.ask.cache.complete(&[Kind::Budget]).is_err() {
+            return Ok(());
+        }
         let children = self.children();
         let scene = scene(wanted, &children);
         for colour in Colour::BOTH {
@@ -336,6 +351,15 @@ impl ClusterPlatform {
         }
         let labels = format!("{}={},{} in ({})", names::SITE, wanted.site.name, names::REVISION, old.join(","));
         self.ask.delete_all::<Stored>(&labels).await?;
+        let kept: Vec<Revision> = ours
+            .iter()
+            .filter_map(|one| one.revision)
+            .filter(|revision| !old.contains(&revision.to_string()))
+            .collect();
+        // What is left over takes up room and harms nobody.
+        if let Err(fault) = self.prune_copies(wanted, &kept, inner).await {
+            tracing::warn!(site = %self.key(), %fault, "copies that nobody reads any more are left");
+        }
         Ok(())
     }
 }

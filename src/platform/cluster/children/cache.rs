@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kube::runtime::watcher::Event;
+use kube::runtime::watcher::{self, Event};
 
 use super::facts::{Budget, Deployment, HttpRoute, Kind, Release, Service, Slice};
 use super::wire::{Fact, Watched};
@@ -178,7 +178,7 @@ impl Cache {
         state.remove::<F>(key, |one| one.name() == name);
     }
 
-    /// A kind can't be watched: why. Nothing is decided until it can, unless nothing is lost by it.
+    /// A kind can't be watched: why (see [`why`]). Nothing is decided of a site that needs it until it can.
     pub fn fails(&self, kind: Kind, why: String) {
         self.state.write().unwrap_or_else(PoisonError::into_inner).watch(kind).fails = Some(why);
     }
@@ -191,14 +191,14 @@ impl Cache {
         watch.fails = None;
     }
 
-    /// Whether all that there is was seen once and is still watched.
+    /// Whether all objects of these kinds were seen once and are still watched.
     ///
     /// # Errors
     /// What was not, in words.
-    pub fn complete(&self) -> Result<(), String> {
+    pub fn complete(&self, kinds: &[Kind]) -> Result<(), String> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        for kind in Kind::ALL {
-            let watch = state.watches.get(&kind);
+        for kind in kinds {
+            let watch = state.watches.get(kind);
             if let Some(why) = watch.and_then(|watch| watch.fails.as_ref()) {
                 return Err(format!("{} can't be watched: {why}", kind.resource()));
             }
@@ -220,6 +220,19 @@ impl Cache {
     #[must_use]
     pub fn sites(&self) -> usize {
         self.state.read().unwrap_or_else(PoisonError::into_inner).sites.len()
+    }
+}
+
+/// Why a watch fails, in words: the API server's own where it answered.
+#[must_use]
+pub fn why(error: &watcher::Error) -> String {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status)) => status.message.clone(),
+        WatchError(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

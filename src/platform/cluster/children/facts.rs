@@ -58,18 +58,20 @@ pub struct Deployment {
     pub name: Box<str>,
     /// Whose it is.
     pub owned: Owned,
+    /// Its own uid: another Deployment of the same name has another one.
+    pub uid: u128,
     /// What it runs, by its annotation.
     pub revision: Option<Revision>,
     /// Grows with each change of its specification.
     pub generation: i64,
-    /// The generation that our own last write made.
+    /// The generation that our own last write made; negative: it does not say.
     pub ours: i64,
     /// The generation that its controller has seen.
     pub observed: i64,
     /// How many pods it shall have.
     pub replicas: i32,
-    /// The size that we wrote last.
-    pub written_replicas: i32,
+    /// The size that the specification asked for when we gave it one last.
+    pub wished: i32,
     /// How many it has.
     pub has: i32,
     /// How many of those are of its template.

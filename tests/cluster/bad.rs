@@ -1,0 +1,124 @@
+//! What Kubernetes refuses, what never gets ready, what is not allowed.
+
+use bluegreen_rig::cluster::POD;
+use serde_json::{Value, json};
+
+use super::kit::{Operated, plane, shop, target};
+
+#[test]
+fn a_template_that_kubernetes_refuses_is_rejected_in_its_words_before_anything_moves() {
+    let site = Operated::new("refused");
+    site.apply(&shop("1", &json!({})));
+    let first = site.settled();
+    let mark = plane().mark();
+    for (wrong, word) in [
+        (json!({"spec": {"nodeSelectr": {"a": "b"}}}), "nodeSelectr"),
+        (json!({"spec": {"volumes": [{"name": "UPPER", "emptyDir": {}}]}}), "UPPER"),
+    ] {
+        site.apply(&shop("2", &target(&json!({"template": wrong}))));
+        let said = site.stalled("PreparationFailed");
+        assert!(said.contains(word) && said.contains("goes on serving"), "{said}");
+    }
+    assert_eq!(site.selected().1, first.to_string());
+    let writes = site.writes_since(mark);
+    assert!(writes.iter().all(|one| one.resource == "bluegreensites" || one.resource == "services"), "{writes:#?}");
+    assert_eq!(site.status()["conditions"][0]["type"], "Ready");
+    site.apply(&shop("3", &json!({})));
+    site.settled();
+}
+
+#[test]
+fn a_pod_that_never_gets_ready_is_rejected_with_what_it_waits_for() {
+    let site = Operated::new("unready");
+    site.apply(&shop("1", &json!({})));
+    let first = site.settled();
+    let unpullable = json!({"spec": {
+        "strategy": {"readyWithin": "12s"},
+        "target": {"cluster": {"template": {"metadata": {"annotations": {POD: "unpullable"}}}}},
+    }});
+    site.apply(&shop("2", &unpullable));
+    let said = site.stalled("ReadyDeadlineExceeded");
+    assert!(said.contains("ImagePullBackOff"), "{said}");
+    assert_eq!(site.selected().1, first.to_string());
+    site.until("the candidate was stopped", || (site.get("deploy/shop-green")["spec"]["replicas"] == 0).then_some(()));
+    assert!(!site.serving().is_empty());
+}
+
+#[test]
+fn a_quota_that_stops_the_candidate_is_said() {
+    let site = Operated::new("quota");
+    site.apply(&shop("1", &json!({})));
+    let first = site.settled();
+    site.apply(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}},
+    }));
+    site.until("the quota counts", || (site.get("quota/one")["status"]["used"]["pods"] == "1").then_some(()));
+    site.apply(&shop("2", &json!({"spec": {"strategy": {"readyWithin": "8s"}}})));
+    let said = site.stalled("ReadyDeadlineExceeded");
+    assert!(said.contains("exceeded quota"), "{said}");
+    assert_eq!(site.selected().1, first.to_string());
+}
+
+#[test]
+fn a_permission_that_is_missing_is_named() {
+    let site = Operated::idle("forbidden");
+    let namespace = site.namespace.name().to_owned();
+    let all = ["get", "list", "watch", "create", "patch", "update", "deletecollection"];
+    let rule = |group: &str, resources: &[&str], verbs: &[&str]| -> Value {
+        json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
+    };
+    let mut rules = vec![
+        rule("bluegreen.dev", &["bluegreensites", "bluegreensites/status"], &all),
+        rule("apps", &["controllerrevisions"], &all),
+        rule("", &["services"], &all),
+        rule("discovery.k8s.io", &["endpointslices"], &all),
+        rule("policy", &["poddisruptionbudgets"], &all),
+        rule("apps", &["deployments"], &["get", "list", "watch", "create"]),
+    ];
+    let role = |rules: &[Value]| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "operator"}, "rules": rules});
+    site.apply(&role(&rules));
+    site.namespace.kubectl(&["create", "serviceaccount", "operator"]).expect("it can be made");
+    let account = format!("--serviceaccount={namespace}:operator");
+    site.namespace
+        .kubectl(&["create", "rolebinding", "operator", "--role=operator", &account])
+        .expect("it can be bound");
+    let token = plane().service_account_token(&namespace, "operator").expect("it can have a token");
+    let kubeconfig = plane().kubeconfig_for(&namespace, &token).expect("it can be written");
+    let mut site = site.with_user(&kubeconfig);
+    site.start();
+    site.apply(&shop("1", &json!({})));
+    let said = site.stalled("MissingPermission");
+    assert!(said.contains("patch") && said.contains("deployments.apps") && said.contains(&namespace), "{said}");
+    // Everything else that a rollout needs was granted above, so with this one it goes on by itself.
+    rules.push(rule("apps", &["deployments"], &["patch"]));
+    site.apply(&role(&rules));
+    site.settled();
+}
+
+#[test]
+fn a_namespace_that_is_being_deleted_is_left_alone() {
+    let site = Operated::new("terminating");
+    site.apply(&shop("1", &json!({})));
+    site.settled();
+    // Something holds the namespace, and the site is still there.
+    site.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.com/hold"]}}));
+    site.patch("bgs/shop", &json!({"metadata": {"finalizers": ["example.com/hold"]}}));
+    plane().kubectl(&["delete", "namespace", site.namespace.name(), "--wait=false"]).expect("it can be deleted");
+    site.until("its Deployments are gone", || site.get("deploy/shop-blue").get("metadata").is_none().then_some(()));
+    site.until("the site goes", || site.get("bgs/shop")["metadata"]["deletionTimestamp"].is_string().then_some(()));
+    for object in ["bgs/shop", "configmap/held"] {
+        site.patch(object, &json!({"metadata": {"finalizers": null}}));
+    }
+    site.until("the namespace is gone", || {
+        plane().kubectl(&["get", "namespace", site.namespace.name()]).is_err().then_some(())
+    });
+}
+
+#[test]
+fn what_was_warned_of_can_be_read() {
+    let site = Operated::new("warned");
+    site.apply(&shop("1", &json!({})));
+    site.settled();
+    let warnings = site.warnings();
+    assert!(warnings.iter().any(|warning| warning.contains("preStop")), "{warnings:?}");
+}

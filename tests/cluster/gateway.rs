@@ -1,0 +1,85 @@
+//! An HTTPRoute in the place of the live Service. The definition is the Gateway API's own; the test speaks for the Gateway, as slowly as it likes.
+
+use serde_json::{Value, json};
+
+use super::kit::{Operated, shop};
+
+fn routed(image: &str, hostname: &str) -> Value {
+    let mut site = shop(image, &json!({"spec": {"strategy": {"cutoverWithin": "60s"}}}));
+    site["spec"]["target"]["cluster"]["route"] = json!({"httpRoute": {
+        "parentRefs": [{"name": "web"}],
+        "hostnames": [hostname],
+        "rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}],
+        "settleSeconds": 1,
+    }});
+    site
+}
+
+/// What the route gives each colour.
+fn weights(route: &Value) -> Vec<(String, i64)> {
+    let backends = route["spec"]["rules"][0]["backendRefs"].as_array().cloned().unwrap_or_default();
+    backends
+        .iter()
+        .map(|one| (one["name"].as_str().unwrap_or_default().to_owned(), one["weight"].as_i64().unwrap_or(-1)))
+        .collect()
+}
+
+fn all_to(colour: &str) -> Vec<(String, i64)> {
+    ["blue", "green"].map(|one| (format!("shop-{one}"), if one == colour { 100 } else { 0 })).to_vec()
+}
+
+/// The Gateway accepts the route as it is now.
+fn accept(site: &Operated) {
+    let route = site.get("httproute/shop");
+    let condition = |kind: &str| {
+        json!({
+            "type": kind, "status": "True", "reason": kind, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "observedGeneration": route["metadata"]["generation"],
+        })
+    };
+    let status = json!({"status": {"parents": [{
+        "parentRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "web"},
+        "controllerName": "example.com/test",
+        "conditions": [condition("Accepted"), condition("ResolvedRefs")],
+    }]}});
+    site.namespace
+        .kubectl(&["patch", "httproute/shop", "--subresource=status", "--type=merge", "--patch", &status.to_string()])
+        .expect("it can be told");
+}
+
+#[test]
+fn weights_move_traffic_and_count_once_the_gateway_has_them() {
+    let site = Operated::new("gateway");
+    site.apply(&routed("1", "shop.example.com"));
+    site.until("all weight was on blue", || (weights(&site.get("httproute/shop")) == all_to("blue")).then_some(()));
+    accept(&site);
+    let first = site.settled();
+    assert!(site.get("svc/shop").get("metadata").is_none(), "there is no live Service then");
+
+    site.apply(&routed("2", "shop.example.com"));
+    site.until("all weight was on green", || (weights(&site.get("httproute/shop")) == all_to("green")).then_some(()));
+    let message = site.until("it waited for the Gateway", || {
+        let status = site.status();
+        (status["phase"] == "CuttingOver").then(|| status.to_string())
+    });
+    assert!(message.contains(&first.to_string()));
+    assert_ne!(site.get("deploy/shop-blue")["spec"]["replicas"], 0, "blue serves until the Gateway has the weights");
+    accept(&site);
+    let second = site.settled();
+    assert_ne!(first, second);
+
+    // Somebody gives half of the traffic to what is not live.
+    let mut rules = site.get("httproute/shop")["spec"]["rules"].clone();
+    rules[0]["backendRefs"][0]["weight"] = json!(100);
+    site.patch("httproute/shop", &json!({"spec": {"rules": rules}}));
+    site.until("all weight is on green again", || {
+        (weights(&site.get("httproute/shop")) == all_to("green")).then_some(())
+    });
+    // And the names that it answers to follow the specification without a rollout.
+    site.apply(&routed("2", "www.example.com"));
+    site.until("it answers to the new name", || {
+        (site.get("httproute/shop")["spec"]["hostnames"][0] == "www.example.com").then_some(())
+    });
+    accept(&site);
+    assert_eq!(site.settled(), second);
+}
