@@ -38,7 +38,7 @@ fn play() -> Result<()> {
     ));
     let demo = Demo::new(&plane)?;
     plane.apply(include_str!("../../../crds/bluegreen.dev_bluegreensites.yaml"))?;
-    plane.kubectl(&["wait", "--for=condition=Established", "crd/bluegreensites.bluegreen.dev", "--timeout=60s"])?;
+    plane.wait_for_resource("bluegreensites")?;
     let _operator = demo.operator()?;
     say("the definition of BlueGreenSite is there, and `bluegreen operator` looks after sites");
 

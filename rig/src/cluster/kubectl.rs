@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::plane::ControlPlane;
 use super::tools;
+use crate::wait;
 
 impl ControlPlane {
     /// kubectl as the one who may do everything, for whoever wants to say more than [`kubectl`](ControlPlane::kubectl) can.
@@ -60,6 +61,17 @@ impl ControlPlane {
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let said = self.kubectl(&[arguments, &["--output=json"]].concat())?;
         serde_json::from_str(&said).with_context(|| format!("kubectl {arguments:?} printed no JSON: {said}"))
+    }
+
+    /// Waits until the API server knows of a resource that was defined a moment ago. `kubectl wait --for=condition=Established` gives up on a
+    /// definition that has no conditions yet.
+    ///
+    /// # Errors
+    /// When it doesn't within [`wait::PATIENCE`].
+    pub fn wait_for_resource(&self, resource: &str) -> Result<()> {
+        let known = || self.kubectl(&["get", resource]).is_ok().then_some(());
+        wait::until(&format!("the API server knew of {resource}"), wait::PATIENCE, known)?;
+        Ok(())
     }
 
     /// A token for a service account.
