@@ -1,6 +1,8 @@
 //! Cutovers on a real node: kubelet, containerd and kube-proxy, the operator in a pod of its own with the chart's own roles, and clients
 //! that never repeat a request. `make test-node` runs these: they need root, and minutes.
 
+#![allow(clippy::panic, missing_docs)]
+
 use std::path::{Path, PathBuf};
 
 use bluegreen_rig::cluster::{Node, tools};
