@@ -24,7 +24,8 @@ enum Change {
     /// A Service, and what it selects.
     Service { name: String, selects: Option<Labels> },
     /// A pod, and its labels if it serves; `None`: it is not ready, is ending, or is gone.
-    Pod { name: String, serves: Option<Labels> },
+    /// `ends`: somebody ends it. One that is only not ready any more (its node was not heard of while the API server was away) is nobody's doing.
+    Pod { name: String, serves: Option<Labels>, ends: bool },
 }
 
 /// A recording, which ends when it is judged or dropped.
@@ -52,6 +53,7 @@ impl History {
                 let pods = watch::<Pod>(&client, &namespace, &into, &begun, |pod, gone| Change::Pod {
                     name: pod.name_any(),
                     serves: (serves(&pod) && !gone).then(|| pod.labels().clone()),
+                    ends: gone || pod.metadata.deletion_timestamp.is_some(),
                 });
                 tokio::select! {
                     _ = ended => {}
@@ -73,10 +75,11 @@ impl History {
         let (mut services, mut pods) = (BTreeMap::new(), BTreeMap::new());
         let mut served: BTreeMap<&str, u64> = BTreeMap::new();
         let mut wrong = Vec::new();
+        let mut empty = std::collections::BTreeSet::new();
         for (version, change) in changes.iter() {
             match change.clone() {
                 Change::Service { name, selects } => drop(services.insert(name, selects)),
-                Change::Pod { name, serves } => drop(pods.insert(name, serves)),
+                Change::Pod { name, serves, .. } => drop(pods.insert(name, serves)),
             }
             for site in sites {
                 let selects = services.get(*site).cloned().flatten();
@@ -87,8 +90,12 @@ impl History {
                 let ready: Vec<&Labels> = pods.values().flatten().filter(|labels| leads(labels)).collect();
                 let colours: std::collections::BTreeSet<_> =
                     ready.iter().map(|labels| labels.get("bluegreen.dev/colour")).collect();
+                if !ready.is_empty() {
+                    empty.remove(site);
+                }
                 match (ready.len(), colours.len(), served.contains_key(site)) {
                     (1.., 1, false) => drop(served.insert(site, *version)),
+                    (0, _, true) if !empty.insert(*site) || !made(change) => {}
                     (0, _, true) => {
                         wrong.push(format!("{site}: no ready pod at {version}, after {change:?} ({selects:?})"))
                     }
@@ -117,6 +124,11 @@ impl Drop for History {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Whether somebody made this change, who might have known better.
+fn made(change: &Change) -> bool {
+    matches!(change, Change::Service { .. } | Change::Pod { ends: true, .. })
 }
 
 /// Whether a pod is ready and stays for now.

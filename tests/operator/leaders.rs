@@ -115,13 +115,13 @@ fn a_leader_that_was_frozen_beyond_its_lease_does_no_harm_when_it_wakes() {
     for phase in ["Starting", "CuttingOver", "Draining", "Baking", "Retiring", "Idle"] {
         version += 1;
         let leader = wait::until("somebody led", PATIENCE, || replicas.iter().position(Operator::leads)).unwrap();
-        namespace.apply(&site("shop", version).to_string()).unwrap();
         // Seen in its log, which is quicker than the status: a phase that passes at once is never written.
         let entered = |line: &Value| {
             let text = line["message"].as_str().unwrap_or_default();
             line["event"] == "PhaseEntered" && text.starts_with(phase)
         };
         let before = replicas[leader].lines().iter().filter(|line| entered(line)).count();
+        namespace.apply(&site("shop", version).to_string()).unwrap();
         if phase != "Idle" {
             wait::until("the phase began", PATIENCE, || {
                 (replicas[leader].lines().iter().filter(|line| entered(line)).count() > before).then_some(())
