@@ -48,6 +48,7 @@ pub fn words(news: &News, detail: &str) -> (&'static str, Option<Revision>, Stri
             Some(held.revision),
             format!("{} failed, and stays because there is nowhere better to go", on(held)),
         ),
+        News::WentBack(held) => ("WentBack", Some(held.revision), format!("traffic goes back to {}", on(held))),
         News::FailedOver(held) => {
             ("FailedOver", Some(held.revision), format!("traffic goes to {}, since the live colour is down", on(held)))
         }

@@ -37,8 +37,10 @@ pub enum News {
     Settled(Held),
     /// A cutover failed and there was nowhere better to go: it stays.
     SettledDegraded(Held),
-    /// Traffic goes to a cleared standby because the live colour is down or was rejected.
+    /// Traffic goes to a cleared standby because the live colour is down.
     FailedOver(Held),
+    /// Traffic goes back to a cleared standby because what was live is rejected: somebody rolled back or aborted.
+    WentBack(Held),
     /// The route was moved by somebody else and is put back.
     PutBack(Held),
     /// A command was taken and had its effect.

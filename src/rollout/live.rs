@@ -19,7 +19,7 @@ impl Turn<'_> {
             self.reject(stable.revision, Reason::LiveColourDown);
             let about = Some(self.ledger.attempt(stable.revision));
             self.ledger.stable = Some(standby);
-            self.news.push(News::FailedOver(standby));
+            self.news.push(if rejected { News::WentBack(standby) } else { News::FailedOver(standby) });
             return Some(self.route(standby, Why::FailOver, Phase::RollingBack, about));
         }
         let Held { colour, revision } = stable;

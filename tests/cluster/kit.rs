@@ -38,8 +38,8 @@ pub fn plane() -> &'static ControlPlane {
         bluegreen_rig::process::run(&mut command).expect("the definition is taken");
         let route = gateway_api();
         plane.kubectl(&["create", "--filename", route.to_str().unwrap()]).expect("the definition is taken");
-        for definition in ["bluegreensites.bluegreen.dev", "httproutes.gateway.networking.k8s.io"] {
-            plane.kubectl(&["wait", "--for=condition=Established", &format!("crd/{definition}")]).unwrap();
+        for resource in ["bluegreensites.bluegreen.dev", "httproutes.gateway.networking.k8s.io"] {
+            plane.wait_for_resource(resource).unwrap();
         }
         plane
     })

@@ -130,7 +130,7 @@ pub fn installed() -> &'static ControlPlane {
             "--set",
             "secrets.namespaces={trusting}",
         ]);
-        plane.kubectl(&["wait", "--for=condition=Established", "crd/bluegreensites.bluegreen.dev"]).unwrap();
+        plane.wait_for_resource("bluegreensites").unwrap();
         plane
     })
 }

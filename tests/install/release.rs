@@ -32,7 +32,7 @@ fn an_upgrade_upgrades_the_definition_and_an_uninstall_leaves_it_and_the_sites()
     install("upgrade", &chart(), &[]);
     assert_eq!(names()["shortNames"], json!(["bgs"]));
 
-    plane.kubectl(&["wait", "--for=condition=Established", "crd/bluegreensites.bluegreen.dev"]).unwrap();
+    plane.wait_for_resource("bluegreensites").unwrap();
     plane.apply(&site("shop", "shop:1")).unwrap();
     install("upgrade", &chart(), &["--set", "replicas=3"]);
     let said = helm.said(&["uninstall", "bluegreen", "--namespace", "ops"]);

@@ -48,7 +48,7 @@ pub fn of(news: &News, detail: &str) -> Option<(bool, &'static str, String)> {
         News::Rejected(..) | News::SettledDegraded(_) | News::FailedOver(_) | News::PutBack(_) | News::Ignored(_) => {
             (true, word)
         }
-        News::Settled(_) | News::Obeyed(_) | News::Adopted(_) => (false, word),
+        News::Settled(_) | News::WentBack(_) | News::Obeyed(_) | News::Adopted(_) => (false, word),
     };
     Some((warning, reason, note))
 }
