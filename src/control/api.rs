@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::{Attempt, Colour, Revision};
+use crate::rollout::{Attempt, Colour, Revision, Verb};
 
 /// Where the socket is unless the agent's configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/bluegreen/control.sock";
@@ -211,6 +211,20 @@ pub enum Order {
 }
 
 impl Order {
+    /// What the logic is told; `None`: a restart, which is no command to it but another revision.
+    #[must_use]
+    pub fn verb(&self) -> Option<Verb> {
+        match *self {
+            Order::Approve => Some(Verb::Approve),
+            Order::Abort => Some(Verb::Abort),
+            Order::Retry => Some(Verb::Retry),
+            Order::Rollback { to } => Some(Verb::Rollback(to)),
+            Order::Pause => Some(Verb::Pause),
+            Order::Resume => Some(Verb::Resume),
+            Order::Restart => None,
+        }
+    }
+
     /// The word that a person types.
     #[must_use]
     pub fn name(&self) -> &'static str {

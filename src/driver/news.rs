@@ -109,6 +109,9 @@ pub fn evidence(news: &News, observed: &Observed) -> String {
     slots.find(|occupant| occupant.revision == *revision).map(|occupant| occupant.detail.clone()).unwrap_or_default()
 }
 
+/// The buckets, in seconds, of how long phases last: from a tenth of a second to an hour, since they are that different.
+pub const PHASE_SECONDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+
 /// The name of a class, as a label.
 #[must_use]
 pub fn class_name(class: Class) -> &'static str {

@@ -12,7 +12,7 @@ use crate::api::command;
 use crate::api::names::annotations;
 use crate::api::status::SiteStatus;
 use crate::cli::view::Site;
-use crate::control::api::{CommandAnswer, CommandRequest, Order, Outcome, UNTOLD};
+use crate::control::api::{CommandAnswer, CommandRequest, Outcome, UNTOLD};
 use crate::rollout::{Attempt, Command, Ledger, Verb};
 
 /// So long is waited for what becomes of a command; after that it is `Waiting`.
@@ -34,14 +34,8 @@ impl Cluster {
                 self.called
             )));
         }
-        let verb = match request.order {
-            Order::Approve => Verb::Approve,
-            Order::Abort => Verb::Abort,
-            Order::Retry => Verb::Retry,
-            Order::Rollback { to } => Verb::Rollback(to),
-            Order::Pause => Verb::Pause,
-            Order::Resume => Verb::Resume,
-            Order::Restart => return self.restart(site, request).await,
+        let Some(verb) = request.order.verb() else {
+            return self.restart(site, request).await;
         };
         let command = Command { verb, about, id: request.id.clone() };
         let (annotation, value) = command::format(&command);

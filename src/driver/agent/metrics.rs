@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::api::status::{PHASES, phase_name};
 use crate::api::types::SiteName;
-use crate::driver::news::class_name;
+use crate::driver::news::{PHASE_SECONDS, class_name};
 use crate::platform::Fault;
 use crate::platform::host::web::nginx::Nginx;
 use crate::rollout::Phase;
@@ -77,9 +77,6 @@ pub struct Metrics {
     trouble: Mutex<Option<String>>,
 }
 
-/// From a tenth of a second to an hour: phases are that different.
-const SECONDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
-
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("bluegreen");
@@ -87,7 +84,7 @@ impl Default for Metrics {
         let records = Family::default();
         let faults = Family::default();
         let phase = Family::default();
-        let phase_seconds: Family<OfPhase, Histogram> = Family::new_with_constructor(|| Histogram::new(SECONDS));
+        let phase_seconds: Family<OfPhase, Histogram> = Family::new_with_constructor(|| Histogram::new(PHASE_SECONDS));
         let rollouts = Family::default();
         let control = Family::default();
         let sites = Gauge::default();

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::api::command;
 use crate::api::names::annotations;
 use crate::api::types::Token;
-use crate::control::api::{CommandRequest, Order};
-use crate::rollout::{Command, Verb, VerbKind};
+use crate::control::api::CommandRequest;
+use crate::rollout::{Command, VerbKind};
 
 /// What stands in `commands.json` of a site.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,17 +81,9 @@ impl Orders {
 
     /// Takes a command from the socket. Returns it, unless it is a restart, which is no command to the logic but another revision.
     pub fn order(&mut self, request: &CommandRequest) -> Result<Option<Command>, String> {
-        let verb = match request.order {
-            Order::Approve => Verb::Approve,
-            Order::Abort => Verb::Abort,
-            Order::Retry => Verb::Retry,
-            Order::Rollback { to } => Verb::Rollback(to),
-            Order::Pause => Verb::Pause,
-            Order::Resume => Verb::Resume,
-            Order::Restart => {
-                self.restart = Some(request.id.parse().map_err(|e: crate::api::types::Invalid| e.to_string())?);
-                return Ok(None);
-            }
+        let Some(verb) = request.order.verb() else {
+            self.restart = Some(request.id.parse().map_err(|e: crate::api::types::Invalid| e.to_string())?);
+            return Ok(None);
         };
         let command = Command { verb, about: request.about, id: request.id.clone() };
         self.current.insert(verb.kind(), command.clone());
@@ -102,7 +94,8 @@ impl Orders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::{Attempt, Revision};
+    use crate::control::api::Order;
+    use crate::rollout::{Attempt, Revision, Verb};
 
     fn attempt(hash: u128) -> Attempt {
         Attempt { revision: Revision::new(hash), number: 1 }

@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::api::status::{PHASES, phase_name};
-use crate::driver::news::class_name;
+use crate::driver::news::{PHASE_SECONDS, class_name};
 use crate::platform::Fault;
 use crate::rollout::Phase;
 
@@ -129,8 +129,6 @@ pub struct Metrics {
     encoding: Mutex<()>,
 }
 
-/// From a tenth of a second to an hour: phases are that different.
-const PHASE: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 /// From a millisecond to a minute.
 const SHORT: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0];
 
@@ -141,7 +139,7 @@ impl Default for Metrics {
             reconciles: Family::default(),
             faults: Family::default(),
             sites: Family::default(),
-            phase_seconds: Family::new_with_constructor(|| Histogram::new(PHASE)),
+            phase_seconds: Family::new_with_constructor(|| Histogram::new(PHASE_SECONDS)),
             cutover_seconds: Histogram::new(SHORT),
             rollouts: Family::default(),
             waiting: Gauge::default(),

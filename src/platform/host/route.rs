@@ -67,11 +67,11 @@ pub fn prepare(dir: &SiteDir) -> io::Result<()> {
 fn prepare_nowhere(root: &OwnedFd) -> io::Result<()> {
     let nowhere = ensure_dir(root, Path::new("nowhere"))?;
     let blue = ensure_dir(&nowhere, Path::new(Colour::Blue.name()))?;
-    if ensure_marker(&blue, marker(Colour::Blue))? {
+    if ensure_marker(&blue, Colour::Blue.name())? {
         rustix::fs::fsync(&blue)?;
     }
     let green = ensure_dir(&nowhere, Path::new(Colour::Green.name()))?;
-    remove(&green, marker(Colour::Blue))
+    remove(&green, Colour::Blue.name())
 }
 
 /// The colour that `live` names. `None`: there is no link, or it says anything else, or the markers behind it are not in order (so that a
@@ -213,10 +213,6 @@ fn markers(colour: Colour) -> &'static [&'static str] {
         Colour::Blue => &["blue", SLOT, BLUE_SLOT],
         Colour::Green => &["green", SLOT],
     }
-}
-
-fn marker(colour: Colour) -> &'static str {
-    colour.name()
 }
 
 fn millis(seconds: i64, nanos: i64) -> i64 {
