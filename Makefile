@@ -71,10 +71,12 @@ advisories: deny ## Look for known holes in what comes in from outside (asks git
 
 bench-operator: ## Measure the operator with 1,000 sites (N=10000 for more) on a real API server (half an hour)
 	@scripts/setup.sh cluster
-	@$(CARGO) build --quiet --release --workspace --bins
-	@target/release/bench-operator
+	@$(CARGO) build --quiet --release --package bluegreen-rig --bins
+	@$(CARGO) build --quiet --profile dist --bin bluegreen
+	@BLUEGREEN_PROGRAM=target/dist/bluegreen target/release/bench-operator
 
 bench-cutover: ## Measure what a cutover loses and costs, beside the known recipe (a quarter of an hour)
 	@scripts/setup.sh bench
-	@$(CARGO) build --quiet --release --workspace --bins
-	@target/release/bench-cutover
+	@$(CARGO) build --quiet --release --package bluegreen-rig --bins
+	@$(CARGO) build --quiet --profile dist --bin bluegreen
+	@BLUEGREEN_PROGRAM=target/dist/bluegreen target/release/bench-cutover

@@ -315,7 +315,7 @@ impl<S: Supervisor + 'static> Rounds<S> {
             // The longer it has been well, the less a moment matters.
             Seen::Passed(_) if pace == Pace::Steady && streak.passed >= check.successes => {
                 let well = streak.passed - check.successes + 1;
-                (check.interval * well.min(1_000)).min(STEADY).max(check.interval)
+                check.interval.saturating_mul(1 << well.min(16)).min(STEADY).max(check.interval)
             }
             // Told by the supervisor when it starts again.
             Seen::Down(_) => STEADY,
