@@ -32,5 +32,6 @@ pub mod manifest;
 pub mod nginx;
 pub mod ports;
 pub mod process;
+pub mod told;
 pub mod users;
 pub mod wait;

@@ -1,12 +1,9 @@
 //! The program against a control socket: the agent's own server answers, with sites that a test puts on show.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use bluegreen::api::types::SiteName;
 use bluegreen::control::api::{
@@ -15,6 +12,7 @@ use bluegreen::control::api::{
 };
 use bluegreen::control::server::{Backend, bind, serve};
 use bluegreen::rollout::Colour;
+use bluegreen_rig::told::Told;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -165,55 +163,8 @@ impl Agent {
         (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
     }
 
-    fn begin(&self, words: &[&str]) -> Running {
-        let mut child =
-            self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
-        let out = child.stdout.take().expect("a pipe");
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Running { child, lines }
-    }
-}
-
-/// A program that goes on; it ends with the test.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-impl Running {
-    /// Reads lines until one has this in it.
-    fn until(&self, part: &str) -> String {
-        let mut seen = Vec::new();
-        let end = Instant::now() + PATIENCE;
-        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            if line.contains(part) {
-                return line;
-            }
-            seen.push(line);
-        }
-        panic!("no line has {part:?}: {seen:#?}");
-    }
-
-    fn end(mut self) -> (ExitStatus, String) {
-        let mut err = String::new();
-        self.child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("text");
-        (self.child.wait().expect("it ends"), err)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn begin(&self, words: &[&str]) -> Told {
+        Told::start(&mut self.command(words)).expect("the program runs")
     }
 }
 
@@ -256,15 +207,15 @@ fn a_site_that_is_not_there_is_an_error_that_helps() {
 fn get_follows_what_changes() {
     let agent = Agent::start(vec![resting("shop")]);
     let watch = agent.begin(&["get", "-w"]);
-    watch.until("NAME");
-    watch.until("Idle");
+    watch.until("NAME").unwrap();
+    watch.until("Idle").unwrap();
     agent.show.show(starting("shop"));
-    watch.until("Starting");
+    watch.until("Starting").unwrap();
     agent.show.show(baking("shop"));
-    let line = watch.until("Baking");
+    let line = watch.until("Baking").unwrap();
     assert!(line.contains("green"), "{line}");
     agent.show.clear();
-    watch.until("deleted");
+    watch.until("deleted").unwrap();
 }
 
 #[test]
@@ -347,25 +298,25 @@ fn apply_waits_until_the_site_is_live() {
     old_look.object["status"]["observedGeneration"] = json!(3);
     let agent = Agent::start(vec![old_look]);
     let wait = agent.begin(&["apply", "-f", SHOP, "--wait"]);
-    wait.until("configured");
-    wait.until("shop: Idle: blue serves");
+    wait.until("configured").unwrap();
+    wait.until("shop: Idle: blue serves").unwrap();
     agent.show.show(starting("shop"));
-    wait.until("shop: Starting: feedbeef00 starts on green");
+    wait.until("shop: Starting: feedbeef00 starts on green").unwrap();
     agent.show.show(baking("shop"));
-    wait.until("shop: Baking: green serves feedbeef00");
+    wait.until("shop: Baking: green serves feedbeef00").unwrap();
     agent.show.show(resting("shop"));
-    let (status, err) = wait.end();
-    assert!(status.success(), "{err}");
+    let (code, err) = wait.end().unwrap();
+    assert_eq!(code, Some(0), "{err}");
 }
 
 #[test]
 fn apply_fails_with_the_reason_when_the_site_is_rejected() {
     let agent = Agent::start(vec![starting("shop")]);
     let wait = agent.begin(&["apply", "-f", SHOP, "--wait"]);
-    wait.until("Starting");
+    wait.until("Starting").unwrap();
     agent.show.show(rejected("shop"));
-    let (status, err) = wait.end();
-    assert_eq!(status.code(), Some(1));
+    let (code, err) = wait.end().unwrap();
+    assert_eq!(code, Some(1));
     let last = err.lines().last().unwrap_or_default();
     assert!(
         last.starts_with("error: shop did not go live: ReadyDeadlineExceeded: feedbeef00 was not ready in time (instance 1: exit code 1)"),
@@ -388,23 +339,23 @@ fn apply_gives_up_waiting_when_its_time_is_over_and_says_where_it_stood() {
 fn a_wait_outlives_the_agent() {
     let mut agent = Agent::start(vec![starting("shop")]);
     let wait = agent.begin(&["apply", "-f", SHOP, "--wait"]);
-    wait.until("Starting");
+    wait.until("Starting").unwrap();
     agent.stop();
-    wait.until("the agent is away, waiting for it");
+    wait.until("the agent is away, waiting for it").unwrap();
     agent.show.show(resting("shop"));
     agent.listen();
-    let (status, err) = wait.end();
-    assert!(status.success(), "{err}");
+    let (code, err) = wait.end().unwrap();
+    assert_eq!(code, Some(0), "{err}");
 }
 
 #[test]
 fn a_site_that_is_deleted_while_it_is_waited_for_is_an_error() {
     let agent = Agent::start(vec![starting("shop")]);
     let wait = agent.begin(&["apply", "-f", SHOP, "--wait"]);
-    wait.until("Starting");
+    wait.until("Starting").unwrap();
     agent.show.clear();
-    let (status, err) = wait.end();
-    assert_eq!(status.code(), Some(1));
+    let (code, err) = wait.end().unwrap();
+    assert_eq!(code, Some(1));
     assert!(err.contains("was deleted while it was waited for"), "{err}");
 }
 
@@ -439,9 +390,9 @@ fn logs_are_told_apart_and_followed() {
     let (_, out, _) = agent.run(&["logs", "shop", "--colour", "green", "--tail", "1"]);
     assert_eq!(out, "[green.0] line 4\n[green.1] line 4\n");
     let follow = agent.begin(&["logs", "shop", "--instance", "0", "-f", "--tail", "1"]);
-    assert_eq!(follow.until("line"), "line 4");
+    assert_eq!(follow.until("line").unwrap(), "line 4");
     say("line 5");
-    assert_eq!(follow.until("line"), "line 5");
+    assert_eq!(follow.until("line").unwrap(), "line 5");
     let (code, _, err) = agent.run(&["logs", "shop", "--colour", "red"]);
     assert_eq!(code, 2);
     assert!(err.contains("a colour is blue or green"), "{err}");

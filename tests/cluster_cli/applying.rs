@@ -93,17 +93,17 @@ fn apply_waits_until_the_site_is_live_or_rejected() {
     let desk = Desk::new("wait");
     let file = desk.program.file("shop.yaml", &manifest("shop", "1.4.2"));
     let wait = desk.program.begin(&["apply", "-f", &file, "--wait"]);
-    wait.until("created");
-    wait.until("shop: new: no operator has looked at it yet");
-    let nobody = wait.until("no operator has ever looked at shop: is one running");
+    wait.until("created").unwrap();
+    wait.until("shop: new: no operator has looked at it yet").unwrap();
+    let nobody = wait.until("no operator has ever looked at shop: is one running").unwrap();
     assert!(nobody.contains("kubectl get pods -A -l app.kubernetes.io/name=bluegreen"), "{nobody}");
     desk.status("shop", &resting());
-    let (code, err) = wait.end();
+    let (code, err) = wait.end().unwrap();
     assert_eq!((code, err.as_str()), (Some(0), ""));
 
     let file = desk.program.file("shop.yaml", &manifest("shop", "1.4.3"));
     let wait = desk.program.begin(&["apply", "-f", &file, "--wait"]);
-    wait.until("shop: Idle: blue serves");
+    wait.until("shop: Idle: blue serves").unwrap();
     let mut status = resting();
     let why = format!("{} was not ready in time", new().short());
     status["observedGeneration"] = json!(2);
@@ -116,7 +116,7 @@ fn apply_waits_until_the_site_is_live_or_rejected() {
     let rejected = json!({"rejected": {new().to_string(): {"reason": "ReadyDeadlineExceeded", "at": 1}}});
     status["rollout"] = rollout("Idle", None, &rejected);
     desk.status("shop", &status);
-    let (code, err) = wait.end();
+    let (code, err) = wait.end().unwrap();
     assert_eq!(code, Some(1));
     assert!(err.contains("shop did not go live: ReadyDeadlineExceeded: feedbeef00 was not ready in time"), "{err}");
     assert_ne!(old(), new());
@@ -151,8 +151,8 @@ fn delete_stays_until_the_site_is_gone() {
     wait::until("its deletion has begun", wait::PATIENCE, begun).unwrap();
     finalizers("shop", Value::Null);
     finalizers("held", Value::Null);
-    gone.until("bluegreensite.bluegreen.dev/shop deleted");
-    assert_eq!(gone.end().0, Some(0));
+    gone.until("bluegreensite.bluegreen.dev/shop deleted").unwrap();
+    assert_eq!(gone.end().unwrap().0, Some(0));
     let file = desk.program.file("blog.yaml", &manifest("blog", "1.4.2"));
     assert_eq!(desk.program.ok(&["delete", "-f", &file]), "bluegreensite.bluegreen.dev/blog deleted\n");
     assert!(desk.site_is_gone("blog"));

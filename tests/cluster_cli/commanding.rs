@@ -30,15 +30,15 @@ fn a_command_names_the_attempt_and_tells_what_became_of_it() {
     let approved = json!({"taken": {"approve": id(&value)}, "approval": {"revision": new(), "number": 1}});
     status["rollout"] = rollout("AwaitingApproval", Some(new()), &approved);
     desk.status("shop", &status);
-    approve.until("bluegreensite.bluegreen.dev/shop approve: approve was taken");
-    assert_eq!(approve.end(), (Some(0), String::new()));
+    approve.until("bluegreensite.bluegreen.dev/shop approve: approve was taken").unwrap();
+    assert_eq!(approve.end().unwrap(), (Some(0), String::new()));
 
     // It was taken, and the ledger shows no effect.
     let abort = desk.program.begin(&["abort", "shop", "--revision", "feed"]);
     let taken = json!({"taken": {"abort": id(&annotation(&desk, "abort"))}});
     status["rollout"] = rollout("AwaitingApproval", Some(new()), &taken);
     desk.status("shop", &status);
-    let (code, err) = abort.end();
+    let (code, err) = abort.end().unwrap();
     assert_eq!(code, Some(1));
     assert!(
         err.contains("abort had no effect: feedbeef00/1 is not what it could be about now; look at kubectl bluegreen"),
@@ -49,7 +49,7 @@ fn a_command_names_the_attempt_and_tells_what_became_of_it() {
     let taken = json!({"taken": {"pause": id(&annotation(&desk, "pause"))}, "paused": 1});
     status["rollout"] = rollout("AwaitingApproval", Some(new()), &taken);
     desk.status("shop", &status);
-    pause.until("pause was taken");
+    pause.until("pause was taken").unwrap();
     let before = desk.site("shop")["metadata"]["annotations"].clone();
     let err = desk.program.fails(&["approve", "shop", "--revision", "0123"]);
     assert!(err.contains("approve would be about feedbeef00 now, not about 0123456789: nothing was done"), "{err}");
@@ -73,7 +73,7 @@ fn a_rollback_goes_to_what_was_live_before() {
     let taken = json!({"taken": {"rollback": id(&value)}, "rollback": {"to": old(), "whileWanted": new()}, "rejected": rejected});
     status["rollout"] = rollout("Preparing", Some(old()), &taken);
     desk.status("shop", &status);
-    rollback.until("rollback was taken");
+    rollback.until("rollback was taken").unwrap();
 
     // What was left is what a retry is about.
     let retry = desk.program.begin(&["retry", "shop"]);
@@ -82,7 +82,7 @@ fn a_rollback_goes_to_what_was_live_before() {
     let taken = json!({"taken": {"retry": id(&value)}, "retries": {new().to_string(): 1}});
     status["rollout"] = rollout("Preparing", Some(new()), &taken);
     desk.status("shop", &status);
-    retry.until("retry was taken");
+    retry.until("retry was taken").unwrap();
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_restart_waits_until_something_else_is_on_its_way() {
     assert!(token.parse::<bluegreen::api::types::Token>().is_ok(), "{token}");
     status["candidate"] = json!({"colour": "green", "revision": new(), "attempt": 1});
     desk.status("shop", &status);
-    restart.until("bluegreensite.bluegreen.dev/shop restart: it is rolled out once more");
+    restart.until("bluegreensite.bluegreen.dev/shop restart: it is rolled out once more").unwrap();
 
     // A specification that is not what is live would be rolled out instead.
     let mut other = resting();

@@ -1,16 +1,14 @@
 //! One namespace of a control plane, the program under the name by which kubectl finds it, and the operator's part.
 
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
 
 use bluegreen::api::crd;
 use bluegreen::rollout::{Colour, Revision};
 use bluegreen_rig::cluster::{AFTER, ControlPlane, Namespace, POD};
+use bluegreen_rig::told::Told;
 use bluegreen_rig::wait;
 use serde_json::{Value, json};
 
@@ -95,18 +93,8 @@ impl Program {
         err
     }
 
-    pub fn begin(&self, words: &[&str]) -> Running {
-        let mut child = self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = child.stdout.take().unwrap();
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Running { child, lines }
+    pub fn begin(&self, words: &[&str]) -> Told {
+        Told::start(&mut self.command(words)).unwrap()
     }
 
     /// Writes a manifest and returns its path.
@@ -120,40 +108,6 @@ impl Program {
 pub fn ended(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-}
-
-/// A program that goes on; it ends with the test.
-pub struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Running {
-    /// Reads lines until one has this in it.
-    pub fn until(&self, part: &str) -> String {
-        let mut seen = Vec::new();
-        let end = Instant::now() + wait::PATIENCE;
-        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            if line.contains(part) {
-                return line;
-            }
-            seen.push(line);
-        }
-        panic!("no line has {part:?}: {seen:#?}");
-    }
-
-    pub fn end(mut self) -> (Option<i32>, String) {
-        let mut err = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        (self.child.wait().unwrap().code(), err)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A namespace, and the program in it.

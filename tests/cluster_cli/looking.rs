@@ -82,23 +82,23 @@ fn get_follows_what_changes_and_who_falls_ill() {
     let desk = desk("follow", "ready");
     desk.shows(&["get"], "2/2");
     let watch = desk.program.begin(&["get", "-w"]);
-    watch.until("NAME");
-    watch.until("AwaitingApproval");
+    watch.until("NAME").unwrap();
+    watch.until("AwaitingApproval").unwrap();
     let pods = desk.namespace.json(&["get", "pods", "-l", "bluegreen.dev/colour=blue"]).unwrap();
     let pod = pods["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
     desk.namespace.set_ready(&pod, false).unwrap();
-    let line = watch.until("1/2");
+    let line = watch.until("1/2").unwrap();
     assert!(line.contains("blue"), "{line}");
     desk.namespace.set_ready(&pod, true).unwrap();
-    watch.until("2/2");
+    watch.until("2/2").unwrap();
     desk.service("shop", "shop", Colour::Green);
     desk.status("shop", &resting());
-    let line = watch.until("Idle");
+    let line = watch.until("Idle").unwrap();
     assert!(line.contains("green") && line.contains("feedbeef00"), "what serves is read off the Service: {line}");
     desk.program.ok(&["delete", "shop"]);
-    watch.until("shop   deleted");
+    watch.until("shop   deleted").unwrap();
     let everywhere = desk.program.begin(&["get", "-A", "-w"]);
-    everywhere.until("NAMESPACE");
+    everywhere.until("NAMESPACE").unwrap();
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn a_wait_outlives_the_api_server() {
     let program = Program::new(&plane.kubeconfig(), "default");
     let file = program.file("shop.yaml", &manifest("shop", "1"));
     let wait = program.begin(&["apply", "-f", &file, "--wait"]);
-    wait.until("no operator has looked at it yet");
+    wait.until("no operator has looked at it yet").unwrap();
     plane.stop_api();
-    wait.until("the API server is away, waiting for it");
+    wait.until("the API server is away, waiting for it").unwrap();
     plane.start_api().unwrap();
     let patch = json!({"status": resting()}).to_string();
     let patched = || {
@@ -146,7 +146,7 @@ fn a_wait_outlives_the_api_server() {
             .ok()
     };
     wait::until("the status was written", wait::PATIENCE, patched).unwrap();
-    assert_eq!(wait.end().0, Some(0));
+    assert_eq!(wait.end().unwrap().0, Some(0));
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn who_may_not_is_told_which_verb_on_which_resource() {
     }
     assert!(!err.contains(" list pods "), "a table asks for no pods: {err}");
     let watch = looker.begin(&["get", "-w"]);
-    watch.until("Idle");
+    watch.until("Idle").unwrap();
     let err = looker.fails(&["pause", "shop"]);
     assert!(err.contains("may not patch bluegreensites.bluegreen.dev"), "{err}");
     let err = looker.fails(&["delete", "shop"]);

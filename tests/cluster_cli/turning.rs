@@ -57,15 +57,15 @@ fn a_site_is_applied_approved_rolled_back_restarted_and_deleted() {
     let (_, first) = desk.live();
 
     let watch = desk.program.begin(&["get", "-w"]);
-    watch.until("Idle");
+    watch.until("Idle").unwrap();
     desk.hand_in("2", "Manual", &[]);
-    let line = watch.until("AwaitingApproval");
+    let line = watch.until("AwaitingApproval").unwrap();
     assert!(line.contains("blue") && line.contains(&first), "{line}");
     let advised = desk.program.ok(&["describe", "shop"]);
     assert!(advised.contains(&format!("kubectl bluegreen approve shop -n {}", desk.namespace.name())), "{advised}");
     desk.command("approve");
-    watch.until("green");
-    let line = watch.until("Idle");
+    watch.until("green").unwrap();
+    let line = watch.until("Idle").unwrap();
     let (colour, second) = desk.live();
     assert!(colour == "green" && line.contains(&second) && second != first, "{line}");
     let wide = desk.program.ok(&["get", "-o", "wide"]);
@@ -105,7 +105,7 @@ fn a_site_is_applied_approved_rolled_back_restarted_and_deleted() {
 
     let out = desk.program.ok(&["delete", "shop"]);
     assert_eq!(out, "bluegreensite.bluegreen.dev/shop deleted\n");
-    watch.until("shop   deleted");
+    watch.until("shop   deleted").unwrap();
 }
 
 #[test]
@@ -117,9 +117,9 @@ fn a_wait_for_what_can_never_be_ready_ends_with_the_reason() {
     let text = text.replace("bake: 1s", "bake: 1s, readyWithin: 5s");
     let file = desk.program.file("shop.yaml", &text);
     let wait = desk.program.begin(&["apply", "-f", &file, "--wait"]);
-    wait.until("shop: Starting: ");
+    wait.until("shop: Starting: ").unwrap();
     desk.shows(&["describe", "shop"], "ImagePullBackOff");
-    let (code, err) = wait.end();
+    let (code, err) = wait.end().unwrap();
     assert_eq!(code, Some(1));
     assert!(err.contains("shop did not go live: ReadyDeadlineExceeded: "), "{err}");
     assert!(err.contains(&format!("kubectl bluegreen retry shop -n {}", desk.namespace.name())), "{err}");

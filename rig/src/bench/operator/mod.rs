@@ -48,6 +48,7 @@ async fn run(plan: Plan) -> Result<Report> {
     let plane = ControlPlane::start(Options::pods())?;
     let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/bluegreen.dev_bluegreensites.yaml");
     plane.kubectl(&["apply", "--server-side", "--filename", crd])?;
+    plane.wait_for_resource("bluegreensites")?;
     let sites = Sites::new(&plane, plan.sites).await?;
     let observer = Observer::start(sites.client(), sites.namespace());
     let mut program = Program::start(&plane, sites.namespace())?;
