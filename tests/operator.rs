@@ -10,6 +10,8 @@ mod history;
 mod kit;
 #[path = "operator/leaders.rs"]
 mod leaders;
+#[path = "operator/meddler.rs"]
+mod meddler;
 #[path = "operator/rollouts.rs"]
 mod rollouts;
 #[path = "operator/servers.rs"]

@@ -49,7 +49,7 @@ impl Turn<'_> {
                 self.ledger.intent = None;
                 return None;
             }
-            self.stalling("the web server does not answer: traffic can't be moved until it does");
+            self.stalling("the front door does not answer: traffic can't be moved until it does");
         }
         Some(self.route(intent, Why::Cutover, Phase::CuttingOver, Some(attempt)))
     }
@@ -102,7 +102,7 @@ impl Turn<'_> {
         let about = Some(attempt);
         let seen = matches!(self.world.route, Route::To { seen: true, .. });
         if !seen {
-            self.stalling("the web server is not seen to answer from the new colour: is it running?");
+            self.stalling("the front door is not seen to answer from the new colour: is it running?");
         }
         let baking = self.phase() == Some(Phase::Baking);
         if !seen && !baking && self.phase() != Some(Phase::Draining) {

@@ -1,7 +1,7 @@
 //! A site, an operator, and what tests ask of both.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,6 +62,11 @@ pub struct Operator {
 impl Operator {
     /// Starts one for the sites of this namespace, and waits until it runs.
     pub fn start(plane: &ControlPlane, namespace: &str) -> Operator {
+        Operator::start_by(plane, namespace, &plane.kubeconfig())
+    }
+
+    /// The same, with another way to the API server.
+    pub fn start_by(plane: &ControlPlane, namespace: &str, kubeconfig: &Path) -> Operator {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = plane.folder().join(format!("operator-{number}.log"));
@@ -72,7 +77,7 @@ impl Operator {
         command.args(["operator", "--namespace", namespace, "--lease-namespace", namespace]);
         command.args(["--lease-seconds", &LEASE_SECONDS.to_string()]);
         command.args(["--metrics-address", "127.0.0.1:0", "--health-address", "127.0.0.1:0"]);
-        command.env("KUBECONFIG", plane.kubeconfig()).env("POD_NAME", format!("replica-{number}"));
+        command.env("KUBECONFIG", kubeconfig).env("POD_NAME", format!("replica-{number}"));
         command.stdin(Stdio::null()).stdout(out.try_clone().expect("a second handle")).stderr(out);
         let process = Guarded::start(&mut command, Signal::TERM, Duration::from_secs(30)).expect("it starts");
         let mut operator = Operator { process, log, metrics: String::new() };

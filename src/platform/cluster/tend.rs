@@ -139,14 +139,15 @@ impl ClusterPlatform {
             release: &release,
             replicas: known.replicas,
             wish: if known.wished < 0 { wanted.size() } else { known.wished },
-            generation: known.generation,
+            // A word of ours that changed would count as a change: asked is whether anything of theirs did.
+            generation: known.ours,
             at: &at,
             paused: known.paused,
         };
         let would = self.ask.would_patch::<Deployment>(&known.name, &objects.start(known, &start)).await?;
         let whole = known.ports.is_some() && known.started.is_some() && known.wished >= 0;
         if would.fact.generation == known.generation && whole {
-            // Only its size is another one, or its seal is broken, which is mended where it is seen.
+            // Only its size is another one, somebody noted something on it, or its seal is broken, which is mended where it is seen.
             inner.eyes.of(colour).fine = Some(known.generation);
             (self.wake)();
             return Ok(());
