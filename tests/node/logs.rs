@@ -35,7 +35,7 @@ fn the_plugin_shows_what_the_live_pods_print() {
 
     node.apply(&talkative("v1").to_string()).expect("the site is accepted");
     let first = settled(&node, None);
-    ask(&node, "/one");
+    ask(&node, "/slow?ms=1");
     let pods = pods(&node);
     assert_eq!(pods.len(), 2, "{pods:?}");
     let all = wait::until("both pods had printed what they were asked", wait::PATIENCE, || {
@@ -43,7 +43,7 @@ fn the_plugin_shows_what_the_live_pods_print() {
         pods.iter().all(|pod| all.iter().any(|line| line.starts_with(&format!("[{pod}] ")))).then_some(all)
     });
     let all = all.unwrap_or_else(|error| panic!("{error}: {:?}", lines(&[])));
-    assert!(all.iter().all(|line| line.contains("/one")), "{all:?}");
+    assert!(all.iter().all(|line| line.contains("GET /slow ")), "{all:?}");
     let one = lines(&["--instance", &pods[0], "--tail", "1"]);
     assert_eq!(one.len(), 1, "{one:?}");
     assert!(!one[0].starts_with('['), "of one pod nobody asks whose line it is: {one:?}");
@@ -56,21 +56,21 @@ fn the_plugin_shows_what_the_live_pods_print() {
     let hears = |what: &str| {
         while !heard.recv_timeout(wait::PATIENCE).unwrap_or_else(|_| panic!("{what} was not heard")).contains(what) {}
     };
-    hears("/one");
-    ask(&node, "/two");
-    hears("/two");
+    hears("GET /slow ");
+    ask(&node, "/silent?ms=1");
+    hears("GET /silent ");
     drop(follower);
 
     // The live pods are meant, whichever those are.
     node.apply(&talkative("v2").to_string()).expect("the site is accepted");
     settled(&node, Some(&first));
-    ask(&node, "/three");
+    ask(&node, "/");
     let all = wait::until("the new pods had printed what they were asked", wait::PATIENCE, || {
         let all = lines(&[]);
         (!all.is_empty()).then_some(all)
     })
     .expect("they do");
-    assert!(all.iter().all(|line| line.contains("/three")), "{all:?}");
+    assert!(all.iter().all(|line| line.contains("GET / ")), "{all:?}");
 }
 
 /// The site, with an app that prints a line for each request.
