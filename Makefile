@@ -43,9 +43,9 @@ test-kills-cluster: ## Kill the operator that leads a hundred times, and freeze 
 test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
 	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
 
-test-node: ## Fifty cutovers through a Service of a real node under load, the operator in a pod (root; a quarter of an hour)
+test-node: ## Fifty cutovers through a Service and fifty through an HTTPRoute of a real node under load, the operator in a pod (root; half an hour)
 	@scripts/setup.sh node
-	@scripts/cluster-tools.sh etcd kube node helm >/dev/null
+	@scripts/cluster-tools.sh etcd kube node helm traefik >/dev/null
 	$(CARGO) test --test node --locked -- --ignored --test-threads=1 --nocapture
 
 test: ## Everything, installing what it needs

@@ -12,6 +12,7 @@
 # | kwok    | kwok, and stages/ for nodes and pods                                            | 4 min         |
 # | helm    | helm                                                                            | 3 min         |
 # | argocd  | argocd                                                                          | 10 min        |
+# | traefik | traefik, and crd/ and rbac.yaml of the Gateway API                              | 4 min         |
 # | node    | kubelet kube-proxy containerd containerd-shim-runc-v2 ctr coredns pause, cni/…  | 10 min        |
 #
 # What is built is fixed by the files in rig/cluster/TOOL, and the folder is named by their hash. KUBEBUILDER_ASSETS, where it is set,
@@ -30,8 +31,8 @@ modules() {
     case $1 in
     etcd | kube) echo kube ;;
     node) echo kube containerd cni coredns pause ;;
-    kwok | helm | argocd) echo "$1" ;;
-    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd node" ;;
+    kwok | helm | argocd | traefik) echo "$1" ;;
+    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd traefik node" ;;
     esac
 }
 
@@ -69,6 +70,9 @@ program() {
         die "$name could not be built: see above. It comes from rig/cluster/$module"
     mv "$bin/$name.$$" "$bin/$name"
 }
+
+# Where the source of a required module is; fetched and checked first where it isn't.
+source_of() { (cd "$here/$1" && go mod download "$2" >&2 && go list -mod=readonly -m -f '{{.Dir}}' "$2"); }
 
 # The version that a module is required at.
 version() { awk -v module="$2" '$1 == module || $2 == module { sub(/^require /, ""); print $2; exit }' "$here/$1/go.mod"; }
@@ -109,6 +113,31 @@ build_helm() {
 }
 
 build_argocd() { program argocd github.com/argoproj/argo-cd/v3/cmd argocd -ldflags '-s -w'; }
+
+build_traefik() {
+    local work lego api module it=github.com/traefik/traefik/v3
+    the_go
+    work=$bin/.source
+    rm -rf "$work"
+    mkdir "$work"
+    lego=$(source_of traefik github.com/go-acme/lego/v5)
+    api=$(source_of traefik sigs.k8s.io/gateway-api)
+    module=$(source_of traefik "$it")
+    # lego, which asks for certificates, with no DNS provider: they pull in 190 companies' libraries, and some cannot be had from every proxy.
+    cp -r "$lego" "$work/lego"
+    chmod -R u+w "$work/lego"
+    rm "$work"/lego/providers/dns/*.go
+    install -m 644 "$here/traefik/lego/providers.go" "$work/lego/providers/dns/"
+    install -m 644 "$here/traefik/lego/go.mod" "$work/lego/"
+    install -m 644 "$here"/traefik/go.{mod,sum} "$work/"
+    go mod edit -replace "github.com/go-acme/lego/v5=$work/lego" "$work/go.mod"
+    program traefik "$it/cmd/traefik" traefik -modfile "$work/go.mod" \
+        -ldflags "-s -w -X $it/pkg/version.Version=$(version traefik "$it")"
+    rm -rf "$work"
+    mkdir -p "$bin/crd"
+    install -m 644 "$api"/config/crd/standard/*.yaml "$bin/crd/"
+    install -m 644 "$module/docs/content/reference/dynamic-configuration/kubernetes-gateway-rbac.yml" "$bin/rbac.yaml"
+}
 
 build_node() {
     local it

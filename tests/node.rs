@@ -1,163 +1,19 @@
 //! Cutovers on a real node: kubelet, containerd and kube-proxy, the operator in a pod of its own with the chart's own roles, and clients
 //! that never repeat a request. `make test-node` runs these: they need root, and minutes.
+//!
+//! | part | what it shows |
+//! |---|---|
+//! | `service` | through a Service, and from a Service that somebody made by hand |
+//! | `gateway` | through an HTTPRoute and a real Gateway |
+//! | `logs` | what pods print, from a real kubelet |
 
 #![allow(clippy::panic, reason = "a failure tells what the node says")]
 
-use std::path::{Path, PathBuf};
-
-use bluegreen_rig::cluster::{Node, tools};
-use bluegreen_rig::{binaries, process, wait};
-use serde_json::{Value, json};
-
-const APP: &str = "registry.local/rig-app:test";
-const OPERATOR: &str = "registry.local/bluegreen:test";
-
-#[test]
-#[ignore = "needs root and minutes: make test-node"]
-fn cutovers_through_a_service_lose_nothing() {
-    let node = Node::up().expect("a node comes up");
-    install(&node);
-    node.apply(&site("v0")).expect("the site is accepted");
-    let mut live = settled(&node, None);
-    let address = format!("{}:80", cluster_ip(&node, "shop"));
-    // A second of thousands of connections from one address would meet ports again that conntrack still remembers.
-    let fresh =
-        node.load(&address, &["--fresh", "--clients", "8", "--think-ms", "20"]).expect("clients can be started");
-    let kept = node.load(&address, &["--clients", "8", "--think-ms", "5"]).expect("clients can be started");
-    let count = std::env::var("BLUEGREEN_CUTOVERS").ok().and_then(|count| count.parse().ok()).unwrap_or(50);
-    for number in 1..=count {
-        node.apply(&site(&format!("v{number}"))).expect("the site is accepted");
-        live = settled(&node, Some(&live));
-        eprintln!("cutover {number} of {count}: {live} is live");
-    }
-    for (kind, load) in [("a connection each", fresh), ("connections that are kept", kept)] {
-        let counted = load.stop().expect("it was counted");
-        eprintln!("{kind}: {} requests, {} lost", counted["requests"], counted["failed"]);
-        let versions: Vec<String> = (0..=count).map(|number| format!("v{number}")).collect();
-        let silent: Vec<&String> =
-            versions.iter().filter(|version| counted["versions"][version.as_str()].is_null()).collect();
-        assert!(silent.is_empty(), "{kind}: {silent:?} never answered");
-        assert_eq!(counted["failed"], 0, "{kind}: {}", counted["losses"]);
-        assert_eq!(counted["brokenClients"], 0, "{kind}");
-    }
-}
-
-#[test]
-#[ignore = "needs root and minutes: make test-node"]
-fn what_somebody_made_by_hand_is_taken_over_and_replaced_without_a_loss() {
-    let node = Node::up().expect("a node comes up");
-    install(&node);
-    let labels = json!({ "app": "by-hand" });
-    let deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "by-hand" },
-        "spec": {
-            "replicas": 2, "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels }, "spec": pod("by-hand") },
-        },
-    });
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": { "name": "shop", "annotations": { "bluegreen.dev/adopt": "shop" } },
-        "spec": { "selector": labels, "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] },
-    });
-    for object in [deployment, service] {
-        node.apply(&object.to_string()).expect("it is accepted");
-    }
-    node.kubectl(&["rollout", "status", "deployment/by-hand", "--timeout=120s"]).expect("it comes up");
-    let address = format!("{}:80", cluster_ip(&node, "shop"));
-    let fresh =
-        node.load(&address, &["--fresh", "--clients", "8", "--think-ms", "20"]).expect("clients can be started");
-    let kept = node.load(&address, &["--clients", "8", "--think-ms", "5"]).expect("clients can be started");
-    node.apply(&site("v1")).expect("the site is accepted");
-    settled(&node, None);
-    assert_eq!(format!("{}:80", cluster_ip(&node, "shop")), address, "it is the same Service");
-    for (kind, load) in [("a connection each", fresh), ("connections that are kept", kept)] {
-        let counted = load.stop().expect("it was counted");
-        assert_eq!(counted["failed"], 0, "{kind}: {}", counted["losses"]);
-        assert!(counted["versions"]["by-hand"]["answered"].as_u64() > Some(0), "{kind}: {}", counted["versions"]);
-        if kind == "a connection each" {
-            assert!(counted["versions"]["v1"]["answered"].as_u64() > Some(0), "{kind}: {}", counted["versions"]);
-        }
-    }
-}
-
-/// The chart, with a program that was built here; nothing is pulled from anywhere.
-fn install(node: &Node) {
-    node.import(APP, &binaries::fixed("rig-app").expect("it is built"), 0).expect("an image can be made");
-    node.import(OPERATOR, &binaries::fixed("bluegreen").expect("it is built"), 65532).expect("an image can be made");
-    let (repository, tag) = OPERATOR.split_once(':').expect("it has a tag");
-    let mut helm = node.command(tools::helm().expect("it is built"));
-    helm.args(["install", "bluegreen"]).arg(root().join("charts/bluegreen"));
-    helm.args(["--namespace", "bluegreen", "--create-namespace", "--wait", "--timeout", "3m"]);
-    helm.args(["--set", &format!("image.repository={repository},image.tag={tag},image.pullPolicy=Never")]);
-    for (variable, folder) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
-    {
-        helm.env(variable, node.folder().join("helm").join(folder));
-    }
-    if let Err(error) = process::run(&mut helm) {
-        panic!("{error:#}\n{}", told(node));
-    }
-}
-
-fn site(version: &str) -> String {
-    let site = json!({
-        "apiVersion": "bluegreen.dev/v1alpha1", "kind": "BlueGreenSite",
-        "metadata": { "name": "shop", "namespace": "default" },
-        "spec": {
-            "target": { "cluster": {
-                "replicas": 2,
-                "service": { "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] },
-                "template": { "spec": pod(version) },
-            } },
-            "strategy": { "drainWithin": "1s", "bake": "1s", "standby": "0s", "readyWithin": "2m" },
-        },
-    });
-    site.to_string()
-}
-
-/// An app that says `Connection: close` for two seconds before it goes: whoever keeps a connection to it then learns of its end from an
-/// answer, and not from a request that meets nobody.
-fn pod(version: &str) -> Value {
-    let env = [("PORT", "8080"), ("RIG_EXPOSED", "true"), ("RIG_VERSION", version), ("RIG_DRAIN_MS", "2000")];
-    let env: Vec<Value> = env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
-    json!({
-        "terminationGracePeriodSeconds": 15,
-        "containers": [{
-            "name": "shop", "image": APP, "imagePullPolicy": "Never", "env": env,
-            "ports": [{ "name": "http", "containerPort": 8080 }],
-            "readinessProbe": { "httpGet": { "path": "/health", "port": 8080 }, "periodSeconds": 1 },
-        }],
-    })
-}
-
-/// Waits until another revision than this one is live and nothing is under way; returns which.
-fn settled(node: &Node, before: Option<&str>) -> String {
-    let live = wait::until("the new revision was live", wait::PATIENCE * 2, || {
-        let site = node.json(&["get", "bluegreensites.bluegreen.dev/shop"]).ok()?;
-        let live = site["status"]["live"]["revision"].as_str()?.to_owned();
-        let seen = site["status"]["observedGeneration"] == site["metadata"]["generation"];
-        (seen && site["status"]["phase"] == "Idle" && Some(live.as_str()) != before).then_some(live)
-    });
-    live.unwrap_or_else(|error| panic!("{error}\n{}", told(node)))
-}
-
-fn cluster_ip(node: &Node, service: &str) -> String {
-    let service = node.json(&["get", "service", service]).expect("there is one");
-    service["spec"]["clusterIP"].as_str().expect("it has an address").to_owned()
-}
-
-/// What there is to say about a failure.
-fn told(node: &Node) -> String {
-    let questions: [&[&str]; 4] = [
-        &["get", "pods,services,deployments,endpointslices", "--all-namespaces", "--output=wide"],
-        &["get", "bluegreensites.bluegreen.dev", "--output=yaml"],
-        &["get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"],
-        &["logs", "--namespace=bluegreen", "--selector=app.kubernetes.io/name=bluegreen", "--tail=100", "--prefix"],
-    ];
-    let answers = questions.iter().map(|question| node.kubectl(question).unwrap_or_else(|error| error.to_string()));
-    answers.collect::<Vec<_>>().join("\n")
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
-}
+#[path = "node/gateway.rs"]
+mod gateway;
+#[path = "node/kit.rs"]
+mod kit;
+#[path = "node/logs.rs"]
+mod logs;
+#[path = "node/service.rs"]
+mod service;

@@ -1,0 +1,51 @@
+//! Through the ClusterIP of the live Service.
+
+use bluegreen_rig::cluster::Node;
+use serde_json::json;
+
+use super::kit::{clients, cluster_ip, install, nothing_is_lost, pod, settled, site};
+
+#[test]
+#[ignore = "needs root and minutes: make test-node"]
+fn cutovers_through_a_service_lose_nothing() {
+    let node = Node::up().expect("a node comes up");
+    install(&node);
+    nothing_is_lost(&node, site, || clients(&node, &format!("{}:80", cluster_ip(&node, "shop")), &[]));
+}
+
+#[test]
+#[ignore = "needs root and minutes: make test-node"]
+fn what_somebody_made_by_hand_is_taken_over_and_replaced_without_a_loss() {
+    let node = Node::up().expect("a node comes up");
+    install(&node);
+    let labels = json!({ "app": "by-hand" });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "by-hand" },
+        "spec": {
+            "replicas": 2, "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": pod("by-hand") },
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "shop", "annotations": { "bluegreen.dev/adopt": "shop" } },
+        "spec": { "selector": labels, "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] },
+    });
+    for object in [deployment, service] {
+        node.apply(&object.to_string()).expect("it is accepted");
+    }
+    node.kubectl(&["rollout", "status", "deployment/by-hand", "--timeout=120s"]).expect("it comes up");
+    let address = format!("{}:80", cluster_ip(&node, "shop"));
+    let loads = clients(&node, &address, &[]);
+    node.apply(&site("v1").to_string()).expect("the site is accepted");
+    settled(&node, None);
+    assert_eq!(format!("{}:80", cluster_ip(&node, "shop")), address, "it is the same Service");
+    for (kind, load) in loads {
+        let counted = load.stop().expect("it was counted");
+        assert_eq!(counted["failed"], 0, "{kind}: {}", counted["losses"]);
+        assert!(counted["versions"]["by-hand"]["answered"].as_u64() > Some(0), "{kind}: {}", counted["versions"]);
+        if kind == "a connection each" {
+            assert!(counted["versions"]["v1"]["answered"].as_u64() > Some(0), "{kind}: {}", counted["versions"]);
+        }
+    }
+}
