@@ -12,6 +12,8 @@ mod kit;
 mod leaders;
 #[path = "operator/meddler.rs"]
 mod meddler;
+#[path = "operator/meddling.rs"]
+mod meddling;
 #[path = "operator/rollouts.rs"]
 mod rollouts;
 #[path = "operator/servers.rs"]

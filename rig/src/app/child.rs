@@ -26,8 +26,12 @@ impl Child {
     /// When it can't be started or doesn't get healthy.
     pub fn start(version: &str, arguments: &[&str]) -> Result<Child> {
         let port = Port::take()?;
-        let mut command = Command::new(binaries::rig_app()?);
-        command.args(["--port", &port.number().to_string(), "--version-name", version]).args(arguments);
+        // In a session of its own, as an agent starts it: the kernel may share out the processors by sessions.
+        let mut command = Command::new("setsid");
+        command
+            .arg(binaries::rig_app()?)
+            .args(["--port", &port.number().to_string(), "--version-name", version])
+            .args(arguments);
         let process = Guarded::start(command.stdin(Stdio::null()), Signal::TERM, Duration::from_secs(5))?;
         let child = Child { process, port };
         wait::until(&format!("{version} was healthy"), wait::PATIENCE, || {

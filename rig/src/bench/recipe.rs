@@ -8,10 +8,11 @@ use super::cutovers::Moment;
 use crate::app::{Child, now_ns};
 use crate::nginx::Nginx;
 
-/// What a careful administrator writes into a location that proxies.
+/// What a careful administrator writes into a location that proxies. The app is told as much as by us: what it costs to read is the app's own.
 const PROXY: &str = "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; \
     proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; \
-    proxy_set_header X-Forwarded-Proto $scheme;";
+    proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host; \
+    proxy_set_header X-Forwarded-Port $server_port;";
 
 /// Two colours behind an nginx whose upstream stands in an include file.
 #[derive(Debug)]
