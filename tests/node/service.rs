@@ -1,6 +1,7 @@
 //! Through the ClusterIP of the live Service.
 
 use bluegreen_rig::cluster::Node;
+use bluegreen_rig::wait;
 use serde_json::json;
 
 use super::kit::{clients, cluster_ip, install, nothing_is_lost, pod, settled, site};
@@ -36,6 +37,11 @@ fn what_somebody_made_by_hand_is_taken_over_and_replaced_without_a_loss() {
     }
     node.kubectl(&["rollout", "status", "deployment/by-hand", "--timeout=120s"]).expect("it comes up");
     let address = format!("{}:80", cluster_ip(&node, "shop"));
+    // What is ready is not reached yet: kube-proxy learns of it a moment later.
+    let connect = format!(": </dev/tcp/{}", address.replace(':', "/"));
+    let leads =
+        || node.command("bash").args(["-c", &connect]).output().is_ok_and(|it| it.status.success()).then_some(());
+    wait::until("the Service led to its pods", wait::PATIENCE, leads).expect("kube-proxy knows of them");
     let loads = clients(&node, &address, &[]);
     node.apply(&site("v1").to_string()).expect("the site is accepted");
     settled(&node, None);
