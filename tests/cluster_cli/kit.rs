@@ -25,7 +25,7 @@ pub fn new() -> Revision {
 /// Installs the resource, and waits until it is served.
 pub fn install(plane: &ControlPlane) {
     plane.apply(&crd::yaml().unwrap()).unwrap();
-    wait::until("sites can be listed", wait::PATIENCE, || plane.kubectl(&["get", "bluegreensites"]).ok()).unwrap();
+    plane.wait_for_resource("bluegreensites").unwrap();
 }
 
 /// The one that the tests share, with the resource installed.

@@ -30,9 +30,7 @@ pub fn plane() -> &'static ControlPlane {
 pub fn install(plane: &ControlPlane) {
     let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/bluegreen.dev_bluegreensites.yaml");
     plane.kubectl(&["apply", "--server-side", "--filename", crd]).expect("the CRD is valid");
-    // kubectl can't wait for what has no status yet.
-    wait::until("sites were served", PATIENCE, || plane.kubectl(&["get", "bluegreensites"]).ok())
-        .expect("it is served");
+    plane.wait_for_resource("bluegreensites").expect("it is served");
 }
 
 /// A site, whose pods tell its version by their image. It bakes for a second, and keeps nothing warm.

@@ -29,13 +29,7 @@ enum Edit {
     Status,
 }
 
-const EDITS: [(&str, Edit); 5] = [
-    ("selector", Edit::Selector),
-    ("image", Edit::Image),
-    ("size", Edit::Size),
-    ("deletion", Edit::Deletion),
-    ("status", Edit::Status),
-];
+const EDITS: [Edit; 5] = [Edit::Selector, Edit::Image, Edit::Size, Edit::Deletion, Edit::Status];
 
 impl Edit {
     fn make(self, namespace: &Namespace<'_>, name: &str) {
@@ -72,8 +66,8 @@ fn what_somebody_edits_in_any_phase_is_put_back_and_nothing_unapproved_runs() {
     let operator = Operator::start(plane, namespace.name()).led();
     let mut plans = BTreeMap::new();
     for phase in PHASES {
-        for (word, edit) in EDITS {
-            plans.insert(format!("{}-{word}", phase.to_lowercase()), (phase, edit));
+        for edit in EDITS {
+            plans.insert(format!("{phase}-{edit:?}").to_lowercase(), (phase, edit));
         }
     }
     let apply = |version: u32| {
