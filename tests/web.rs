@@ -27,6 +27,8 @@ mod changing;
 mod draining;
 #[path = "web/fixture.rs"]
 mod fixture;
+#[path = "web/only_apache.rs"]
+mod only_apache;
 #[path = "web/rendering.rs"]
 mod rendering;
 #[path = "web/serving.rs"]

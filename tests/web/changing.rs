@@ -34,7 +34,7 @@ on_every_server! {
 }
 
 /// A site that is live on blue.
-fn live(rig: &Rig<impl Stands>, name: &str, blue: &Instance) -> Shape {
+pub fn live(rig: &Rig<impl Stands>, name: &str, blue: &Instance) -> Shape {
     let shape = rig.site(name, &[blue.address], &[]);
     point(&shape.dir, Colour::Blue);
     shape
@@ -51,7 +51,7 @@ fn listen(shape: &mut Shape, addresses: &[SocketAddr]) {
 }
 
 #[track_caller]
-fn refused(result: Result<(), Fault>, class: Class, reason: &str, says: &[&str]) {
+pub fn refused(result: Result<(), Fault>, class: Class, reason: &str, says: &[&str]) {
     let fault = result.expect_err("it should have been refused");
     assert_eq!((fault.class, fault.reason), (class, reason), "{fault}");
     for part in says {
@@ -208,12 +208,7 @@ async fn a_port_that_something_else_holds_is_refused_and_what_was_in_force_stays
     let held = holder.local_addr().unwrap();
     let (mut bad, good) = (live(&rig, "bad", &blue), live(&rig, "good", &blue));
     listen(&mut bad, &[held]);
-    refused(
-        rig.web.ensure(bad.clone()).await,
-        Class::User,
-        reason::RELOAD_FAILED,
-        &[&held.to_string(), "in use"],
-    );
+    refused(rig.web.ensure(bad.clone()).await, Class::User, reason::RELOAD_FAILED, &[&held.to_string(), "in use"]);
     assert_eq!(rig.ours(), before);
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
 
@@ -453,12 +448,7 @@ async fn a_web_server_that_is_not_installed_is_said<K: Stands>() {
     *rig.settings.knobs().0 = rig.path("no-server");
     rig.forget();
     let blue = Instance::start("blue").await;
-    refused(
-        rig.web.ensure(live(&rig, "shop", &blue)).await,
-        Class::User,
-        reason::MISSING,
-        &["no-server", "install "],
-    );
+    refused(rig.web.ensure(live(&rig, "shop", &blue)).await, Class::User, reason::MISSING, &["no-server", "install "]);
 }
 
 async fn a_caller_that_goes_away_leaves_nothing_half_done<K: Stands>() {
@@ -487,12 +477,7 @@ async fn without_mounts() {
     assert_eq!(rig.get("shop.test", "/").await.body, "blue");
     let before = rig.ours();
     rig.theirs("broken", "nonsense on;\n");
-    refused(
-        rig.web.ensure(live(&rig, "blog", &blue)).await,
-        Class::User,
-        reason::CONFIGURATION_BROKEN,
-        &["nonsense"],
-    );
+    refused(rig.web.ensure(live(&rig, "blog", &blue)).await, Class::User, reason::CONFIGURATION_BROKEN, &["nonsense"]);
     assert_eq!(rig.ours(), before);
     let mine = std::fs::read_to_string("/proc/self/status").unwrap();
     let effective = mine.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();

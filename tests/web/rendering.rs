@@ -57,10 +57,8 @@ fn the_files_of_a_site_are_the_golden_ones() {
 
     let door = DOOR.parse().unwrap();
     let site = "shop".parse().unwrap();
-    let renders: [(&str, fn(&Shape, SocketAddr) -> Result<Rendered, RenderError>, String); 2] = [
-        ("nginx", nginx::site, nginx::stub(&site).unwrap()),
-        ("apache", apache::site, apache::stub(&site).unwrap()),
-    ];
+    let renders: [(&str, fn(&Shape, SocketAddr) -> Result<Rendered, RenderError>, String); 2] =
+        [("nginx", nginx::site, nginx::stub(&site).unwrap()), ("apache", apache::site, apache::stub(&site).unwrap())];
     for (server, render, stub) in renders {
         golden(server, "app.conf", &render(&app, door).unwrap().site);
         golden(server, "files.conf", &render(&files, door).unwrap().site);

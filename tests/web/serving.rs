@@ -531,7 +531,7 @@ async fn a_release_at_the_root_leaves_what_is_no_file_as_it_was_written<K: Stand
     let blue = echo().await;
     let mut shape = rig.site("shop", &[blue], &[]);
     statics(&mut shape, "/", "public", true);
-    release(&shape, Colour::Blue, 1, &[("public/a", "a")]);
+    release(&shape, Colour::Blue, 1, &[("public/style.css", "x")]);
     point(&shape.dir, Colour::Blue);
     rig.web.ensure(shape).await.unwrap();
     for path in PATHS {

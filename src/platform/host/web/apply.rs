@@ -97,6 +97,9 @@ impl<K: Kind> Applier<K> {
         }
 
         let base = self.look(&live)?;
+        if let Err(error @ TrialError::NoModule(..)) = &base {
+            return Err(everyone(unasked(error)));
+        }
         let mut wanted = self.drafter().complete(drafted.clone(), base.as_ref().ok(), changes)?;
         let mut dump = self.test(&live, &wanted, &base)?;
         if base.is_err() {
@@ -126,7 +129,9 @@ impl<K: Kind> Applier<K> {
         let missed = |change: &&&Change| self.included.get(change.site()) == Some(&false);
         let included_now = changes.iter().filter(missed).any(|change| self.includes(&dump, change));
         if wanted != live || !self.answers(&wanted) || included_now {
-            self.kind.before_reload(&dump, &live, &wanted).map_err(|refusal| self.refused_before(&refusal, &live, &wanted, changes))?;
+            self.kind
+                .before_reload(&dump, &live, &wanted)
+                .map_err(|refusal| self.refused_before(&refusal, &live, &wanted, changes))?;
             self.put_in_place(&live, &wanted, &serving, changes, reloads)?;
         }
         Ok(self.unreached(&dump, changes))

@@ -21,9 +21,7 @@ impl<K: Kind> Drafter<'_, K> {
         for change in changes {
             let site = change.site();
             let rendered = match change {
-                Change::Put(shape) => {
-                    Some(self.kind.site(shape).map_err(|error| unrendered(site, &error))?)
-                }
+                Change::Put(shape) => Some(self.kind.site(shape).map_err(|error| unrendered(site, &error))?),
                 Change::Remove(_) => None,
             };
             let (file, snippet) = match rendered {

@@ -56,11 +56,7 @@ pub trait WebServer: Send + Sync {
 
     /// Whether a request to the site that came in longer than `ago` ago is being answered still, by the web server's own account. `None`: it has
     /// none, and the sockets of the instances tell.
-    fn in_flight(
-        &self,
-        site: &SiteName,
-        ago: Duration,
-    ) -> impl Future<Output = Result<Option<bool>, Fault>> + Send;
+    fn in_flight(&self, site: &SiteName, ago: Duration) -> impl Future<Output = Result<Option<bool>, Fault>> + Send;
 }
 
 /// All of a site that the web server's configuration depends on. Equal shapes need no reload. Everything in it is parsed.

@@ -1,8 +1,8 @@
 //! Why changes are not in force, and whose reason it is: what `draft` and `apply` answer when they can't go on.
 
 use super::files::FilesError;
-use super::trial::TrialError;
 use super::kind::{Kind, RenderError};
+use super::trial::TrialError;
 use super::{fault, reason};
 use crate::api::types::SiteName;
 use crate::platform::{Class, Fault};

@@ -142,7 +142,10 @@ impl<K: Kind> WebServer for Front<K> {
                 Err(fault(
                     Class::Conflict,
                     reason::NOT_IN_FORCE,
-                    format!("{} does not serve {site}: its configuration is not in force", self.shared.kind.words().name),
+                    format!(
+                        "{} does not serve {site}: its configuration is not in force",
+                        self.shared.kind.words().name
+                    ),
                 ))
             }
         }

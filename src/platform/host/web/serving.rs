@@ -18,6 +18,8 @@ pub struct Server {
     pub listen: BTreeSet<SocketAddr>,
     /// The names that it answers to, as they are written.
     pub names: Vec<String>,
+    /// Whether it takes what its wildcards match, though ours be called so to the letter: it is looked at first, as Apache looks.
+    pub greedy: bool,
 }
 
 /// What a web server serves, by its own account.
@@ -116,7 +118,7 @@ impl Server {
             match theirs.strip_prefix('.') {
                 // `.example.com` is short for the two.
                 Some(both) => name.as_str() == both || name.as_str().strip_prefix("*.") == Some(both),
-                None => theirs == name.as_str(),
+                None => theirs == name.as_str() || self.greedy && matches(theirs.as_bytes(), name.as_str().as_bytes()),
             }
         })
     }
@@ -128,4 +130,15 @@ fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
         && !narrow.ip().is_unspecified()
         && wide.is_ipv4() == narrow.is_ipv4()
         && wide.port() == narrow.port()
+}
+
+/// With `*` for anything, and `?` for one character.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern {
+        [] => name.is_empty(),
+        [b'*', rest @ ..] => (0..=name.len()).any(|n| name.get(n..).is_some_and(|tail| matches(rest, tail))),
+        [first, rest @ ..] => {
+            name.split_first().is_some_and(|(c, tail)| (c == first || *first == b'?') && matches(rest, tail))
+        }
+    }
 }

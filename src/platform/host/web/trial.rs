@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use rustix::mount::MountPropagationFlags;
 use rustix::thread::UnshareFlags;
 
-
 /// A web server looks up host names while it tests, and waits for name servers that don't answer.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -24,8 +23,8 @@ pub enum TrialError {
     /// There is no such program.
     #[error("there is no program {}; install {}", .0.display(), .1)]
     NoProgram(PathBuf, &'static str),
-    /// It lacks what our files need.
-    #[error("{} lacks the module {}: run `a2enmod {}` and restart it, or load it as your distribution does", .0, .1, .1)]
+    /// It lacks modules that our files need: whose, and which, with spaces between.
+    #[error("{} lacks what sites need, {}: run `a2enmod {}` and restart it, or load it as your distribution does", .0, .1, .1)]
     NoModule(&'static str, String),
     /// It did not come to an end.
     #[error("the test of the configuration did not end within {} s; can it look up every host name in its configuration?", WITHIN.as_secs())]

@@ -34,6 +34,12 @@ impl Dump {
             let bytes = fs::read(&file).unwrap_or_default();
             dump.listen.extend(listen::in_file(&String::from_utf8_lossy(&bytes), &dump.modules));
         }
+        // Of two that match a name, Apache takes the first.
+        let is_ours = |server: &Server| matches!(Name::of(&server.file, ours), Some(Name::Site(_)));
+        let last = dump.servers.iter().rposition(is_ours).unwrap_or(0);
+        for server in dump.servers.iter_mut().take(last) {
+            server.greedy = true;
+        }
         dump
     }
 
@@ -96,6 +102,7 @@ fn server_at(text: &str, listen: &[SocketAddr]) -> Option<Server> {
         line: line.parse().ok()?,
         listen: listen.iter().copied().collect(),
         names: vec![name.to_owned()],
+        greedy: false,
     })
 }
 
@@ -120,11 +127,7 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
             read,
-            [
-                (3, 1, names(&["door"])),
-                (7, 2, names(&["a.test", "b.test", "*.c.test"])),
-                (9, 2, names(&["d.test"])),
-            ]
+            [(3, 1, names(&["door"])), (7, 2, names(&["a.test", "b.test", "*.c.test"])), (9, 2, names(&["d.test"])),]
         );
         assert_eq!(dump.modules, BTreeSet::from(["core".to_owned(), "rewrite".to_owned()]));
         assert_eq!(dump.serving().error_logs, [PathBuf::from("/var/log/e.log")]);

@@ -42,6 +42,15 @@ impl Listen {
         }
     }
 
+    /// Whether one of these sockets is what it asks for.
+    #[must_use]
+    pub fn is_among(self, sockets: &[SocketAddr]) -> bool {
+        match self {
+            Listen::Address(address) => sockets.contains(&address),
+            Listen::Port(port) => sockets.iter().any(|socket| socket.ip().is_unspecified() && socket.port() == port),
+        }
+    }
+
     fn read(text: &str) -> Option<Listen> {
         if let Ok(port) = text.parse() {
             return Some(Listen::Port(port));

@@ -23,6 +23,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use self::dump::Dump;
+use self::listen::Listen;
 use self::reload::Reload;
 use super::apply::Change;
 use super::files::{Folders, Name, Set};
@@ -70,10 +71,7 @@ impl Default for ApacheSettings {
             prefix: None,
             conf: None,
             pid: "/run/apache2/apache2.pid".into(),
-            folders: Folders {
-                sites: "/etc/apache2/sites-enabled".into(),
-                snippets: "/etc/apache2/bluegreen".into(),
-            },
+            folders: Folders { sites: "/etc/apache2/sites-enabled".into(), snippets: "/etc/apache2/bluegreen".into() },
             work: "/run/bluegreen/apache".into(),
             // Of loopback, but not the address that everybody uses; a port that nobody registered, below those that a user may take.
             door: SocketAddr::from((Ipv4Addr::new(127, 98, 103, 1), 947)),
@@ -167,20 +165,23 @@ impl Kind for ApacheSettings {
         }
         let ask = Ask { package: "apache2", command, refusal: refusal::refusal, over };
         let dump = Dump::read(&trial::trial(ask).map_err(missing_module)?, &self.folders);
-        match MODULES.iter().find(|name| !dump.modules.contains(**name)) {
-            Some(name) => Err(TrialError::NoModule("Apache", (*name).to_owned())),
-            None => Ok(dump),
-        }
+        let missing: Vec<&str> = MODULES.into_iter().filter(|name| !dump.modules.contains(*name)).collect();
+        if missing.is_empty() { Ok(dump) } else { Err(TrialError::NoModule("Apache", missing.join(" "))) }
     }
 
     fn serving(&self, dump: &Dump) -> Serving {
         dump.serving()
     }
 
-    fn before_reload(&self, _dump: &Dump, live: &Set, wanted: &Set) -> Result<(), Refusal> {
+    fn before_reload(&self, dump: &Dump, live: &Set, wanted: &Set) -> Result<(), Refusal> {
         let said = |set: &Set| listen::said(set.get(&Name::Common).map(Vec::as_slice).unwrap_or_default());
         let before = said(live);
-        said(wanted).into_iter().filter(|address| !before.contains(address)).try_for_each(listen::probe)
+        let ours = said(wanted).into_iter().filter(|what| !before.contains(what));
+        // Apache ends at one of somebody else's that it can't have just as well.
+        let new: Vec<Listen> = ours.chain(dump.listen.iter().copied()).collect();
+        // What it listens on already it keeps.
+        let has = process::master(&self.pid).map(process::listening).unwrap_or_default();
+        new.into_iter().filter(|what| !what.is_among(&has)).try_for_each(listen::probe)
     }
 
     fn runs(&self) -> bool {

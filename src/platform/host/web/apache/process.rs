@@ -1,6 +1,7 @@
 //! Apache's processes: the master that a graceful restart is asked of, and the children that show what became of it. Called by `reload`.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::platform::host::sockets::{self, Socket};
@@ -23,6 +24,14 @@ pub fn accepting(among: &[Known]) -> Vec<Known> {
         return among.to_vec();
     };
     among.iter().copied().filter(|child| accepts(*child, &listening)).collect()
+}
+
+/// The addresses on which a master listens already.
+#[must_use]
+pub fn listening(master: Known) -> Vec<SocketAddr> {
+    let pid = u32::try_from(master.pid).unwrap_or_default();
+    let all = sockets::listeners().unwrap_or_default();
+    all.into_iter().filter(|socket| sockets::is_held_by(socket.inode, &[pid])).map(|socket| socket.local).collect()
 }
 
 /// The children of a master.

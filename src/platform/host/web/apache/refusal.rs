@@ -26,7 +26,9 @@ fn place(line: &str) -> Option<(PathBuf, u32)> {
 /// What Apache wrote into its log since it was told to restart, if it was why it ended.
 #[must_use]
 pub fn last_words(log: &str) -> Option<Refusal> {
-    let grave = |line: &&str| [":emerg]", ":alert]", ":crit]"].iter().any(|level| line.contains(level)) || line.starts_with('(');
+    let grave = |line: &&str| {
+        [":emerg]", ":alert]", ":crit]"].iter().any(|level| line.contains(level)) || line.starts_with('(')
+    };
     let line = log.lines().rfind(grave)?;
     let text = line.rsplit("] ").next().unwrap_or(line).trim().to_owned();
     let address = text.split_once("could not bind to address ").and_then(|(_, address)| address.trim().parse().ok());

@@ -170,7 +170,8 @@ fn statics(shape: &Shape) -> Vec<Static> {
 
 fn places(shape: &Shape, colour: Colour, path: &str) -> Option<Places> {
     let (index, entry) = found(shape.side(colour), path)?;
-    let release = |colour: Colour, entry: &StaticPath| format!("{}/{}", shape.dir.slot_release(colour).display(), entry.root);
+    let release =
+        |colour: Colour, entry: &StaticPath| format!("{}/{}", shape.dir.slot_release(colour).display(), entry.root);
     let mut others = Vec::new();
     if entry.keep {
         let other = colour.other();

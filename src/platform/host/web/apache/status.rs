@@ -47,7 +47,8 @@ impl Status {
     }
 
     fn parse(page: &str) -> Status {
-        let rows = page.split("<tr><td><b>").skip(1).filter_map(row);
+        let prefork = page.contains("Server MPM: prefork");
+        let rows = page.split("<tr><td><b>").skip(1).filter_map(|text| row(text, prefork));
         Status { busy: rows.flatten().collect() }
     }
 }
@@ -94,15 +95,16 @@ fn connect(door: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// A row of the table of workers; `Some(None)`: its worker answers nothing.
-fn row(text: &str) -> Option<Option<Row>> {
+fn row(text: &str, prefork: bool) -> Option<Option<Row>> {
     let text = text.split("</tr>").next()?;
     let cells: Vec<&str> = text.split("<td").skip(1).map(cell).collect();
     // Srv was before the first; then PID Acc M CPU SS Req Dur Conn Child Slot Client Protocol VHost Request.
     let [_, _, mode, _, seconds, .., protocol, server, _] = cells.as_slice() else {
         return None;
     };
-    // W: answering; D, L, G: on the way to an end of it. While a request is only being read (R), it has not asked the link.
-    let busy = matches!(*mode, "W" | "D" | "L" | "G");
+    // W: answering; D, L: on the way to an end of it. While a request is only being read (R), it has not asked the link. After a graceful restart
+    // (G) a child of the prefork kind may still answer; a thread of the others is done.
+    let busy = matches!(*mode, "W" | "D" | "L") || *mode == "G" && prefork;
     let server = server.rsplit_once(':').map_or(*server, |(name, _)| name);
     Some(busy.then(|| Row {
         // What can't be read counts as old.

@@ -28,7 +28,8 @@ pub fn serving(dump: &Dump) -> Serving {
 #[must_use]
 pub fn hash_bucket(dump: &Dump) -> Option<(usize, PathBuf, u32)> {
     let http = dump.directives().into_iter().filter(|directive| directive.name() == "http");
-    let set = http.flat_map(|http| http.block.unwrap_or_default()).filter(|d| d.name() == "server_names_hash_bucket_size");
+    let set =
+        http.flat_map(|http| http.block.unwrap_or_default()).filter(|d| d.name() == "server_names_hash_bucket_size");
     let sizes = set.filter_map(|d| Some((bytes(d.args().first()?)?, d.file.clone(), d.line)));
     sizes.last()
 }
@@ -52,7 +53,7 @@ pub fn server(directive: &Directive) -> Server {
     if !listens {
         listen.insert(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80));
     }
-    Server { file: directive.file.clone(), line: directive.line, listen, names }
+    Server { file: directive.file.clone(), line: directive.line, listen, names, greedy: false }
 }
 
 /// The addresses that `listen` means: `80`, `*:80`, `127.0.0.1`, `[::]:80`, `localhost:80`, `8080-8090`.
