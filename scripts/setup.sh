@@ -31,7 +31,7 @@ node)
         ps:procps)
     ;;
 test)
-    needed+=(nginx:nginx-light useradd:passwd debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables
+    needed+=(nginx:nginx-light apache2:apache2 useradd:passwd debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables
         ip:iproute2 unshare:util-linux python3:python3 "${cluster[@]}")
     ;;
 *) die "what is '$what'? One of: test, demo, bench, cluster, node" ;;
@@ -57,7 +57,7 @@ if [ ${#missing[@]} -gt 0 ]; then
         root=(sudo)
     fi
     say "installing with apt: ${missing[*]}"
-    # Packages start their service when they are installed, unless this says no (101). Ours run their own nginx.
+    # Packages start their service when they are installed, unless this says no (101). Ours run their own web servers.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
         # shellcheck disable=SC2064

@@ -1,6 +1,8 @@
 //! The agent as it is installed: the built program, a real nginx, a real app, real load. Needs root.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "agent/apache.rs"]
+mod apache;
 #[path = "agent/disk.rs"]
 mod disk;
 #[path = "agent/faults.rs"]

@@ -16,8 +16,8 @@ use tempfile::TempDir;
 
 use crate::disk::Disk;
 use crate::manifest::Manifest;
-use crate::nginx::Nginx;
 use crate::process::{self, Guarded};
+use crate::web::WebServer;
 use crate::{binaries, wait};
 
 /// An agent, running or killed.
@@ -47,31 +47,31 @@ struct History {
 }
 
 impl Agent {
-    /// Starts the built agent in front of this nginx, and waits until it answers on its control socket.
+    /// Starts the built agent behind this web server, and waits until it answers on its control socket.
     ///
     /// # Errors
     /// When it can't be built or doesn't come up; what it logged is in the error.
-    pub fn start(nginx: &Nginx) -> Result<Agent> {
-        Agent::start_program(&binaries::bluegreen()?, nginx)
+    pub fn start(web: &impl WebServer) -> Result<Agent> {
+        Agent::start_program(&binaries::bluegreen()?, web)
     }
 
     /// [`Agent::start`], with this program.
     ///
     /// # Errors
     /// When it doesn't come up; what it logged is in the error.
-    pub fn start_program(program: &Path, nginx: &Nginx) -> Result<Agent> {
-        Agent::start_in(program, nginx, None)
+    pub fn start_program(program: &Path, web: &impl WebServer) -> Result<Agent> {
+        Agent::start_in(program, web, None)
     }
 
     /// [`Agent::start`], with its state on a small disk of this size (`64m`).
     ///
     /// # Errors
     /// As [`Agent::start`], or that the disk can't be mounted.
-    pub fn start_on_disk(nginx: &Nginx, size: &str) -> Result<Agent> {
-        Agent::start_in(&binaries::bluegreen()?, nginx, Some(size))
+    pub fn start_on_disk(web: &impl WebServer, size: &str) -> Result<Agent> {
+        Agent::start_in(&binaries::bluegreen()?, web, Some(size))
     }
 
-    fn start_in(program: &Path, nginx: &Nginx, disk: Option<&str>) -> Result<Agent> {
+    fn start_in(program: &Path, web: &impl WebServer, disk: Option<&str>) -> Result<Agent> {
         let folder = tempfile::Builder::new().prefix("bluegreen-agent.").tempdir()?;
         // Apps run as somebody else and must get to their releases.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
@@ -81,20 +81,22 @@ impl Agent {
             fs::set_permissions(&part, fs::Permissions::from_mode(0o755))?;
         }
         agent.disk = disk.map(|size| Disk::mount(&agent.state_dir(), size)).transpose()?;
-        fs::create_dir_all(nginx.folder().join("snippets"))?;
-        fs::write(agent.config_file(), agent.configuration(nginx))?;
+        fs::create_dir_all(web.folder().join("snippets"))?;
+        fs::write(agent.config_file(), agent.configuration(web))?;
         agent.run()?;
         Ok(agent)
     }
 
     /// The one place that knows the agent's configuration.
-    fn configuration(&self, nginx: &Nginx) -> String {
-        let (folder, prefix) = (self.folder().display(), nginx.folder().display());
+    fn configuration(&self, web: &impl WebServer) -> String {
+        let (folder, prefix) = (self.folder().display(), web.folder().display());
+        let (kind, conf, pid) = (web.kind(), web.conf().display().to_string(), web.pid_file().display().to_string());
         format!(
             "sitesDir: {folder}/sites\nstateDir: {folder}/state\nrunDir: {folder}/run\nsupervisor: direct\n\
-             metrics: {{ listen: '127.0.0.1:0' }}\nlogFormat: json\nwebServer:\n  nginx:\n    prefix: {prefix}\n    \
-             conf: {prefix}/nginx.conf\n    confDir: {prefix}/conf.d\n    includeDir: {prefix}/snippets\n    \
-             pidFile: {prefix}/nginx.pid\n    door: '{}:947'\n",
+             metrics: {{ listen: '127.0.0.1:0' }}\nlogFormat: json\nwebServer:\n  {kind}:\n    {}prefix: {prefix}\n    \
+             conf: {conf}\n    confDir: {prefix}/conf.d\n    includeDir: {prefix}/snippets\n    \
+             pidFile: {pid}\n    door: '{}:947'\n",
+            web.program().map(|program| format!("binary: {program}\n    ")).unwrap_or_default(),
             a_loopback_address()
         )
     }

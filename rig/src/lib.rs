@@ -1,5 +1,5 @@
 //! What the tests, the demo and the benchmarks of bluegreen share. Everything in here is real: a real web app, a client that writes
-//! HTTP to a socket and never repeats a request, a real nginx in a prefix of its own, the built agent as a process of its own.
+//! HTTP to a socket and never repeats a request, a real nginx or Apache in a prefix of its own, the built agent as a process of its own.
 //!
 //! | part | what it is |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `binaries` | where the built programs are |
 //! | `app` | a small web app that says who it is in every answer, and can be told to misbehave (binary `rig-app`) |
 //! | `load` | keep-alive clients that count every lost request (binary `rig-load`) |
-//! | `nginx` | an nginx of one's own, gone when it is dropped |
+//! | `nginx`, `apache`, `web` | a web server of one's own, gone when it is dropped |
 //! | `agent` | `bluegreen host run` with folders of its own, gone when it is dropped |
 //! | `cluster` | a real Kubernetes control plane of one's own, gone when it is dropped |
 //! | `disk` | a small disk that can be filled up |
@@ -19,6 +19,7 @@
 //! | `wait` | wait for a condition, never for a time |
 
 pub mod agent;
+pub mod apache;
 pub mod app;
 pub mod bench;
 pub mod binaries;
@@ -35,3 +36,4 @@ pub mod process;
 pub mod told;
 pub mod users;
 pub mod wait;
+pub mod web;

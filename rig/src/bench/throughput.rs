@@ -30,16 +30,8 @@ impl Throughput {
     /// When wrk isn't there, or anything but status 200 was answered.
     pub fn run(&mut self, nginx: &Nginx, address: SocketAddr, host: &str, lasting: Duration) -> Result<()> {
         let before = cpu(nginx);
-        let mut wrk = Command::new("wrk");
-        wrk.args(["-t1", "-c32", &format!("-d{}s", lasting.as_secs().max(1)), "-H", &format!("Host: {host}")]);
-        let output =
-            process::run(wrk.arg(format!("http://{address}/"))).context("wrk is needed: apt-get install wrk")?;
+        let (second, all) = wrk(address, host, lasting)?;
         let spent = cpu(nginx).saturating_sub(before);
-        let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "wrk was not answered well:\n{text}");
-        let second = text.lines().find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse::<f64>().ok());
-        let all = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse::<f64>().ok());
-        let (second, all) = second.zip(all).with_context(|| format!("wrk said something else:\n{text}"))?;
         self.runs.push(second);
         self.costs.push(spent.as_secs_f64() * 1e6 / all);
         self.requests_per_s = median(&self.runs);
@@ -48,11 +40,28 @@ impl Throughput {
     }
 }
 
+/// Requests a second, and how many there were.
+///
+/// # Errors
+/// When wrk isn't there, or anything but status 200 was answered.
+pub fn wrk(address: SocketAddr, host: &str, lasting: Duration) -> Result<(f64, f64)> {
+    let mut wrk = Command::new("wrk");
+    wrk.args(["-t1", "-c32", &format!("-d{}s", lasting.as_secs().max(1)), "-H", &format!("Host: {host}")]);
+    let output = process::run(wrk.arg(format!("http://{address}/"))).context("wrk is needed: apt-get install wrk")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "wrk was not answered well:\n{text}");
+    let second = text.lines().find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse::<f64>().ok());
+    let all = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse::<f64>().ok());
+    second.zip(all).with_context(|| format!("wrk said something else:\n{text}"))
+}
+
 fn cpu(nginx: &Nginx) -> Duration {
     nginx.workers().into_iter().filter_map(process::precise_cpu_time).sum()
 }
 
-fn median(all: &[f64]) -> f64 {
+/// The one in the middle.
+#[must_use]
+pub fn median(all: &[f64]) -> f64 {
     let mut sorted = all.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

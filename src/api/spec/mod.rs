@@ -74,7 +74,7 @@ pub struct BlueGreenSiteSpec {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Target {
-    /// On a plain machine, behind its nginx.
+    /// On a plain machine, behind its nginx or Apache.
     Host(Host),
     /// On the Kubernetes cluster that holds this resource.
     Cluster(Cluster),

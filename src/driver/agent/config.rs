@@ -57,25 +57,27 @@ pub enum SupervisorKind {
     Direct,
 }
 
-/// Which web server, and where it is.
+/// Which web server, and where it is: one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WebServerConfig {
-    /// nginx; where nothing is said, as Debian installs it.
-    pub nginx: NginxConfig,
+    /// nginx; what is used where nothing is said, as Debian installs it.
+    pub nginx: Option<PlacesConfig>,
+    /// Apache; `apache: {}` is the one that Debian installs.
+    pub apache: Option<PlacesConfig>,
 }
 
-/// Where nginx is. What is left out is as the distribution has it.
+/// Where the web server is. What is left out is as the distribution has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct NginxConfig {
+pub struct PlacesConfig {
     /// The program.
     pub binary: Option<PathBuf>,
-    /// Its prefix (`-p`).
+    /// Its prefix (nginx `-p`, Apache `-d`).
     pub prefix: Option<PathBuf>,
-    /// Its main configuration file (`-c`).
+    /// Its main configuration file (nginx `-c`, Apache `-f`).
     pub conf: Option<PathBuf>,
-    /// Where our server blocks go: a folder whose `*.conf` the main file includes within `http`.
+    /// Where our server blocks go: a folder whose `*.conf` the main file includes (nginx: within `http`).
     pub conf_dir: Option<PathBuf>,
     /// Where snippets for server blocks of your own go.
     pub include_dir: Option<PathBuf>,
@@ -145,6 +147,9 @@ impl AgentConfig {
                 config.metrics.listen
             ));
         }
+        if config.web_server.nginx.is_some() && config.web_server.apache.is_some() {
+            return Err("webServer: names both nginx and apache; keep the one that serves the sites".to_owned());
+        }
         let folders = [("sitesDir", &config.sites_dir), ("stateDir", &config.state_dir), ("runDir", &config.run_dir)];
         for (key, folder) in folders {
             if !folder.is_absolute() {
@@ -195,7 +200,10 @@ logFormat: json
         let config = AgentConfig::parse(text).expect("valid");
         assert_eq!(config.socket(), Path::new("/d"));
         assert_eq!(config.supervisor(), SupervisorKind::Direct);
-        assert_eq!(config.web_server.nginx.pid_file.as_deref(), Some(Path::new("/j")));
+        let nginx = config.web_server.nginx.expect("it is named");
+        assert_eq!(nginx.pid_file.as_deref(), Some(Path::new("/j")));
+        let apache = AgentConfig::parse(&text.replace("  nginx:", "  apache:")).expect("valid").web_server;
+        assert_eq!((apache.apache, apache.nginx), (Some(nginx), None));
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!(config.metrics.listen.port(), 0);
     }
@@ -207,6 +215,7 @@ logFormat: json
             ("sitesDir: a", "absolute"),
             ("metrics: { listen: '0.0.0.0:9415' }", "loopback"),
             ("supervisor: upstart", "upstart"),
+            ("webServer: { nginx: {}, apache: {} }", "both nginx and apache"),
         ] {
             let why = AgentConfig::parse(text).expect_err("invalid");
             assert!(why.contains(says), "{text}: {why}");

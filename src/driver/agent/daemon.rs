@@ -9,7 +9,8 @@ use sd_notify::NotifyState;
 
 use super::Agent;
 use super::backend::Answers;
-use super::config::{AgentConfig, ConfigError, NginxConfig};
+use super::config::{AgentConfig, ConfigError};
+use super::front;
 use super::lock::{Lock, LockError};
 use super::metrics::{self, Metrics};
 use super::supervisor::Chosen;
@@ -22,7 +23,6 @@ use crate::platform::host::release::{Limits, OURSELVES};
 use crate::platform::host::site::Host;
 use crate::platform::host::state::make_folder;
 use crate::platform::host::store;
-use crate::platform::host::web::nginx::{Nginx, NginxSettings};
 
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -87,11 +87,11 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
 
     let metrics = Arc::new(Metrics::default());
     let supervisor = Arc::new(Chosen::open(&config).await?);
-    let nginx = Nginx::new(nginx_settings(&config.web_server.nginx, &config.run_dir));
-    metrics.count_reloads(nginx.clone());
+    let web = front::Chosen::new(&config);
+    metrics.count_reloads(web.clone());
     let host = Arc::new(Host {
         state: config.state_dir.clone(),
-        web: nginx,
+        web,
         prober: Prober::new(supervisor.clone()),
         supervisor,
         unpacker: PathBuf::from(OURSELVES),
@@ -135,31 +135,6 @@ fn tell_systemd(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "systemd was not told");
     }
-}
-
-fn nginx_settings(config: &NginxConfig, run_dir: &Path) -> NginxSettings {
-    let mut settings = NginxSettings {
-        work: run_dir.join("nginx"),
-        prefix: config.prefix.clone(),
-        conf: config.conf.clone(),
-        ..NginxSettings::default()
-    };
-    if let Some(binary) = &config.binary {
-        settings.program.clone_from(binary);
-    }
-    if let Some(pid) = &config.pid_file {
-        settings.pid.clone_from(pid);
-    }
-    if let Some(folder) = &config.conf_dir {
-        settings.folders.sites.clone_from(folder);
-    }
-    if let Some(folder) = &config.include_dir {
-        settings.folders.snippets.clone_from(folder);
-    }
-    if let Some(door) = config.door {
-        settings.door = door;
-    }
-    settings
 }
 
 fn io_error(what: &str, source: io::Error) -> AgentError {

@@ -17,11 +17,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use super::front::Chosen;
 use crate::api::status::{PHASES, phase_name};
 use crate::api::types::SiteName;
 use crate::driver::news::{PHASE_SECONDS, class_name};
 use crate::platform::Fault;
-use crate::platform::host::web::nginx::Nginx;
 use crate::rollout::Phase;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,7 +72,7 @@ pub struct Metrics {
     sites: Gauge,
     reloads: Gauge,
     /// How often the web server was told to reload, as it counts itself.
-    count_reloads: Mutex<Option<Nginx>>,
+    count_reloads: Mutex<Option<Chosen>>,
     /// What keeps the agent as a whole from its work, in words.
     trouble: Mutex<Option<String>>,
 }
@@ -165,8 +165,8 @@ impl Metrics {
     }
 
     /// Asks this web server how often it was told to reload.
-    pub fn count_reloads(&self, nginx: Nginx) {
-        *self.count_reloads.lock().unwrap_or_else(PoisonError::into_inner) = Some(nginx);
+    pub(super) fn count_reloads(&self, web: Chosen) {
+        *self.count_reloads.lock().unwrap_or_else(PoisonError::into_inner) = Some(web);
     }
 
     /// A site is gone: nothing more is said of it.
@@ -208,8 +208,8 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> std::io::Res
 }
 
 async fn show(State(metrics): State<Arc<Metrics>>) -> Response {
-    if let Some(nginx) = &*metrics.count_reloads.lock().unwrap_or_else(PoisonError::into_inner) {
-        metrics.reloads.set(i64::try_from(nginx.reloads()).unwrap_or(i64::MAX));
+    if let Some(web) = &*metrics.count_reloads.lock().unwrap_or_else(PoisonError::into_inner) {
+        metrics.reloads.set(i64::try_from(web.reloads()).unwrap_or(i64::MAX));
     }
     let mut text = String::new();
     match encode(&mut text, &metrics.registry) {

@@ -7,6 +7,7 @@
 //! | `lock` | one agent a host |
 //! | `folder`, `intake` | where sites come from: manifests that are whole, root's, and judged |
 //! | `entry`, `orders` | what is known and asked of one site |
+//! | `front`, `supervisor` | the web server and the supervisor that the configuration names |
 //! | `resolve` | which release a specification describes |
 //! | `task` | turns one site until it is gone |
 //! | `tell`, `view`, `metrics` | what is told of it |
@@ -17,6 +18,7 @@ pub mod config;
 pub mod daemon;
 mod entry;
 pub mod folder;
+mod front;
 mod intake;
 pub mod lock;
 pub mod metrics;

@@ -1,4 +1,5 @@
-//! Evidence that nothing is in flight any more on a colour that lost its traffic.
+//! Evidence that nothing is in flight any more on a colour that lost its traffic: the web server's own account of what it answers, where it has one,
+//! and else the sockets of the instances.
 //!
 //! That a colour was routed since it started is written beside its markers (`served`) before the link moves to it, and removed once it is
 //! drained: so the next run of the agent knows it too, and asks for no evidence that was found already.
@@ -14,9 +15,18 @@ use rustix::fs::{Mode, OFlags};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::Host;
+use crate::api::types::SiteName;
 use crate::platform::host::layout::SiteDir;
-use crate::platform::host::sockets::{Drain, OwnConnections};
+use crate::platform::host::sockets::Drain;
+use crate::platform::host::supervise::Supervisor;
+use crate::platform::host::web::WebServer;
 use crate::rollout::{Colour, Time};
+
+/// How often the web server is asked which requests it answers.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// So often in a row it must tell of none.
+const TWICE: u8 = 2;
 
 /// A colour that is being watched until nothing is in flight on it.
 pub(super) struct Draining {
@@ -26,29 +36,40 @@ pub(super) struct Draining {
 }
 
 impl Draining {
-    /// The colour with these ports lost its traffic at `since`, which was `ago`.
-    pub(super) fn watch(
+    /// The colour of `site` with these ports lost its traffic at `since`, which was `ago`.
+    pub(super) fn watch<W: WebServer + 'static, S: Supervisor + 'static>(
+        host: Arc<Host<W, S>>,
+        site: SiteName,
         ports: BTreeSet<u16>,
         since: Time,
         ago: Duration,
-        pool: Duration,
-        own: Arc<OwnConnections>,
         wake: Arc<Notify>,
     ) -> Draining {
+        let own = host.prober.own_connections().clone();
         let done = Arc::new(AtomicBool::new(ports.is_empty()));
         let now = Instant::now();
-        let mut drain = Drain::new(ports, now.checked_sub(ago).unwrap_or(now), pool);
+        let moved = now.checked_sub(ago).unwrap_or(now);
+        let mut drain = Drain::new(ports, moved, host.web.pool_timeout());
+        let mut told = 0;
         let found = done.clone();
         let task = tokio::spawn(async move {
             loop {
                 let now = Instant::now();
                 // What can't be looked at is not drained: the limit of the phase ends the wait.
-                if drain.look(now, &own).unwrap_or(false) {
+                let (over, again) = match host.web.in_flight(&site, now.duration_since(moved)).await {
+                    Ok(None) => (drain.look(now, &own).unwrap_or(false), drain.again(now)),
+                    Ok(Some(busy)) => {
+                        told = if busy { 0 } else { told + 1 };
+                        (told >= TWICE, now + ASK_AGAIN)
+                    }
+                    Err(_) => (false, now + ASK_AGAIN),
+                };
+                if over {
                     found.store(true, Ordering::Relaxed);
                     wake.notify_one();
                     return;
                 }
-                tokio::time::sleep_until(drain.again(now).into()).await;
+                tokio::time::sleep_until(again.into()).await;
             }
         });
         Draining { since, done, task: task.abort_handle() }

@@ -197,14 +197,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         };
         let draining = watched.draining.get_or_insert_with(|| {
             let ports: BTreeSet<u16> = ports(&record.run, colour).iter().copied().collect();
-            Draining::watch(
-                ports,
-                since,
-                now.since(since),
-                self.host.web.pool_timeout(),
-                self.host.prober.own_connections().clone(),
-                self.wake.clone(),
-            )
+            Draining::watch(self.host.clone(), self.name.clone(), ports, since, now.since(since), self.wake.clone())
         });
         if draining.is_over() {
             forget_served(&self.dir, colour).map_err(cannot)?;

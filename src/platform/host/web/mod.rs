@@ -2,8 +2,33 @@
 //!
 //! A cutover needs nobody in here: it is one rename of the link `live` (see `route`). A web server is asked only when the *shape* of a
 //! site changes, and to say which colour it is seen to answer from.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `kind` | what one kind of web server does otherwise than another |
+//! | `nginx`, `apache` | the two of them |
+//! | `queue` | the calls of many sites, batched; remembers what is in force |
+//! | `draft`, `apply`, `no` | what the files shall be; put in place, seen, or taken back; why not |
+//! | `files` | which files are ours, and how a new set takes their place |
+//! | `trial` | tests a configuration that is not in place |
+//! | `serving` | what else the web server serves, and what of it is in the way |
+//! | `process`, `log` | its processes, and what it says of a reload |
+//! | `door` | asks which colour a request gets now, and from which generation |
 
+pub mod apache;
+mod apply;
+pub mod door;
+mod draft;
+pub mod files;
+pub mod kind;
+mod log;
 pub mod nginx;
+mod no;
+mod process;
+pub mod queue;
+pub mod reason;
+mod serving;
+mod trial;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,7 +36,7 @@ use std::time::Duration;
 
 use super::layout::SiteDir;
 use crate::api::types::{Hostname, RelPath, SiteName, UrlPath};
-use crate::platform::Fault;
+use crate::platform::{Class, Fault};
 use crate::rollout::Colour;
 
 /// A web server. Its calls may come from many sites at once; it batches what needs a reload.
@@ -28,6 +53,10 @@ pub trait WebServer: Send + Sync {
 
     /// How long an idle connection to an instance is kept: a colour can't be called drained sooner after the cutover.
     fn pool_timeout(&self) -> Duration;
+
+    /// Whether a request to the site that came in longer than `ago` ago is being answered still, by the web server's own account. `None`: it has
+    /// none, and the sockets of the instances tell.
+    fn in_flight(&self, site: &SiteName, ago: Duration) -> impl Future<Output = Result<Option<bool>, Fault>> + Send;
 }
 
 /// All of a site that the web server's configuration depends on. Equal shapes need no reload. Everything in it is parsed.
@@ -92,4 +121,8 @@ pub struct StaticPath {
     /// `kept/INDEX/`, all in one folder or behind a link to one; INDEX is the position of this path in the list that it stands in. A file must
     /// keep its time of change: a browser is told by it whether its copy is still good.
     pub keep: bool,
+}
+
+fn fault(class: Class, reason: &'static str, message: String) -> Fault {
+    Fault { class, reason, message }
 }

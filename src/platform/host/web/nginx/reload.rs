@@ -1,30 +1,20 @@
 //! A reload that is seen: asked of the master, and believed only when every worker of before takes no new connection any more and a new one has
 //! answered with the new generation. nginx itself reports nothing: a reload that failed is a line in a log.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::door;
-use super::process::{self, Known};
-use super::trial::Refusal;
+use rustix::process::Signal;
 
-/// How a reload ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every worker has the new generation.
-    Seen,
-    /// nginx said no, in its log: it still has the configuration of before.
-    Refused(Refusal),
-    /// Nothing came of it in time, for a reason that nobody gave. It may still come.
-    Nothing,
-    /// There is no master.
-    Down,
-}
+use super::process;
+use super::refusal::refusal;
+use crate::platform::host::web::door;
+use crate::platform::host::web::kind::Outcome;
+use crate::platform::host::web::log::Mark;
+use crate::platform::host::web::process::{Known, tell};
+use crate::platform::host::web::trial::Refusal;
 
 /// What a reload needs to know.
 pub struct Reload<'a> {
@@ -47,7 +37,7 @@ impl Reload<'_> {
         };
         let marks: Vec<Mark> = self.logs.iter().filter_map(|log| Mark::at_end(log)).collect();
         let before = process::workers(master);
-        if process::hang_up(master).is_err() {
+        if tell(master, Signal::HUP).is_err() {
             return Outcome::Down;
         }
         let begun = Instant::now();
@@ -55,7 +45,7 @@ impl Reload<'_> {
             if self.in_force(&before, generation) {
                 return Outcome::Seen;
             }
-            let said = marks.iter().find_map(|mark| mark.refusal(master));
+            let said = marks.iter().find_map(|mark| refused(mark, master));
             // Whoever started another master in between settles it: its door answers, or doesn't.
             if let Some(refusal) = said {
                 return Outcome::Refused(refusal);
@@ -77,38 +67,14 @@ impl Reload<'_> {
     }
 }
 
-/// The end of a log at some moment.
-struct Mark {
-    path: PathBuf,
-    inode: u64,
-    end: u64,
-}
-
-impl Mark {
-    fn at_end(path: &Path) -> Option<Mark> {
-        let meta = path.metadata().ok()?;
-        Some(Mark { path: path.to_owned(), inode: meta.ino(), end: meta.len() })
-    }
-
-    /// What the master has said since then of a reload that it gave up.
-    fn refusal(&self, master: Known) -> Option<Refusal> {
-        let since = self.since()?;
-        let by_master = format!("[emerg] {}#", master.pid);
-        let lines: Vec<&str> = since.lines().filter(|line| line.contains(&by_master)).collect();
-        // An address that is in use is tried five times, and each try is a line: only the last one ends it.
-        let tried = |line: &&&str| line.contains("bind() to ");
-        let over = lines.iter().any(|line| !tried(&line)) && !lines.is_empty();
-        let telling = lines.iter().find(tried).or_else(|| lines.last());
-        over.then(|| telling.map(|line| Refusal::read(line))).flatten()
-    }
-
-    fn since(&self) -> Option<String> {
-        let mut file = File::open(&self.path).ok()?;
-        // Rotated in between: then the new file holds what was said since.
-        let from = if file.metadata().ok()?.ino() == self.inode { self.end } else { 0 };
-        file.seek(SeekFrom::Start(from)).ok()?;
-        let mut bytes = Vec::new();
-        file.take(256 << 10).read_to_end(&mut bytes).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
-    }
+/// What the master has said since then of a reload that it gave up.
+fn refused(mark: &Mark, master: Known) -> Option<Refusal> {
+    let since = mark.since()?;
+    let by_master = format!("[emerg] {}#", master.pid);
+    let lines: Vec<&str> = since.lines().filter(|line| line.contains(&by_master)).collect();
+    // An address that is in use is tried five times, and each try is a line: only the last one ends it.
+    let tried = |line: &&&str| line.contains("bind() to ");
+    let over = lines.iter().any(|line| !tried(&line)) && !lines.is_empty();
+    let telling = lines.iter().find(tried).or_else(|| lines.last());
+    over.then(|| telling.map(|line| refusal(line))).flatten()
 }

@@ -1,4 +1,4 @@
-//! From a shape to the text of configuration files: pure, from typed values only. Called by `apply`; the golden files of the tests show the result.
+//! From a shape to the text of configuration files: pure, from typed values only. Called by the kind in `mod`; the golden files of the tests show the result.
 //!
 //! The rules behind the templates are the design's: one stat decides and everything in a request uses what it said; a request that was sent is
 //! never repeated; a static path answers nothing that lies outside the release.
@@ -11,41 +11,16 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, context};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::api::types::{Hostname, SiteName};
 use crate::platform::host::tick::LINKS;
-use crate::platform::host::web::{Mode, Shape, Side, StaticPath};
+use crate::platform::host::web::kind::{RenderError, Rendered};
+use crate::platform::host::web::{Mode, Shape, Side, StaticPath, door};
 use crate::rollout::Colour;
 
 /// How long nginx keeps an idle connection to an instance. It must stay below the app's own time-out, or requests meet connections that the app
 /// has just closed.
 pub const POOL_SECONDS: u64 = 2;
-
-/// The text can't be written.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct RenderError(String);
-
-impl RenderError {
-    /// The reason is at the end of the chain: what stands before it names templates, which say nothing to anybody but us.
-    fn of(error: &Error) -> RenderError {
-        let mut last: &dyn std::error::Error = error;
-        while let Some(source) = last.source() {
-            last = source;
-        }
-        RenderError(last.to_string())
-    }
-}
-
-/// The files of one site.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rendered {
-    /// For the folder that the `http` block includes.
-    pub site: String,
-    /// For the user's server block to include; only in that mode.
-    pub snippet: Option<String>,
-}
 
 /// Renders the files of one site.
 ///
@@ -90,13 +65,6 @@ pub fn common(common: &Common, door: SocketAddr, generation: &str) -> Result<Str
         "common.conf",
         context! { generation, door => door.to_string(), hash_bucket => common.hash_bucket, catch, ticks },
     )
-}
-
-/// The name by which the door knows a site: short, so that it never makes nginx ask for bigger hash buckets.
-#[must_use]
-pub fn door_name(site: &SiteName) -> String {
-    let digest = Sha256::digest(site.as_str());
-    format!("s{}", hex::encode(digest.get(..8).unwrap_or_default()))
 }
 
 /// What nginx's `server_names_hash_bucket_size` must at least be for these names.
@@ -175,7 +143,7 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
             }
         }
     }
-    let id = door_name(&shape.site);
+    let id = door::name(&shape.site);
     let mut switches = Vec::new();
     let statics: Vec<Static> = (0..)
         .zip(&paths)

@@ -1,24 +1,21 @@
-//! How changes come into force: rendered, tested whole, put in place, reloaded, seen; or taken back. One batch at a time, called by the queue in
-//! `mod`. Blocking.
+//! How changes come into force: rendered, tested whole, put in place, reloaded, seen; or taken back. One batch at a time, called by `queue`.
+//! Blocking.
 //!
 //! The changes of a batch go together, in one reload. Where that fails for a reason that one site gave, that site is left out and the others go
 //! on; where nobody can tell whose reason it was, each is tried alone.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::draft::{Drafter, generation_of, stub};
+use super::draft::Drafter;
 use super::files::{Name, Set};
+use super::kind::{Dump, Kind, Outcome, Places};
 use super::no::{No, Whose, copy, down, everyone, unasked, unwritten};
-use super::reload::{Outcome, Reload};
-use super::syntax::Dump;
-use super::theirs::{self, Serving};
-use super::trial::{Refusal, TrialError, trial};
-use super::{NginxSettings, door, fault, reason, render};
+use super::serving::{Server, Serving};
+use super::trial::{Refusal, TrialError};
+use super::{Mode, Shape, door, fault, reason};
 use crate::api::types::SiteName;
-use crate::platform::host::web::{Mode, Shape};
 use crate::platform::{Class, Fault};
 
 /// What is to become of a site.
@@ -42,17 +39,17 @@ impl Change {
 }
 
 /// What applies batches, and remembers what the files don't say.
-pub struct Applier {
-    settings: NginxSettings,
+pub struct Applier<K: Kind> {
+    kind: K,
     /// Whether somebody includes the snippet of a site, where it was looked at.
     included: BTreeMap<SiteName, bool>,
 }
 
-impl Applier {
-    /// For this nginx.
+impl<K: Kind> Applier<K> {
+    /// For this web server.
     #[must_use]
-    pub fn new(settings: NginxSettings) -> Applier {
-        Applier { settings, included: BTreeMap::new() }
+    pub fn new(kind: K) -> Applier<K> {
+        Applier { kind, included: BTreeMap::new() }
     }
 
     /// Brings changes into force. One result for each, in their order.
@@ -91,7 +88,7 @@ impl Applier {
 
     /// Brings all of these changes into force, or none. Returns the sites that nobody can reach although they are.
     fn settle(&mut self, changes: &[&Change], reloads: &AtomicU64) -> Result<Vec<(SiteName, Fault)>, No> {
-        let folders = &self.settings.folders;
+        let folders = self.kind.places().folders;
         folders.prepare().map_err(unwritten)?;
         let live = folders.read().map_err(unwritten)?;
         let drafted = self.drafter().draft(&live, changes)?;
@@ -100,6 +97,9 @@ impl Applier {
         }
 
         let base = self.look(&live)?;
+        if let Err(error @ TrialError::NoModule(..)) = &base {
+            return Err(everyone(unasked(error)));
+        }
         let mut wanted = self.drafter().complete(drafted.clone(), base.as_ref().ok(), changes)?;
         let mut dump = self.test(&live, &wanted, &base)?;
         if base.is_err() {
@@ -107,66 +107,74 @@ impl Applier {
             wanted = self.drafter().complete(drafted, Some(&dump), changes)?;
             dump = self.test(&live, &wanted, &base)?;
         }
+        let (folders, words) = (self.kind.places().folders, self.kind.words());
         if !dump.reads(&Name::Common.path(folders)) {
             return Err(everyone(fault(
                 Class::User,
                 reason::FOLDER_NOT_INCLUDED,
                 format!(
-                    "nginx does not read {}; add `include {}/*.conf;` to the http block of its configuration",
+                    "{} does not read {}; add `{} {}/*.conf{}` to {}",
+                    words.name,
                     Name::Common.path(folders).display(),
-                    folders.sites.display()
+                    words.include,
+                    folders.sites.display(),
+                    words.end,
+                    words.top
                 ),
             )));
         }
-        let serving = Serving::of(&dump);
+        let serving = self.kind.serving(&dump);
         self.look_for_conflicts(&serving, &live, &wanted, changes)?;
 
         let missed = |change: &&&Change| self.included.get(change.site()) == Some(&false);
         let included_now = changes.iter().filter(missed).any(|change| self.includes(&dump, change));
         if wanted != live || !self.answers(&wanted) || included_now {
+            self.kind
+                .before_reload(&dump, &live, &wanted)
+                .map_err(|refusal| self.refused_before(&refusal, &live, &wanted, changes))?;
             self.put_in_place(&live, &wanted, &serving, changes, reloads)?;
         }
         Ok(self.unreached(&dump, changes))
     }
 
-    /// What nginx reads now. Where it refuses that because of a file of ours (it says something that a file of the user's says now, too), what
+    /// What is read now. Where it refuses that because of a file of ours (it says something that a file of the user's says now, too), what
     /// it reads without us.
-    fn look(&self, live: &Set) -> Result<Result<Dump, TrialError>, No> {
-        let refusal = match trial(&self.settings.command(), &[]) {
+    fn look(&self, live: &Set) -> Result<Result<K::Dump, TrialError>, No> {
+        let refusal = match self.kind.trial(&[]) {
             Err(TrialError::Refused(refusal)) if self.owner(&refusal).is_some() => refusal,
             dump => return Ok(dump),
         };
         let mut without = Set::new();
-        without.insert(Name::Common, self.drafter().common(&render::Common::default(), "none")?.into_bytes());
+        without.insert(Name::Common, self.drafter().common(&K::Common::default(), "none")?.into_bytes());
         for name in live.keys() {
             if let Name::Snippet(site) = name {
-                without.insert(name.clone(), stub(site)?);
+                without.insert(name.clone(), self.drafter().stub(site)?);
             }
         }
         let dump = self.try_out(live, &without)?;
         Ok(dump.map_err(|_| TrialError::Refused(refusal)))
     }
 
-    /// What nginx thinks of `set` in the place of `live`.
-    fn try_out(&self, live: &Set, set: &Set) -> Result<Result<Dump, TrialError>, No> {
-        let folders = &self.settings.folders;
-        let over = folders.lay_out(&self.settings.work, set).map_err(unwritten)?;
-        let said = trial(&self.settings.command(), &over);
+    /// What the web server thinks of `set` in the place of `live`.
+    fn try_out(&self, live: &Set, set: &Set) -> Result<Result<K::Dump, TrialError>, No> {
+        let Places { folders, work, .. } = self.kind.places();
+        let over = folders.lay_out(work, set).map_err(unwritten)?;
+        let said = self.kind.trial(&over);
         let Err(TrialError::NoNamespace(_)) = said else {
             return Ok(said);
         };
-        // The next best thing: in place for as long as the test takes. nginx itself looks only when it is told to.
-        let said = folders.replace(live, set).map(|()| trial(&self.settings.command(), &[]));
+        // The next best thing: in place for as long as the test takes. The web server itself looks only when it is told to.
+        let said = folders.replace(live, set).map(|()| self.kind.trial(&[]));
         folders.replace(set, live).map_err(unwritten)?;
         said.map_err(unwritten)
     }
 
-    fn drafter(&self) -> Drafter<'_> {
-        Drafter { settings: &self.settings }
+    fn drafter(&self) -> Drafter<'_, K> {
+        Drafter { kind: &self.kind }
     }
 
-    /// Has nginx test the whole of what would be in force.
-    fn test(&self, live: &Set, wanted: &Set, base: &Result<Dump, TrialError>) -> Result<Dump, No> {
+    /// Has it test the whole of what would be in force.
+    fn test(&self, live: &Set, wanted: &Set, base: &Result<K::Dump, TrialError>) -> Result<K::Dump, No> {
         let refusal = match self.try_out(live, wanted)? {
             Ok(dump) => return Ok(dump),
             Err(TrialError::Refused(refusal)) => refusal,
@@ -176,12 +184,13 @@ impl Applier {
             Err(TrialError::Refused(now)) => self.owner(now).is_none().then_some(now),
             _ => None,
         };
+        let (name, test) = (self.kind.words().name, self.kind.words().test);
         Err(match (theirs, self.owner(&refusal)) {
             (Some(now), _) => everyone(fault(
                 Class::User,
                 reason::CONFIGURATION_BROKEN,
                 format!(
-                    "nginx refuses its own configuration, and bluegreen has no part in it: {now}; mend that (`nginx -t` shows it), and this goes on \
+                    "{name} refuses its own configuration, and bluegreen has no part in it: {now}; mend that (`{test}` shows it), and this goes on \
                      by itself; nothing was changed"
                 ),
             )),
@@ -189,7 +198,7 @@ impl Applier {
                 fault: fault(
                     Class::User,
                     reason::CONFIGURATION_REFUSED,
-                    format!("nginx refuses the configuration of {site}: {refusal}; nothing was changed"),
+                    format!("{name} refuses the configuration of {site}: {refusal}; nothing was changed"),
                 ),
                 whose: Whose::Site(site),
             },
@@ -198,7 +207,7 @@ impl Applier {
                 fault: fault(
                     Class::User,
                     reason::CONFIGURATION_REFUSED,
-                    format!("nginx refuses its configuration with this site in it: {refusal}; nothing was changed"),
+                    format!("{name} refuses its configuration with this site in it: {refusal}; nothing was changed"),
                 ),
             },
         })
@@ -206,7 +215,7 @@ impl Applier {
 
     fn owner(&self, refusal: &Refusal) -> Option<Name> {
         let (file, _) = refusal.place.as_ref()?;
-        Name::of(file, &self.settings.folders)
+        Name::of(file, self.kind.places().folders)
     }
 
     fn look_for_conflicts(&self, serving: &Serving, live: &Set, wanted: &Set, changes: &[&Change]) -> Result<(), No> {
@@ -219,15 +228,16 @@ impl Applier {
             if live.get(&own) == wanted.get(&own) {
                 continue;
             }
-            let counts = |server: &theirs::Server| {
-                let name = Name::of(&server.file, &self.settings.folders);
+            let folders = self.kind.places().folders;
+            let counts = |server: &Server| {
+                let name = Name::of(&server.file, folders);
                 name.as_ref() != Some(&own) && name != Some(Name::Common)
             };
             if let Some(conflict) = serving.conflict(hostnames, listen, counts) {
                 let place = format!("{}:{}", conflict.file.display(), conflict.line);
-                let other = match Name::of(&conflict.file, &self.settings.folders) {
+                let other = match Name::of(&conflict.file, folders) {
                     Some(Name::Site(other)) => format!("the site {other} ({place}) is in the way"),
-                    _ => format!("the server block at {place} is in the way"),
+                    _ => format!("the {} at {place} is in the way", self.kind.words().block),
                 };
                 return Err(No {
                     whose: Whose::Site(site.clone()),
@@ -253,26 +263,21 @@ impl Applier {
         changes: &[&Change],
         reloads: &AtomicU64,
     ) -> Result<(), No> {
-        let folders = &self.settings.folders;
+        let Places { folders, reload_within: within, .. } = self.kind.places();
         if let Err(error) = folders.replace(live, wanted) {
             // Best effort: the next batch compares with what is there, whatever that is.
             let _ = folders.replace(wanted, live);
             return Err(unwritten(error));
         }
-        let reload = Reload {
-            pid_file: &self.settings.pid,
-            door: self.settings.door,
-            logs: &serving.error_logs,
-            within: self.settings.reload_within,
-        };
-        let outcome = reload.run(&generation_of(wanted));
+        let reload = |set: &Set, within| self.kind.reload(&self.drafter().generation(set), &serving.error_logs, within);
+        let outcome = reload(wanted, within);
         if outcome != Outcome::Down {
             reloads.fetch_add(1, Ordering::Relaxed);
         }
         let (whose, class, why) = match outcome {
             Outcome::Seen => return Ok(()),
-            // The files are right: nginx comes up with them.
-            Outcome::Down => return Err(everyone(down(&self.settings))),
+            // The files are right: it comes up with them.
+            Outcome::Down => return Err(everyone(down(&self.kind))),
             Outcome::Refused(refusal) => {
                 let whose = self.who_is_refused(&refusal, wanted, live, changes);
                 (whose, Class::User, refusal.to_string())
@@ -282,7 +287,7 @@ impl Applier {
                 Class::Transient,
                 format!(
                     "not every worker had it within {} s, and no error log says why; is the master stopped, or very busy?",
-                    self.settings.reload_within.as_secs_f32()
+                    within.as_secs_f32()
                 ),
             ),
         };
@@ -290,39 +295,44 @@ impl Applier {
         if matches!(whose, Whose::Everyone) {
             // It may still come: then it comes with the old files.
             reloads.fetch_add(1, Ordering::Relaxed);
-            let again = Reload { within: self.settings.reload_within.min(Duration::from_secs(2)), ..reload };
-            let _ = again.run(&generation_of(live));
+            let _ = reload(live, within.min(Duration::from_secs(2)));
         }
         let undone = match undone {
             Ok(()) => "what was in force before is in place again".to_owned(),
             Err(error) => format!("and what was in force before could not be put back: {error}"),
         };
+        let name = self.kind.words().name;
         Err(No {
             whose,
             fault: fault(
                 class,
                 reason::RELOAD_FAILED,
-                format!("nginx was told to reload and did not: {why}; {undone}"),
+                format!("{name} was told to reload and did not: {why}; {undone}"),
             ),
         })
     }
 
-    /// Whose listener it is that nginx could not open, or whose file it names.
+    /// A reload would have ended at this.
+    fn refused_before(&self, refusal: &Refusal, live: &Set, wanted: &Set, changes: &[&Change]) -> No {
+        let name = self.kind.words().name;
+        No {
+            whose: self.who_is_refused(refusal, wanted, live, changes),
+            fault: fault(
+                Class::User,
+                reason::RELOAD_FAILED,
+                format!("{name} was not told to reload, for it would fail: {refusal}; nothing was changed"),
+            ),
+        }
+    }
+
+    /// Whose listener it is that could not be opened, or whose file is named.
     fn who_is_refused(&self, refusal: &Refusal, wanted: &Set, live: &Set, changes: &[&Change]) -> Whose {
         if let Some(site) = self.owner(refusal).and_then(|name| name.site().cloned()) {
             return Whose::Site(site);
         }
-        let address = refusal
-            .text
-            .strip_prefix("bind() to ")
-            .and_then(|rest| rest.split(' ').next())
-            .and_then(|address| address.parse::<SocketAddr>().ok());
         let wants = |change: &&&Change| {
             let name = Name::Site(change.site().clone());
-            let listens = |set: &Set| {
-                let text = set.get(&name)?;
-                Some(self.drafter().served_by(&name, text).1.contains(&address?))
-            };
+            let listens = |set: &Set| Some(self.kind.listens(&name, set.get(&name)?).contains(&refusal.address?));
             listens(wanted) == Some(true) && listens(live) != Some(true)
         };
         match changes.iter().find(wants) {
@@ -333,18 +343,19 @@ impl Applier {
 
     /// Whether the door answers from this set.
     fn answers(&self, set: &Set) -> bool {
-        door::ask(self.settings.door, door::ANYBODY).is_ok_and(|answer| answer.generation == generation_of(set))
+        door::ask(self.kind.places().door, door::ANYBODY)
+            .is_ok_and(|answer| answer.generation == self.drafter().generation(set))
     }
 
     fn all_are_included(&self, changes: &[&Change]) -> bool {
         changes.iter().all(|change| !in_include_mode(change) || self.included.get(change.site()) == Some(&true))
     }
 
-    fn includes(&self, dump: &Dump, change: &Change) -> bool {
-        dump.reads(&Name::Snippet(change.site().clone()).path(&self.settings.folders))
+    fn includes(&self, dump: &K::Dump, change: &Change) -> bool {
+        dump.reads(&Name::Snippet(change.site().clone()).path(self.kind.places().folders))
     }
 
-    fn unreached(&mut self, dump: &Dump, changes: &[&Change]) -> Vec<(SiteName, Fault)> {
+    fn unreached(&mut self, dump: &K::Dump, changes: &[&Change]) -> Vec<(SiteName, Fault)> {
         let mut unreached = Vec::new();
         for change in changes {
             let site = change.site();
@@ -357,10 +368,14 @@ impl Applier {
             if included {
                 continue;
             }
-            let snippet = Name::Snippet(site.clone()).path(&self.settings.folders);
+            let snippet = Name::Snippet(site.clone()).path(self.kind.places().folders);
+            let words = self.kind.words();
             let message = format!(
-                "no server block includes {0}; add `include {0};` to the one that is to serve {site}",
-                snippet.display()
+                "no {block} includes {snippet}; add `{include} {snippet}{end}` to the one that is to serve {site}",
+                block = words.block,
+                snippet = snippet.display(),
+                include = words.include,
+                end = words.end,
             );
             unreached.push((site.clone(), fault(Class::User, reason::SNIPPET_NOT_INCLUDED, message)));
         }

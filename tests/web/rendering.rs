@@ -1,9 +1,12 @@
 //! What the files look like. `UPDATE=1` writes the golden ones anew.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bluegreen::platform::host::layout::SiteDir;
-use bluegreen::platform::host::web::nginx::render;
+use bluegreen::platform::host::web::apache::render as apache;
+use bluegreen::platform::host::web::kind::{RenderError, Rendered};
+use bluegreen::platform::host::web::nginx::render as nginx;
 use bluegreen::platform::host::web::{Mode, Shape, Side};
 
 use crate::fixture::statics;
@@ -32,13 +35,13 @@ fn own() -> Mode {
 }
 
 #[track_caller]
-fn golden(name: &str, text: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/nginx/golden").join(name);
+fn golden(server: &str, name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/web/golden").join(server).join(name);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, text).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(golden == text, "{name} differs; look at it, and run with UPDATE=1 if it is right:\n{text}");
+    assert!(golden == text, "{server}/{name} differs; look at it, and run with UPDATE=1 if it is right:\n{text}");
 }
 
 #[test]
@@ -46,28 +49,39 @@ fn the_files_of_a_site_are_the_golden_ones() {
     let mut app = shape(own(), &["127.0.0.1:8081", "[::1]:8082"], &["127.0.0.1:8083", "127.0.0.1:8084"]);
     statics(&mut app, "/assets/", "public/assets", true);
     statics(&mut app, "/a.b+c/", "public/c", false);
-    golden("app.conf", &render::site(&app, DOOR.parse().unwrap()).unwrap().site);
-
     let mut files = shape(own(), &[], &[]);
     statics(&mut files, "/", "public", false);
-    golden("files.conf", &render::site(&files, DOOR.parse().unwrap()).unwrap().site);
-
     let mut include = shape(Mode::Include, &["127.0.0.1:8081"], &[]);
     statics(&mut include, "/assets/", "old", true);
     include.green.statics[0].root = "new".parse().unwrap();
-    let include = render::site(&include, DOOR.parse().unwrap()).unwrap();
-    golden("include.conf", &include.site);
-    golden("include-snippet.conf", &include.snippet.unwrap());
-    golden("stub.conf", &render::stub(&"shop".parse().unwrap()).unwrap());
+
+    let door = DOOR.parse().unwrap();
+    let site = "shop".parse().unwrap();
+    let renders: [(&str, fn(&Shape, SocketAddr) -> Result<Rendered, RenderError>, String); 2] =
+        [("nginx", nginx::site, nginx::stub(&site).unwrap()), ("apache", apache::site, apache::stub(&site).unwrap())];
+    for (server, render, stub) in renders {
+        golden(server, "app.conf", &render(&app, door).unwrap().site);
+        golden(server, "files.conf", &render(&files, door).unwrap().site);
+        let include = render(&include, door).unwrap();
+        golden(server, "include.conf", &include.site);
+        golden(server, "include-snippet.conf", &include.snippet.unwrap());
+        golden(server, "stub.conf", &stub);
+    }
 }
 
 #[test]
 fn the_common_file_is_the_golden_one() {
-    let common = render::Common {
+    let (door, generation) = (DOOR.parse().unwrap(), "0123456789abcdef");
+    let common = nginx::Common {
         catch: ["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()].into(),
         hash_bucket: Some(128),
     };
-    golden("common.conf", &render::common(&common, DOOR.parse().unwrap(), "0123456789abcdef").unwrap());
+    golden("nginx", "common.conf", &nginx::common(&common, door, generation).unwrap());
+    let common = apache::Common {
+        listen: vec!["80".to_owned(), "127.0.0.1:8080".to_owned()],
+        catch: ["*:80".to_owned(), "127.0.0.1:8080".to_owned()].into(),
+    };
+    golden("apache", "common.conf", &apache::common(&common, door, generation).unwrap());
 }
 
 #[test]
@@ -77,8 +91,10 @@ fn a_folder_whose_name_could_be_read_as_syntax_is_refused() {
     {
         let mut shape = shape(own(), &[], &[]);
         shape.dir = SiteDir::new(Path::new(bad), &shape.site);
-        let error = render::site(&shape, DOOR.parse().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("can't stand in nginx's configuration"), "{bad}: {error}");
+        for render in [nginx::site, apache::site] {
+            let error = render(&shape, DOOR.parse().unwrap()).unwrap_err();
+            assert!(error.to_string().contains("configuration because of"), "{bad}: {error}");
+        }
     }
 }
 
@@ -86,6 +102,6 @@ fn a_folder_whose_name_could_be_read_as_syntax_is_refused() {
 fn host_names_get_as_much_room_as_nginx_counts() {
     for (length, bucket) in [(1, 64), (46, 64), (47, 128), (110, 128), (111, 192), (253, 320)] {
         let name = "a".repeat(length);
-        assert_eq!(render::hash_bucket([name.as_str()]), bucket, "{length}");
+        assert_eq!(nginx::hash_bucket([name.as_str()]), bucket, "{length}");
     }
 }

@@ -1,9 +1,9 @@
-//! Our files in nginx's folders: which they are, what is in them, and how a new set takes the place of the old one. Called by `apply`.
+//! Our files in the web server's folders: which they are, what is in them, and how a new set takes the place of the old one. Called by `apply`.
 //!
 //! | file | what |
 //! |---|---|
-//! | `SITES/bluegreen--common.conf` | maps, the door; sorts before every other of ours, and no site can be called so |
-//! | `SITES/bluegreen-NAME.conf` | upstream groups and the server block of a site |
+//! | `SITES/bluegreen--common.conf` | what all sites share, the door; sorts before every other of ours, and no site can be called so |
+//! | `SITES/bluegreen-NAME.conf` | the instances and the server block of a site |
 //! | `SNIPPETS/NAME.conf` | what the user's own server block includes |
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::api::types::SiteName;
 pub enum Name {
     /// What all sites share.
     Common,
-    /// What the `http` block includes for a site.
+    /// What the whole configuration includes for a site.
     Site(SiteName),
     /// What the user's server block includes for a site.
     Snippet(SiteName),
@@ -32,7 +32,7 @@ pub enum Name {
 /// Where our files go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folders {
-    /// A folder that the `http` block includes.
+    /// A folder of which the whole configuration includes every `*.conf`.
     pub sites: PathBuf,
     /// A folder of ours alone.
     pub snippets: PathBuf,

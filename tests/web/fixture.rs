@@ -1,4 +1,4 @@
-//! A real nginx in a prefix of its own, instances to stand behind it, and a client that never repeats a request.
+//! A real web server in a prefix of its own, instances to stand behind it, and a client that never repeats a request.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::route;
-use bluegreen::platform::host::web::nginx::{Folders, Nginx, NginxSettings};
+use bluegreen::platform::host::web::queue::Front;
 use bluegreen::platform::host::web::{Mode, Shape, Side, StaticPath};
 use bluegreen::rollout::Colour;
 use http_body_util::{BodyExt, Full};
@@ -26,6 +26,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+use crate::stands::Stands;
 
 /// Waits for what must come true.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -41,28 +43,28 @@ pub async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), what).await.expect("it never came")
 }
 
-/// An nginx of its own: its prefix, its loopback address, its process. Ends, and leaves nothing, when it is dropped.
-pub struct Rig {
+/// A web server of its own: its prefix, its loopback address, its process. Ends, and leaves nothing, when it is dropped.
+pub struct Rig<K: Stands> {
     dir: tempfile::TempDir,
     ip: IpAddr,
-    pub settings: NginxSettings,
-    pub nginx: Nginx,
+    pub settings: K,
+    pub web: Front<K>,
     pub http: SocketAddr,
     child: Option<Child>,
 }
 
-impl Rig {
+impl<K: Stands> Rig<K> {
     /// Laid out, and running.
-    pub async fn start() -> Rig {
+    pub async fn start() -> Rig<K> {
         let mut rig = Rig::laid_out();
         rig.run().await;
         rig
     }
 
     /// Laid out, not running.
-    pub fn laid_out() -> Rig {
+    pub fn laid_out() -> Rig<K> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let dir = tempfile::Builder::new().prefix("bg-nginx-").tempdir().unwrap();
+        let dir = tempfile::Builder::new().prefix("bg-web-").tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         // An address of loopback that nothing else uses: no outgoing connection takes one of its ports.
         let [a, b] = u16::try_from(std::process::id() % 60_000).unwrap().to_be_bytes();
@@ -71,39 +73,15 @@ impl Rig {
         for folder in ["conf.d", "theirs", "tmp", "state"] {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        let at = |name: &str| dir.path().join(name);
-        let settings = NginxSettings {
-            program: "/usr/sbin/nginx".into(),
-            prefix: Some(dir.path().to_owned()),
-            conf: Some(at("nginx.conf")),
-            pid: at("nginx.pid"),
-            folders: Folders { sites: at("conf.d"), snippets: at("snippets") },
-            work: at("work"),
-            door: free(ip),
-            reload_within: Duration::from_secs(20),
-        };
-        let rig = Rig { nginx: Nginx::new(settings.clone()), http: free(ip), settings, ip, dir, child: None };
+        let settings = K::at(dir.path(), free(ip));
+        let rig = Rig { web: Front::new(settings.clone()), http: free(ip), settings, ip, dir, child: None };
         rig.write_main("");
         rig
     }
 
-    /// Writes `nginx.conf`, with `http` inside its `http` block before our files.
-    pub fn write_main(&self, http: &str) {
-        let root = self.path("").display().to_string();
-        let user = if rustix::process::geteuid().is_root() { "user nobody nogroup;" } else { "" };
-        let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {root}/tmp/{kind};"))
-            .join(" ");
-        std::fs::write(
-            self.path("nginx.conf"),
-            format!(
-                "{user}\nworker_processes 2;\npid {root}/nginx.pid;\nerror_log {root}/error.log;\n\
-                 events {{ worker_connections 1024; }}\n\
-                 http {{\naccess_log off;\ntypes {{ text/html html; text/css css; }}\n{temp}\n{http}\n\
-                 include {root}/conf.d/*.conf;\ninclude {root}/theirs/*;\n}}\n"
-            ),
-        )
-        .unwrap();
+    /// Writes the main file, with `lines` in it before our files.
+    pub fn write_main(&self, lines: &str) {
+        K::write_main(&self.path(""), lines);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -120,28 +98,32 @@ impl Rig {
         free(self.ip)
     }
 
-    /// Starts nginx and waits until its workers are there.
+    /// Starts it and waits until its workers are there.
     pub async fn run(&mut self) {
         assert!(self.child.is_none());
         let log = std::fs::File::create(self.path("start.log")).unwrap();
+        let command = K::command(&self.path(""), true);
         // Ends with the test, however that ends.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM"])
-            .arg(&self.settings.program)
-            .args(["-p".as_ref(), self.path("").as_os_str()])
-            .args(["-c".as_ref(), self.path("nginx.conf").as_os_str()])
-            .args(["-g", "daemon off;"])
+            .arg(command.get_program())
+            .args(command.get_args())
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
         self.child = Some(child);
-        until("nginx starts", async || {
+        until("the web server starts", async || {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "nginx: {}", std::fs::read_to_string(self.path("start.log")).unwrap());
-            self.workers().len() == 2
+            assert!(ended.is_none(), "it ended: {}", std::fs::read_to_string(self.path("start.log")).unwrap());
+            self.workers().len() >= 2 && self.path("web.pid").exists()
         })
         .await;
+    }
+
+    /// Has it read its configuration again, as its administrator would.
+    pub fn reload(&self) {
+        self.signal(K::RELOAD);
     }
 
     /// Sends the master a signal.
@@ -157,15 +139,11 @@ impl Rig {
     pub fn workers(&self) -> Vec<Pid> {
         let master = self.master().as_raw_nonzero();
         let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
-        let title = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        children
-            .split_whitespace()
-            .filter(|pid| title(pid).trim_end_matches('\0') == "nginx: worker process")
-            .filter_map(|pid| Pid::from_raw(pid.parse().unwrap()))
-            .collect()
+        let pids = children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().unwrap()));
+        pids.filter(|pid| K::accepts(*pid)).collect()
     }
 
-    /// Ends nginx, at once and with all of its processes, as a lost machine would.
+    /// Ends it, at once and with all of its processes, as a lost machine would.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let master = Pid::from_child(&child).as_raw_nonzero();
@@ -177,26 +155,20 @@ impl Rig {
         }
     }
 
-    /// What `nginx -t` says of what is in place.
+    /// What it says of what is in place when it is asked.
     pub fn test(&self) -> bool {
-        let output = Command::new(&self.settings.program)
-            .args(["-p".as_ref(), self.path("").as_os_str()])
-            .args(["-c".as_ref(), self.path("nginx.conf").as_os_str()])
-            .arg("-t")
-            .output()
-            .unwrap();
-        output.status.success()
+        K::command(&self.path(""), false).arg("-t").output().unwrap().status.success()
     }
 
     /// The agent, started again: it remembers nothing.
     pub fn forget(&mut self) {
-        self.nginx = Nginx::new(self.settings.clone());
+        self.web = Front::new(self.settings.clone());
     }
 
     /// Everything in our folders, to be compared.
     pub fn ours(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
-        for folder in [&self.settings.folders.sites, &self.settings.folders.snippets] {
+        for folder in [self.path("conf.d"), self.path("snippets")] {
             for entry in std::fs::read_dir(folder).into_iter().flatten() {
                 let path = entry.unwrap().path();
                 files.insert(path.clone(), std::fs::read(path).unwrap());
@@ -225,13 +197,23 @@ impl Rig {
         Some(client.get(host, "/").await.ok()?.status)
     }
 
+    /// What is answered to a path that is sent as it stands here.
+    pub async fn raw(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).await.unwrap();
+        let asked = format!("GET {path} HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n");
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
     /// One request on a connection of its own.
     pub async fn get(&self, host: &str, path: &str) -> Answer {
         Client::connect(self.http).await.unwrap().get(host, path).await.unwrap()
     }
 }
 
-impl Drop for Rig {
+impl<K: Stands> Drop for Rig<K> {
     fn drop(&mut self) {
         self.kill();
     }
@@ -417,7 +399,9 @@ async fn answer(name: &'static str, request: Request<Incoming>) -> Result<Respon
 }
 
 fn upgrades(request: &Request<Incoming>) -> bool {
-    let is = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
+    let is = |name: &str, value: &str| {
+        request.headers().get(name).is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+    };
     is("upgrade", "websocket") && is("connection", "upgrade")
 }
 

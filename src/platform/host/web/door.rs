@@ -1,4 +1,4 @@
-//! The door: a listener of ours in nginx, on loopback, that says which colour a request gets now and from which generation of the configuration.
+//! The door: a listener of ours in the web server, on loopback, that says which colour a request gets now and from which generation of the configuration.
 //! Asked on a new connection each time, so that a worker which takes no new ones never answers.
 //!
 //! Not a unix socket: a master that is killed leaves its file behind, and the next start of nginx fails on it ("Address already in
@@ -8,6 +8,9 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
+use crate::api::types::SiteName;
 use crate::rollout::Colour;
 
 /// On the machine itself, and the answer takes microseconds.
@@ -36,6 +39,13 @@ pub enum Says {
     Unknown,
 }
 
+/// The name by which the door knows a site: short, so that it never makes nginx ask for bigger hash buckets.
+#[must_use]
+pub fn name(site: &SiteName) -> String {
+    let digest = Sha256::digest(site.as_str());
+    format!("s{}", hex::encode(digest.get(..8).unwrap_or_default()))
+}
+
 /// Asks the door about the site that it knows by `name`.
 ///
 /// # Errors
@@ -50,7 +60,7 @@ pub fn ask(door: SocketAddr, name: &str) -> io::Result<Answer> {
     parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("whoever answers on {door} is not nginx with our configuration"),
+            format!("whoever answers on {door} is not the web server with our configuration"),
         )
     })
 }

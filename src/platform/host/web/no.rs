@@ -1,8 +1,9 @@
 //! Why changes are not in force, and whose reason it is: what `draft` and `apply` answer when they can't go on.
 
 use super::files::FilesError;
+use super::kind::{Kind, RenderError};
 use super::trial::TrialError;
-use super::{NginxSettings, fault, reason, render};
+use super::{fault, reason};
 use crate::api::types::SiteName;
 use crate::platform::{Class, Fault};
 
@@ -24,20 +25,21 @@ pub enum Whose {
     Everyone,
 }
 
-/// nginx does not run.
-pub fn down(settings: &NginxSettings) -> Fault {
+/// The web server does not run.
+pub fn down(kind: &impl Kind) -> Fault {
     fault(
         Class::Transient,
         reason::DOWN,
         format!(
-            "nginx is not running ({} names no master); start it: its configuration is in place",
-            settings.pid.display()
+            "{} is not running ({} names no master); start it: its configuration is in place",
+            kind.words().name,
+            kind.places().pid.display()
         ),
     )
 }
 
 /// The text of a site's files can't be written.
-pub fn unrendered(site: &SiteName, error: &render::RenderError) -> No {
+pub fn unrendered(site: &SiteName, error: &RenderError) -> No {
     No {
         whose: Whose::Site(site.clone()),
         fault: fault(
@@ -57,10 +59,11 @@ pub fn unwritten(error: FilesError) -> No {
     everyone(fault(class, reason::FILES, error.to_string()))
 }
 
-/// nginx could not be asked for its opinion.
+/// The web server could not be asked for its opinion.
 pub fn unasked(error: &TrialError) -> Fault {
     match error {
-        TrialError::NoProgram(_) => fault(Class::User, reason::MISSING, error.to_string()),
+        TrialError::NoProgram(..) => fault(Class::User, reason::MISSING, error.to_string()),
+        TrialError::NoModule(..) => fault(Class::User, reason::MODULE_MISSING, error.to_string()),
         _ => fault(Class::Transient, reason::UNTESTED, error.to_string()),
     }
 }
