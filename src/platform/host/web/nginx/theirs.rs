@@ -30,8 +30,8 @@ pub fn hash_bucket(dump: &Dump) -> Option<(usize, PathBuf, u32)> {
     let http = dump.directives().into_iter().filter(|directive| directive.name() == "http");
     let set =
         http.flat_map(|http| http.block.unwrap_or_default()).filter(|d| d.name() == "server_names_hash_bucket_size");
-    let sizes = set.filter_map(|d| Some((bytes(d.args().first()?)?, d.file.clone(), d.line)));
-    sizes.last()
+    let mut sizes = set.filter_map(|d| Some((bytes(d.args().first()?)?, d.file.clone(), d.line)));
+    sizes.next_back()
 }
 
 /// Reads one server block.
