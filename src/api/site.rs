@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::problem::Problem;
 use super::spec::{ConfigMapsSpec, DeletionPolicy, SecretsSpec, Template};
 use super::types::{AbsPath, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
-use crate::rollout::{Limits, Promotion};
+use crate::rollout::{Colour, Limits, Promotion};
 
 /// A site as somebody wants it. `T`: where it lives, if that is settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,6 +235,17 @@ pub struct Ports {
     pub blue: Vec<u16>,
     /// Green's.
     pub green: Vec<u16>,
+}
+
+impl Ports {
+    /// The ports of this colour's instances.
+    #[must_use]
+    pub fn of(&self, colour: Colour) -> &[u16] {
+        match colour {
+            Colour::Blue => &self.blue,
+            Colour::Green => &self.green,
+        }
+    }
 }
 
 /// A path that the web server answers itself.

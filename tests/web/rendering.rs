@@ -44,6 +44,8 @@ fn golden(server: &str, name: &str, text: &str) {
     assert!(golden == text, "{server}/{name} differs; look at it, and run with UPDATE=1 if it is right:\n{text}");
 }
 
+type Render = fn(&Shape, SocketAddr) -> Result<Rendered, RenderError>;
+
 #[test]
 fn the_files_of_a_site_are_the_golden_ones() {
     let mut app = shape(own(), &["127.0.0.1:8081", "[::1]:8082"], &["127.0.0.1:8083", "127.0.0.1:8084"]);
@@ -57,7 +59,7 @@ fn the_files_of_a_site_are_the_golden_ones() {
 
     let door = DOOR.parse().unwrap();
     let site = "shop".parse().unwrap();
-    let renders: [(&str, fn(&Shape, SocketAddr) -> Result<Rendered, RenderError>, String); 2] =
+    let renders: [(&str, Render, String); 2] =
         [("nginx", nginx::site, nginx::stub(&site).unwrap()), ("apache", apache::site, apache::stub(&site).unwrap())];
     for (server, render, stub) in renders {
         golden(server, "app.conf", &render(&app, door).unwrap().site);

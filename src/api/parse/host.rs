@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::judge::Judge;
-use crate::api::site::{Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, Runtime, SharedDir, Static};
-use crate::api::types::{AbsPath, EnvName, RelPath, Token, UrlPath, UserName};
+use crate::api::site::{Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, SharedDir, Static};
+use crate::api::types::{AbsPath, EnvName, Token, UrlPath, UserName};
 use crate::api::{spec, yaml};
 
 /// The path of everything in here.
-const HOST: &str = "spec.target.host";
+pub(super) const HOST: &str = "spec.target.host";
 /// Below this, a port needs root, and apps never are.
 const LOWEST_PORT: i32 = 1024;
 
@@ -153,32 +153,6 @@ impl Judge {
                 None
             }
         }
-    }
-
-    pub(super) fn runtime(&mut self, runtime: &spec::RuntimeSpec) -> Option<Runtime> {
-        let spec::RuntimeSpec::Command(command) = runtime else {
-            return Some(Runtime::Static);
-        };
-        let path = format!("{HOST}.runtime.command.argv");
-        if command.argv.is_empty() {
-            self.wrong(path, "is empty: it starts with the program");
-            return None;
-        }
-        let argv = self
-            .each(&path, &command.argv, |judge, path, argument| judge.text(path, argument).then(|| argument.clone()));
-        let program = &command.argv[0];
-        let relative = program.parse::<RelPath>().is_ok();
-        if !relative && program.parse::<AbsPath>().is_err() {
-            self.wrong(
-                format!("{path}[0]"),
-                format!(
-                    "{program:?} is not the path of a program: one inside the release (bin/server) or an absolute one (/usr/bin/java), \
-                     each argument as an entry of its own, since no shell splits them"
-                ),
-            );
-            return None;
-        }
-        Some(Runtime::Command { argv: argv? })
     }
 
     pub(super) fn ports(&mut self, host: &spec::Host) -> Option<Ports> {

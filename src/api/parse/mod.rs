@@ -4,6 +4,7 @@
 mod cluster;
 mod host;
 mod judge;
+mod runtime;
 mod strategy;
 
 use std::time::Duration;
@@ -83,7 +84,8 @@ impl Judge {
         };
         let target = match &object.spec.target {
             spec::Target::Host(host) => {
-                let health = self.health(object.spec.health.as_ref().unwrap_or(&spec::Health::default()));
+                let health = object.spec.health.clone().unwrap_or_default();
+                let health = self.health(&health, host.runtime.health_path());
                 if let (Some(health), Some(limits)) = (&health, &limits) {
                     self.time_to_be_ready(health, limits);
                 }

@@ -49,9 +49,9 @@ impl Judge {
         (promotion, limits())
     }
 
-    pub(super) fn health(&mut self, health: &spec::Health) -> Option<HealthCheck> {
+    pub(super) fn health(&mut self, health: &spec::Health, usual: &str) -> Option<HealthCheck> {
         let least = Duration::from_millis(10);
-        let path = self.narrow("spec.health.path", &health.path);
+        let path = self.narrow("spec.health.path", health.path.as_deref().unwrap_or(usual));
         let successes = self.number("spec.health.successes", health.successes, 1, 1000);
         let failures = self.number("spec.health.failures", health.failures, 1, 1000);
         let interval = self.at_least("spec.health.interval", &health.interval, least);

@@ -131,6 +131,16 @@ pub enum RuntimeSpec {
     Static(StaticRuntime),
 }
 
+impl RuntimeSpec {
+    /// The path that such a release answers at when it can serve, unless the site says another.
+    #[must_use]
+    pub fn health_path(&self) -> &'static str {
+        match self {
+            RuntimeSpec::Command(_) | RuntimeSpec::Static(_) => "/",
+        }
+    }
+}
+
 /// A program and its arguments.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

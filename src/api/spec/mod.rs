@@ -84,10 +84,10 @@ pub enum Target {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// A GET of this path at each instance must answer 200 to 399.
-    #[serde(default = "default::path")]
+    /// A GET of this path at each instance must answer 200 to 399. Default: what the runtime usually has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = UrlPath::PATTERN), length(max = 1024))]
-    pub path: String,
+    pub path: Option<String>,
     /// So many times in a row, before an instance counts as ready.
     #[serde(default = "default::successes")]
     #[schemars(range(min = 1, max = 1000))]
@@ -111,7 +111,7 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Health {
-            path: default::path(),
+            path: None,
             successes: default::successes(),
             failures: default::failures(),
             interval: default::interval(),
@@ -202,10 +202,6 @@ pub enum PromotionSpec {
 
 /// What holds when nothing is said.
 mod default {
-    pub fn path() -> String {
-        "/".to_owned()
-    }
-
     pub fn successes() -> i32 {
         3
     }

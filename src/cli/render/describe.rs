@@ -109,7 +109,11 @@ impl Page {
             "Health",
             &format!(
                 "GET {} every {} (timeout {}), {} in a row to be ready, {} to be unready",
-                health.path, health.interval, health.timeout, health.successes, health.failures
+                health.path.as_deref().unwrap_or(host.runtime.health_path()),
+                health.interval,
+                health.timeout,
+                health.successes,
+                health.failures
             ),
         );
     }

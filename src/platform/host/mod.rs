@@ -7,6 +7,7 @@
 //! | `tick` | other names for a site's folder, so that a web server may remember what it found there |
 //! | `store` | state files: written whole or not at all |
 //! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
+//! | `runtime` | how an instance is run: one file for each kind of app |
 //! | `supervise` | starts, stops and watches the instances of a colour |
 //! | `release` | takes artifacts over into read-only releases |
 //! | `state` | the two memories, and what happened |
@@ -18,6 +19,7 @@ pub mod layout;
 pub mod probe;
 pub mod release;
 pub mod route;
+pub mod runtime;
 pub mod site;
 pub mod sockets;
 pub mod state;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::drain::{Draining, forget_served, has_served, note_served};
 use super::falls::Falls;
-use super::{HostSite, Inner, Watched, held, lock, ports};
+use super::{HostSite, Inner, Watched, held, lock};
 use crate::api::site::{Front, HealthCheck};
 use crate::control::api::{InstanceView, Place, SlotHealth, SlotView};
 use crate::driver::clock::{of_file, wall};
@@ -97,7 +97,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                 self.dir.release_json(revision).display()
             ));
         };
-        if !runs && !ports(&record.run, colour).is_empty() {
+        if !runs && !record.run.ports.of(colour).is_empty() {
             *inner.watched(colour) = None;
             return Ok((None, empty(colour, named)));
         }
@@ -139,7 +139,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         if watched.as_ref().is_some_and(|watched| watched.revision == record.revision) {
             return;
         }
-        let ports = ports(&record.run, colour).to_vec();
+        let ports = record.run.ports.of(colour).to_vec();
         let check = record.run.health.clone();
         let begun = Instant::now();
         let patience = patience(&check);
@@ -196,7 +196,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             None => nowhere.unwrap_or(now),
         };
         let draining = watched.draining.get_or_insert_with(|| {
-            let ports: BTreeSet<u16> = ports(&record.run, colour).iter().copied().collect();
+            let ports: BTreeSet<u16> = record.run.ports.of(colour).iter().copied().collect();
             Draining::watch(self.host.clone(), self.name.clone(), ports, since, now.since(since), self.wake.clone())
         });
         if draining.is_over() {
@@ -308,7 +308,7 @@ fn empty(colour: Colour, named: Option<Colour>) -> SlotView {
 }
 
 fn instances(record: &Record, colour: Colour, states: &[InstanceState], report: Option<&Report>) -> Vec<InstanceView> {
-    let all = (0_u16..).zip(ports(&record.run, colour));
+    let all = (0_u16..).zip(record.run.ports.of(colour));
     all.map(|(index, port)| {
         let state = states.get(usize::from(index));
         let health = report.and_then(|report| report.instances.get(usize::from(index)));

@@ -10,7 +10,6 @@
 //! | `drain` | evidence that nothing is in flight any more |
 //! | `drift` | hears of it when somebody moves the link |
 //! | `falls` | instances that were ready and ended by themselves |
-//! | `launch` | how an instance is run, everything resolved |
 //! | `shape` | what the web server has to know |
 //!
 //! Each colour runs by its own release's record (ports, environment, health), never by the newest specification.
@@ -18,7 +17,6 @@
 mod drain;
 mod drift;
 mod falls;
-mod launch;
 mod look;
 mod shape;
 mod steps;
@@ -324,14 +322,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
 
 fn cannot(what: &str, error: &std::io::Error) -> Fault {
     Fault { class: Class::Transient, reason: "StateNotWritten", message: format!("cannot {what}: {error}") }
-}
-
-/// The ports of a colour's instances.
-fn ports(run: &Run, colour: Colour) -> &[u16] {
-    match colour {
-        Colour::Blue => &run.ports.blue,
-        Colour::Green => &run.ports.green,
-    }
 }
 
 fn held(site: &SiteDir, colour: Colour) -> Result<Option<Revision>, String> {

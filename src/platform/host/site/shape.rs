@@ -33,10 +33,7 @@ pub(super) fn shape(
 
 fn side(run: &Run, colour: Colour) -> Side {
     Side {
-        instances: super::ports(run, colour)
-            .iter()
-            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port)))
-            .collect(),
+        instances: run.ports.of(colour).iter().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).collect(),
         statics: run
             .statics
             .iter()

@@ -3,12 +3,11 @@
 use std::io;
 
 use super::drain::{forget_served, note_served};
-use super::launch::launches;
 use super::{HostSite, Inner, blocking, cannot};
 use crate::driver::Store;
 use crate::platform::host::supervise::{Supervisor, oom};
 use crate::platform::host::web::WebServer;
-use crate::platform::host::{release, route};
+use crate::platform::host::{release, route, runtime};
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Goal, Ledger, Plan, Refusal, Revision, Step, Why, guard};
 
@@ -62,7 +61,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                 revision.short()
             ),
         })?;
-        let launches = launches(&self.name, &self.dir, colour, revision, &record.run)?;
+        let launches = runtime::launches(&self.name, &self.dir, colour, revision, &record.run)?;
         self.keep_assets(colour, revision, ledger, inner).await?;
         let dir = self.dir.clone();
         blocking(move || {

@@ -1,13 +1,12 @@
 //! What needs no decision: that the shape is in force, that an instance which somebody stopped comes back, that a slot which was emptied
 //! holds nothing.
 
-use super::launch::launches;
 use super::shape::shape;
 use super::{HostSite, Inner, held};
 use crate::platform::host::probe::Pace;
-use crate::platform::host::route;
 use crate::platform::host::supervise::{InstanceState, Supervisor};
 use crate::platform::host::web::WebServer;
+use crate::platform::host::{route, runtime};
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Goal, Step};
 
@@ -37,7 +36,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let Some(record) = self.records(inner)?.get(&revision).cloned() else {
             return Ok(());
         };
-        let launches = launches(&self.name, &self.dir, colour, revision, &record.run)?;
+        let launches = runtime::launches(&self.name, &self.dir, colour, revision, &record.run)?;
         let states = self.host.supervisor.states(&self.name, colour).await?;
         let missing = (0..launches.len()).any(|index| states.get(index).is_none_or(|s| *s == InstanceState::Stopped));
         if missing {

@@ -1,0 +1,95 @@
+//! How an instance is run, with everything resolved: the program's path, its port, its whole environment.
+//!
+//! Each kind of app is a file here: it turns its settings into a [`Program`]. What all kinds share (the environment, the working folder,
+//! the account) is added in this one. `site` asks when a colour is started.
+
+mod command;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::api::site::{Run, Runtime};
+use crate::api::types::{EnvName, Invalid, SiteName};
+use crate::platform::host::layout::SiteDir;
+use crate::platform::host::release;
+use crate::platform::host::supervise::Launch;
+use crate::platform::{Class, Fault};
+use crate::rollout::{Colour, Revision};
+
+/// Where programs are found when the site says nothing else.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What a kind of app is told of the instance that it is to run.
+struct Instance<'a> {
+    /// The release.
+    release: &'a Path,
+    /// The instance's port.
+    port: u16,
+}
+
+/// What a kind of app wants to be run.
+#[derive(Debug, Default, PartialEq)]
+struct Program {
+    /// The program, absolute, and its arguments.
+    argv: Vec<String>,
+    /// Variables of the kind; the site's own `env` wins over them.
+    env: Vec<(&'static str, String)>,
+    /// Folders outside of the release in which it may write, besides the shared ones.
+    writable: Vec<PathBuf>,
+}
+
+/// How to run the instances of a colour, by index; none for a site of files alone.
+///
+/// # Errors
+/// Something in the release's record can't be run ([`Class::User`]).
+pub fn launches(
+    site: &SiteName,
+    dir: &SiteDir,
+    colour: Colour,
+    revision: Revision,
+    run: &Run,
+) -> Result<Vec<Launch>, Fault> {
+    let folder = dir.release(revision);
+    let config = release::config_dir(dir, revision);
+    let mut launches = Vec::new();
+    for (index, port) in run.ports.of(colour).iter().enumerate() {
+        let instance = Instance { release: &folder, port: *port };
+        let program = match &run.runtime {
+            Runtime::Command { argv } => command::program(argv, &instance)?,
+            Runtime::Static => return Ok(Vec::new()),
+        };
+        let mut env = BTreeMap::new();
+        let all = [
+            ("PATH", PATH.to_owned()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("BLUEGREEN_SITE", site.to_string()),
+            ("BLUEGREEN_COLOUR", colour.to_string()),
+            ("BLUEGREEN_REVISION", revision.to_string()),
+            ("BLUEGREEN_INSTANCE", index.to_string()),
+            ("BLUEGREEN_CONFIG", config.display().to_string()),
+        ];
+        for (name, value) in all.into_iter().chain(program.env) {
+            env.insert(variable(name)?, value);
+        }
+        env.extend(run.env.clone());
+        env.insert(variable("PORT")?, port.to_string());
+        let shared = run.shared_dirs.iter().map(|shared| shared.source.as_path().to_owned());
+        launches.push(Launch {
+            argv: program.argv,
+            env,
+            dir: folder.clone(),
+            user: run.user.clone(),
+            writable: shared.chain(program.writable).collect(),
+            stop_within: run.stop_within,
+        });
+    }
+    Ok(launches)
+}
+
+fn variable(name: &str) -> Result<EnvName, Fault> {
+    name.parse().map_err(|e: Invalid| wrong(&e.to_string()))
+}
+
+fn wrong(what: &str) -> Fault {
+    Fault { class: Class::User, reason: "RuntimeInvalid", message: format!("spec.target.host.runtime: {what}") }
+}
