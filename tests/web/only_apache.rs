@@ -75,8 +75,8 @@ async fn an_apache_that_ends_at_a_restart_comes_up_with_what_was_in_force_before
     let shop = live(&rig, "shop", &blue);
     rig.web.ensure(shop.clone()).await.unwrap();
     let before = rig.ours();
-    // A log that can't be opened is nothing that a test of the configuration looks at.
-    let log = rig.path("none/error.log");
+    // That a log can't be opened is found only by who opens it: a test of the configuration looks at its folder alone.
+    let log = rig.path("theirs");
     let theirs = ApacheSettings::block(rig.free(), "theirs.test", true, &[&format!("ErrorLog {}", log.display())]);
     rig.theirs("log", &theirs);
     assert!(rig.test());

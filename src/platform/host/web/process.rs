@@ -15,11 +15,13 @@ pub struct Known {
     started: u64,
 }
 
-/// The process of this number as it is now, if there is one.
+/// The process of this number as it is now, if there is one that has not ended.
 #[must_use]
 pub fn know(pid: i32) -> Option<Known> {
     let stat = Process::new(pid).ok()?.stat().ok()?;
-    Some(Known { pid, started: stat.starttime })
+    // Its number stays until its parent has asked for it.
+    let ended = matches!(stat.state, 'Z' | 'X');
+    (!ended).then_some(Known { pid, started: stat.starttime })
 }
 
 /// The process that a file names. `None`: the file is missing or empty (a test of the configuration leaves an empty one), or names none.

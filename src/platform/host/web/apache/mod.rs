@@ -174,13 +174,17 @@ impl Kind for ApacheSettings {
     }
 
     fn before_reload(&self, dump: &Dump, live: &Set, wanted: &Set) -> Result<(), Refusal> {
+        // Without a master nothing is told to reload; and one that only isn't found would look like somebody who holds its addresses.
+        let Some(master) = process::master(&self.pid) else {
+            return Ok(());
+        };
         let said = |set: &Set| listen::said(set.get(&Name::Common).map(Vec::as_slice).unwrap_or_default());
         let before = said(live);
         let ours = said(wanted).into_iter().filter(|what| !before.contains(what));
         // Apache ends at one of somebody else's that it can't have just as well.
         let new: Vec<Listen> = ours.chain(dump.listen.iter().copied()).collect();
         // What it listens on already it keeps.
-        let has = process::master(&self.pid).map(process::listening).unwrap_or_default();
+        let has = process::listening(master);
         new.into_iter().filter(|what| !what.is_among(&has)).try_for_each(listen::probe)
     }
 

@@ -46,8 +46,11 @@ impl Reload<'_> {
                 // Apache ends at a configuration that it can't bring into force. What was there before must be back before it is started.
                 return Outcome::Refused(ended(&marks));
             }
+            // In this order: while Apache reads its files nobody takes connections, so what answers afterwards has read them. An answer of
+            // before can have the same generation, when files were only put back.
+            let old_are_gone = process::accepting(&before).is_empty();
             let answers = self.answers(generation);
-            if answers && process::accepting(&before).is_empty() {
+            if answers && old_are_gone {
                 return Outcome::Seen;
             }
             if begun.elapsed() > self.within {
