@@ -47,8 +47,7 @@ impl Status {
     }
 
     fn parse(page: &str) -> Status {
-        let prefork = page.contains("Server MPM: prefork");
-        let rows = page.split("<tr><td><b>").skip(1).filter_map(|text| row(text, prefork));
+        let rows = page.split("<tr><td><b>").skip(1).filter_map(row);
         Status { busy: rows.flatten().collect() }
     }
 }
@@ -95,20 +94,21 @@ fn connect(door: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// A row of the table of workers; `Some(None)`: its worker answers nothing.
-fn row(text: &str, prefork: bool) -> Option<Option<Row>> {
+fn row(text: &str) -> Option<Option<Row>> {
     let text = text.split("</tr>").next()?;
     let cells: Vec<&str> = text.split("<td").skip(1).map(cell).collect();
     // Srv was before the first; then PID Acc M CPU SS Req Dur Conn Child Slot Client Protocol VHost Request.
     let [_, _, mode, _, seconds, .., protocol, server, _] = cells.as_slice() else {
         return None;
     };
-    // W: answering; D, L: on the way to an end of it. While a request is only being read (R), it has not asked the link. After a graceful restart
-    // (G) a child of the prefork kind may still answer; a thread of the others is done.
-    let busy = matches!(*mode, "W" | "D" | "L") || *mode == "G" && prefork;
+    // W: answering; D, L: on the way to an end of it. While a request is only being read (R), it has not asked the link. A graceful restart
+    // makes G of every worker of a child that has something to finish, and its clock begins anew: it may be as old as any.
+    let finishing = *mode == "G";
+    let busy = finishing || matches!(*mode, "W" | "D" | "L");
     let server = server.rsplit_once(':').map_or(*server, |(name, _)| name);
     Some(busy.then(|| Row {
         // What can't be read counts as old.
-        seconds: seconds.parse().unwrap_or(u64::MAX),
+        seconds: seconds.parse().ok().filter(|_| !finishing).unwrap_or(u64::MAX),
         protocol: (*protocol).to_owned(),
         server: server.to_owned(),
     }))
@@ -148,5 +148,8 @@ mod tests {
         assert_eq!(asked(4), Some(false), "it is younger than four seconds");
         assert_eq!(status.in_flight("s1111111111111111", false, Duration::ZERO), Some(false));
         assert_eq!(status.in_flight("s1111111111111111", true, Duration::ZERO), None, "one over HTTP/2");
+        let finishing = Status::parse(&PAGE.replace("<b>W</b>", "G"));
+        let old = finishing.in_flight("s0123456789abcdef", false, Duration::from_secs(4));
+        assert_eq!(old, Some(true), "its clock began anew at the restart");
     }
 }
