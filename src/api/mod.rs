@@ -18,6 +18,7 @@ pub mod names;
 pub mod parse;
 pub mod problem;
 pub mod report;
+mod python;
 mod shape;
 pub mod site;
 pub mod span;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::problem::Problem;
+pub use super::python::{Asgi, Cgi, Installed, Programs, Protocol, Wsgi};
 use super::spec::{ConfigMapsSpec, DeletionPolicy, SecretsSpec, Template};
 use super::types::{AbsPath, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
 use crate::rollout::{Colour, Limits, Promotion};
@@ -224,8 +225,25 @@ pub enum Runtime {
         /// The program, a path inside the release or an absolute one, and its arguments.
         argv: Vec<String>,
     },
+    /// A WSGI app, served by gunicorn.
+    Wsgi(Wsgi),
+    /// An ASGI app, served by uvicorn.
+    Asgi(Asgi),
+    /// Programs that are started for each request.
+    Cgi(Cgi),
     /// Nothing: the web server answers everything.
     Static,
+}
+
+impl Runtime {
+    /// What the web server speaks with an instance.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Runtime::Cgi(cgi) => Protocol::FastCgi(cgi.programs.clone()),
+            _ => Protocol::Http,
+        }
+    }
 }
 
 /// The ports of each colour's instances, on 127.0.0.1.

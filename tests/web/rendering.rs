@@ -16,7 +16,7 @@ const DOOR: &str = "127.98.103.1:947";
 fn shape(mode: Mode, blue: &[&str], green: &[&str]) -> Shape {
     let side = |instances: &[&str]| Side {
         instances: instances.iter().map(|address| address.parse().unwrap()).collect(),
-        statics: Vec::new(),
+        ..Side::default()
     };
     Shape {
         site: "shop".parse().unwrap(),

@@ -10,6 +10,9 @@ impl Judge {
     pub(super) fn runtime(&mut self, runtime: &RuntimeSpec) -> Option<Runtime> {
         match runtime {
             RuntimeSpec::Command(command) => self.command(command),
+            RuntimeSpec::Wsgi(wsgi) => self.wsgi(wsgi),
+            RuntimeSpec::Asgi(asgi) => self.asgi(asgi),
+            RuntimeSpec::Cgi(cgi) => self.cgi(cgi),
             RuntimeSpec::Static(_) => Some(Runtime::Static),
         }
     }
