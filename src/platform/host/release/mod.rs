@@ -39,7 +39,7 @@ pub use entry::{Danger, Special};
 pub use fingerprint::{Fingerprint, Fingerprints, Identity, read as read_fingerprint, revision};
 pub use kept::{KeptError, keep_assets, kept_dir};
 pub use limits::{Excess, Limits, Measure, Tally};
-pub use programs::{FCGIWRAP, ProgramError, programs};
+pub use programs::{FCGIWRAP, ProgramError, SPAWN_FCGI, programs};
 pub use python::{PythonError, SUBCOMMAND as INSTALL, install_main};
 pub use shared::{SharedError, check as check_shared};
 pub use shelf::{Listed, Record, ShelfError, config_dir, env_dir, is_complete, list, prune, record};

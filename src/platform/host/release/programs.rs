@@ -9,6 +9,8 @@ use crate::api::types::RelPath;
 
 /// What runs programs: where Debian's package has it.
 pub const FCGIWRAP: &str = "/usr/sbin/fcgiwrap";
+/// What listens for it.
+pub const SPAWN_FCGI: &str = "/usr/bin/spawn-fcgi";
 /// So many programs a folder may hold: each becomes an argument.
 const MOST: usize = 256;
 /// So many folders a program may lie below the named one.
@@ -18,8 +20,8 @@ const DEEPEST: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// What runs them is not installed.
-    #[error("there is no {FCGIWRAP}, which runs CGI programs: install it (apt-get install fcgiwrap), then `bluegreen retry`")]
-    NoRunner,
+    #[error("there is no {0}, which running CGI programs takes: install it (apt-get install fcgiwrap spawn-fcgi), then `bluegreen retry`")]
+    NoRunner(&'static str),
     /// The one program is missing.
     #[error("spec.target.host.runtime.cgi.script: the release has no file {0}: name one that it has, or upload a release that has it")]
     Missing(RelPath),
@@ -50,7 +52,7 @@ impl ProgramError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            ProgramError::NoRunner => "FcgiwrapMissing",
+            ProgramError::NoRunner(_) => "FcgiwrapMissing",
             ProgramError::Missing(_) => "ScriptMissing",
             ProgramError::NotExecutable(_) | ProgramError::Nothing(_) => "ScriptNotExecutable",
             ProgramError::TooMany(_) => "TooManyScripts",
@@ -98,8 +100,8 @@ pub fn programs(release: &Path, folder: &RelPath) -> Result<Vec<PathBuf>, Progra
 /// Whether the programs of a release can be run, if it has any.
 pub(super) fn check(release: &Path, runtime: &Runtime) -> Result<(), ProgramError> {
     let Runtime::Cgi(cgi) = runtime else { return Ok(()) };
-    if !Path::new(FCGIWRAP).exists() {
-        return Err(ProgramError::NoRunner);
+    if let Some(missing) = [FCGIWRAP, SPAWN_FCGI].into_iter().find(|program| !Path::new(program).exists()) {
+        return Err(ProgramError::NoRunner(missing));
     }
     match &cgi.programs {
         Programs::Folder(folder) => programs(release, folder).map(drop),

@@ -12,9 +12,10 @@ use crate::platform::Fault;
 use crate::platform::host::release;
 
 pub(super) fn program(cgi: &Cgi, instance: &Instance<'_>) -> Result<Program, Fault> {
-    let mut argv: Vec<String> = vec![release::FCGIWRAP.to_owned()];
-    argv.extend(["-c".to_owned(), cgi.workers.to_string()]);
-    argv.extend(["-s".to_owned(), format!("tcp:127.0.0.1:{}", instance.port)]);
+    let (port, workers) = (instance.port.to_string(), cgi.workers.to_string());
+    // fcgiwrap could listen itself, but not again before the last connections to its port are forgotten, a minute after they ended.
+    let listen = [release::SPAWN_FCGI, "-n", "-a", "127.0.0.1", "-p", &port, "--", release::FCGIWRAP, "-c", &workers];
+    let mut argv: Vec<String> = listen.map(str::to_owned).to_vec();
     for program in programs(&cgi.programs, instance.release)? {
         argv.extend(["-p".to_owned(), text(&instance.slot.join(program))?]);
     }
@@ -45,7 +46,7 @@ mod tests {
         let cgi = Cgi { programs: Programs::Script("cgi-bin/app.py".parse().expect("a path")), workers: 8 };
         assert_eq!(
             super::program(&cgi, &instance(8081)).expect("valid").argv.join(" "),
-            "/usr/sbin/fcgiwrap -c 8 -s tcp:127.0.0.1:8081 -p /s/cgi-bin/app.py"
+            "/usr/bin/spawn-fcgi -n -a 127.0.0.1 -p 8081 -- /usr/sbin/fcgiwrap -c 8 -p /s/cgi-bin/app.py"
         );
     }
 }
