@@ -224,6 +224,9 @@ pub enum Runtime {
     Command {
         /// The program, a path inside the release or an absolute one, and its arguments.
         argv: Vec<String>,
+        /// It speaks FastCGI instead of HTTP, and is asked to run this file of the release.
+        #[serde(default, rename = "fastCgi", skip_serializing_if = "Option::is_none")]
+        fast_cgi: Option<RelPath>,
     },
     /// A WSGI app, served by gunicorn.
     Wsgi(Wsgi),
@@ -241,6 +244,7 @@ impl Runtime {
     pub fn protocol(&self) -> Protocol {
         match self {
             Runtime::Cgi(cgi) => Protocol::FastCgi(cgi.programs.clone()),
+            Runtime::Command { fast_cgi: Some(script), .. } => Protocol::FastCgi(Programs::Script(script.clone())),
             _ => Protocol::Http,
         }
     }

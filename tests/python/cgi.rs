@@ -84,3 +84,67 @@ fn behind_nginx_the_programs_of_a_folder_are_run_and_no_other() {
 fn behind_apache_the_programs_of_a_folder_are_run_and_no_other() {
     a_folder(Server::Apache);
 }
+
+fn from_an_app_to_a_program_and_back(server: Server) {
+    let machine = Machine::start(server);
+    let (flask, cgi) = (machine.site("flask"), machine.site("cgi"));
+    let program = flask.clone().set("/spec/target/host/runtime", json!({ "cgi": { "script": "cgi-bin/app.py" } }));
+    let program = program.unset("/spec/target/host/static");
+    drop(cgi);
+    let version = || machine.get(&flask, "/").version().map(str::to_owned);
+    machine.agent.apply_and_wait(&flask.clone().release(&machine.release("flask", "v1"))).unwrap();
+    assert_eq!(version().as_deref(), Some("v1"));
+    machine.agent.apply_and_wait(&program.clone().release(&machine.release("cgi", "v2"))).unwrap();
+    assert_eq!(version().as_deref(), Some("v2"));
+    let order = post(machine.address(), &flask.host(), "/order", "12345").unwrap();
+    assert_eq!((order.status, order.text().trim()), (200, "{\"bytes\":5}"));
+    machine.agent.apply_and_wait(&flask.clone().release(&machine.release("flask", "v3"))).unwrap();
+    assert_eq!(version().as_deref(), Some("v3"));
+}
+
+#[test]
+fn behind_nginx_a_site_may_change_from_an_app_to_a_program_and_back() {
+    from_an_app_to_a_program_and_back(Server::Nginx);
+}
+
+#[test]
+fn behind_apache_a_site_may_change_from_an_app_to_a_program_and_back() {
+    from_an_app_to_a_program_and_back(Server::Apache);
+}
+
+fn php_fpm(server: Server) {
+    let machine = Machine::start(server);
+    let program = fs::read_dir("/usr/sbin").unwrap().flatten().map(|entry| entry.path());
+    let mut programs = program.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("php-fpm"));
+    let program = programs.next().expect("php-fpm is installed (scripts/setup.sh)");
+    let release = |version: &str| {
+        let folder = machine.agent.uploads().join(version);
+        fs::create_dir_all(folder.join("public")).unwrap();
+        fs::write(folder.join("VERSION"), version).unwrap();
+        fs::copy(crate::kit::examples().join("php/app/fpm.conf"), folder.join("fpm.conf")).unwrap();
+        fs::copy(crate::kit::examples().join("php/app/public/index.php"), folder.join("public/index.php")).unwrap();
+        folder
+    };
+    let site = machine.site("php").set("/spec/target/host/runtime/command/argv/0", json!(program));
+    machine.agent.apply_and_wait(&site.clone().release(&release("v0"))).unwrap();
+    let load = machine.load(&site);
+    load.wait_for_version("v0").unwrap();
+    for version in ["v1", "v2", "v3"] {
+        machine.agent.apply_and_wait(&site.clone().release(&release(version))).unwrap();
+        load.wait_for_version(version).unwrap();
+        load.wait_for_more(50).unwrap();
+    }
+    crate::kit::nothing_lost(&load.stop());
+    let seen = machine.get(&site, "/seen/a%20b?x=1").text();
+    assert_eq!(seen, r#"{"path":"/seen/a b","query":"x=1","client":"127.0.0.1","host":"php.test"}"#);
+}
+
+#[test]
+fn php_behind_nginx_loses_nothing() {
+    php_fpm(Server::Nginx);
+}
+
+#[test]
+fn php_behind_apache_loses_nothing() {
+    php_fpm(Server::Apache);
+}

@@ -37,6 +37,10 @@ impl Judge {
             );
             return None;
         }
-        Some(Runtime::Command { argv: argv? })
+        let fast_cgi = match &command.fast_cgi {
+            None => None,
+            Some(script) => Some(self.narrow(&format!("{HOST}.runtime.command.fastCgi"), script)?),
+        };
+        Some(Runtime::Command { argv: argv?, fast_cgi })
     }
 }

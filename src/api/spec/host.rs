@@ -157,6 +157,10 @@ pub struct CommandSpec {
     /// instance's port, which the variable PORT holds too.
     #[schemars(length(min = 1, max = 256), inner(length(max = 4096)))]
     pub argv: Vec<String>,
+    /// The program speaks FastCGI instead of HTTP (PHP-FPM), and is asked to run this file of the release for every path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = RelPath::PATTERN), length(max = 1024))]
+    pub fast_cgi: Option<String>,
 }
 
 /// No settings.

@@ -72,7 +72,7 @@ pub fn launches(
             stop_within: run.stop_within,
         };
         let program = match &run.runtime {
-            Runtime::Command { argv } => command::program(argv, &instance)?,
+            Runtime::Command { argv, .. } => command::program(argv, &instance)?,
             Runtime::Wsgi(wsgi) => python::wsgi(wsgi, &instance)?,
             Runtime::Asgi(asgi) => python::asgi(asgi, &instance)?,
             Runtime::Cgi(cgi) => cgi::program(cgi, &instance)?,
