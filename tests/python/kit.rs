@@ -44,12 +44,7 @@ impl Machine {
             Web::Nginx(nginx) => Agent::start(nginx),
             Web::Apache(apache) => Agent::start(apache),
         };
-        Machine {
-            agent: agent.unwrap(),
-            web,
-            ports: Port::take_many(2).unwrap(),
-            user: User::ordinary().unwrap(),
-        }
+        Machine { agent: agent.unwrap(), web, ports: Port::take_many(2).unwrap(), user: User::ordinary().unwrap() }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -136,5 +131,7 @@ pub fn nothing_lost(totals: &Totals) {
 pub fn says(site: &Value, condition: &str) -> String {
     let conditions = site.pointer("/status/conditions").and_then(Value::as_array);
     let found = conditions.into_iter().flatten().find(|one| one["type"] == condition);
-    found.map(|one| format!("{}: {}", one["reason"].as_str().unwrap(), one["message"].as_str().unwrap())).unwrap_or_default()
+    found
+        .map(|one| format!("{}: {}", one["reason"].as_str().unwrap(), one["message"].as_str().unwrap()))
+        .unwrap_or_default()
 }

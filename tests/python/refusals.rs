@@ -44,7 +44,10 @@ fn requirements_without_the_server_or_without_a_file_are_refused_with_the_line_t
     let bad = machine.release("flask", "v2");
     fs::write(bad.join("requirements.txt"), "flask>=3.1\n").unwrap();
     let why = says(&machine.refused(&site, &bad), "Stalled");
-    assert!(why.contains("requirements.txt does not bring gunicorn") && why.contains("add a line \"gunicorn\""), "{why}");
+    assert!(
+        why.contains("requirements.txt does not bring gunicorn") && why.contains("add a line \"gunicorn\""),
+        "{why}"
+    );
     let bad = machine.release("flask", "v3");
     fs::remove_file(bad.join("requirements.txt")).unwrap();
     let why = says(&machine.refused(&site, &bad), "Stalled");
@@ -67,8 +70,7 @@ fn an_app_whose_module_is_missing_never_gets_ready_and_its_last_words_can_be_rea
         String::from_utf8_lossy(&said.stdout).contains("No module named 'nowhere'").then_some(())
     })
     .unwrap();
-    let now = machine.agent.wait_for("flask", "is refused", |site| says(site, "Stalled").contains("ended by itself")).unwrap();
-    assert!(says(&now, "Stalled").contains("exit code 3"), "{now:#}");
+    machine.agent.wait_for("flask", "is refused", |site| says(site, "Stalled").contains("it ended by itself")).unwrap();
     assert_eq!(machine.get(&site, "/").version(), Some("v1"));
 }
 

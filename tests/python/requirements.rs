@@ -76,7 +76,8 @@ fn an_agent_that_is_killed_while_it_installs_goes_on() {
 fn installers_of(machine: &Machine) -> impl FnMut() -> Option<Vec<u32>> {
     let releases = machine.agent.site_dir("flask").join("releases").display().to_string();
     move || {
-        let all = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let all =
+            fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let found: Vec<u32> = all
             .filter(|pid| {
                 let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -105,14 +106,23 @@ fn a_password_of_an_index_is_shown_nowhere() {
     let release = machine.release("flask", "v1");
     fs::remove_dir_all(release.join("wheels")).unwrap();
     let url = format!("http://me:hunter2secret@127.0.0.1:{port}/simple?token=t0psecret");
-    fs::write(release.join("requirements.txt"), format!("--extra-index-url http://you:al5osecret@127.0.0.1:{port}/other\nno-such-thing\n")).unwrap();
+    fs::write(
+        release.join("requirements.txt"),
+        format!("--extra-index-url http://you:al5osecret@127.0.0.1:{port}/other\nno-such-thing\n"),
+    )
+    .unwrap();
     let site = machine.site("flask").env("PIP_INDEX_URL", &url);
     let now = machine.refused(&site, &release);
     let why = says(&now, "Stalled");
     assert!(why.contains("No matching distribution found for no-such-thing"), "{why}");
     let describe = machine.agent.bluegreen(&["describe", "flask"]).unwrap();
     let history = format!("{:?}", machine.agent.history("flask").unwrap());
-    let shown = [now["status"].to_string(), machine.agent.log(), String::from_utf8_lossy(&describe.stdout).into_owned(), history];
+    let shown = [
+        now["status"].to_string(),
+        machine.agent.log(),
+        String::from_utf8_lossy(&describe.stdout).into_owned(),
+        history,
+    ];
     for secret in ["hunter2secret", "t0psecret", "al5osecret"] {
         for text in &shown {
             assert!(!text.contains(secret), "{secret} in {text}");

@@ -9,8 +9,8 @@ use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{Target, fastcgi};
 use super::measure::Measure;
+use super::{Target, fastcgi};
 use crate::platform::host::sockets::OwnConnections;
 
 /// Asks the instance at this port.

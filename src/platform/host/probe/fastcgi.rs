@@ -118,7 +118,10 @@ fn status(output: &[u8]) -> Result<StatusCode, String> {
             break;
         }
         let Some((name, value)) = line.split_once(':') else {
-            return Err("answers something that is no CGI: a header (Content-Type: text/html) and an empty line come first".to_owned());
+            return Err(
+                "answers something that is no CGI: a header (Content-Type: text/html) and an empty line come first"
+                    .to_owned(),
+            );
         };
         match name.to_ascii_lowercase().as_str() {
             "status" => {

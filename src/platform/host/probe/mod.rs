@@ -254,7 +254,7 @@ impl<S: Supervisor + 'static> Rounds<S> {
                             self.ask(index, port, own, asking);
                             continue;
                         }
-                        Err(seen) => seen,
+                        Err(seen) => measure::after(seen, *restarts),
                     }
                 }
                 Some(InstanceState::Failed { how, restarts }) => measure::down(&listening, port, how, *restarts),

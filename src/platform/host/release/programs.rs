@@ -20,10 +20,14 @@ const DEEPEST: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// What runs them is not installed.
-    #[error("there is no {0}, which running CGI programs takes: install it (apt-get install fcgiwrap spawn-fcgi), then `bluegreen retry`")]
+    #[error(
+        "there is no {0}, which running CGI programs takes: install it (apt-get install fcgiwrap spawn-fcgi), then `bluegreen retry`"
+    )]
     NoRunner(&'static str),
     /// The one program is missing.
-    #[error("spec.target.host.runtime.cgi.script: the release has no file {0}: name one that it has, or upload a release that has it")]
+    #[error(
+        "spec.target.host.runtime.cgi.script: the release has no file {0}: name one that it has, or upload a release that has it"
+    )]
     Missing(RelPath),
     /// It can't be executed.
     #[error(
@@ -32,10 +36,14 @@ pub enum ProgramError {
     )]
     NotExecutable(RelPath),
     /// The folder is missing, or holds nothing that could be executed.
-    #[error("spec.target.host.runtime.cgi.folder: the release has no executable file in {0}: `chmod +x` the programs, or name another folder")]
+    #[error(
+        "spec.target.host.runtime.cgi.folder: the release has no executable file in {0}: `chmod +x` the programs, or name another folder"
+    )]
     Nothing(RelPath),
     /// The folder holds more than can be named.
-    #[error("spec.target.host.runtime.cgi.folder: more than {MOST} executable files are in {0}: keep programs alone there")]
+    #[error(
+        "spec.target.host.runtime.cgi.folder: more than {MOST} executable files are in {0}: keep programs alone there"
+    )]
     TooMany(RelPath),
     /// The system refused.
     #[error("{}: {source}", .path.display())]
@@ -73,7 +81,9 @@ pub fn programs(release: &Path, folder: &RelPath) -> Result<Vec<PathBuf>, Progra
         let path = release.join(&inside);
         let failed = |source| ProgramError::Io { path: path.clone(), source };
         let entries = match std::fs::read_dir(&path) {
-            Err(error) if depth == 0 && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if depth == 0 && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
                 break;
             }
             other => other.map_err(failed)?,

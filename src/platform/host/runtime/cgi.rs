@@ -26,9 +26,7 @@ pub(super) fn program(cgi: &Cgi, instance: &Instance<'_>) -> Result<Program, Fau
 fn programs(programs: &Programs, release: &Path) -> Result<Vec<std::path::PathBuf>, Fault> {
     match programs {
         Programs::Script(script) => Ok(vec![script.as_path().to_owned()]),
-        Programs::Folder(folder) => {
-            release::programs(release, folder).map_err(|error| wrong(&error.to_string()))
-        },
+        Programs::Folder(folder) => release::programs(release, folder).map_err(|error| wrong(&error.to_string())),
     }
 }
 

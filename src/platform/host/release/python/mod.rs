@@ -56,13 +56,19 @@ const HANDED_ON: [&str; 8] = [
 #[derive(Debug, thiserror::Error)]
 pub enum PythonError {
     /// The list is missing.
-    #[error("the release has no file {0}, which lists what it requires (gunicorn or uvicorn too): add it, or name another one in runtime.….requirements")]
+    #[error(
+        "the release has no file {0}, which lists what it requires (gunicorn or uvicorn too): add it, or name another one in runtime.….requirements"
+    )]
     NoList(RelPath),
     /// The interpreter is missing.
-    #[error("there is no {0} on this machine: install Python (apt-get install python3 python3-venv), or name another one in runtime.….python")]
+    #[error(
+        "there is no {0} on this machine: install Python (apt-get install python3 python3-venv), or name another one in runtime.….python"
+    )]
     NoPython(AbsPath),
     /// It has no `venv`.
-    #[error("{0} can't make environments: install what it needs for that (apt-get install python3-venv), then `bluegreen retry`")]
+    #[error(
+        "{0} can't make environments: install what it needs for that (apt-get install python3-venv), then `bluegreen retry`"
+    )]
     NoVenv(AbsPath),
     /// The environment could not be made.
     #[error("{python} made no environment: {said}")]
@@ -81,7 +87,9 @@ pub enum PythonError {
         said: String,
     },
     /// The index was not reached.
-    #[error("what {list} asks for could not be fetched: {said}; it is tried again, or put the packages into a folder {WHEELS} of the release")]
+    #[error(
+        "what {list} asks for could not be fetched: {said}; it is tried again, or put the packages into a folder {WHEELS} of the release"
+    )]
     NotReached {
         /// The list.
         list: RelPath,
@@ -198,10 +206,8 @@ pub(super) fn install(
         cpu: order.limits.cpu.as_secs().max(1),
         bytes: order.limits.bytes,
     };
-    let (code, said) = run(order.unpacker, &task, order.install_within)?.ok_or_else(|| PythonError::TooSlow {
-        list: list.clone(),
-        within: order.install_within,
-    })?;
+    let (code, said) = run(order.unpacker, &task, order.install_within)?
+        .ok_or_else(|| PythonError::TooSlow { list: list.clone(), within: order.install_within })?;
     let secrets: Vec<&str> = task.variables.values().map(String::as_str).collect();
     let said = words::Said::new(&said, &secrets);
     judge(code, &said, order, list, server)?;
@@ -257,7 +263,8 @@ fn run(binary: &Path, task: &Task, within: Duration) -> Result<Option<(Option<i3
     let mut command = Command::new(binary);
     command.args([SUBCOMMAND, "1"]).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(printed).stderr(both);
-    let mut child = command.spawn().map_err(|error| failed(&format!("{} can't be started", binary.display()), &error))?;
+    let mut child =
+        command.spawn().map_err(|error| failed(&format!("{} can't be started", binary.display()), &error))?;
     // Its ends of the pipe must not be held here, or no end is ever seen.
     drop(command);
     let told = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text.as_bytes()));

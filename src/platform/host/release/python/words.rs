@@ -23,8 +23,12 @@ impl Said {
         let of = |start: &str| lines.iter().any(|line| line.starts_with(start));
         let chosen: Vec<&str> = match lines.iter().position(|line| line.starts_with("ERROR:")) {
             // What follows belongs to it: which packages conflict, and over what.
-            Some(first) => lines[first..].iter().copied().filter(|line| !line.starts_with("WARNING:")).take(LINES).collect(),
-            None if of("error:") => lines.iter().copied().filter(|line| line.starts_with("error:")).take(LINES).collect(),
+            Some(first) => {
+                lines[first..].iter().copied().filter(|line| !line.starts_with("WARNING:")).take(LINES).collect()
+            }
+            None if of("error:") => {
+                lines.iter().copied().filter(|line| line.starts_with("error:")).take(LINES).collect()
+            }
             None => lines.iter().copied().skip(lines.len().saturating_sub(LINES)).collect(),
         };
         if chosen.is_empty() {
@@ -36,9 +40,15 @@ impl Said {
 
     /// Whether an index was not reached, and so nothing is known of what it has.
     pub fn is_unreached(&self) -> bool {
-        ["Retrying (Retry(", "NewConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "Temporary failure in name resolution"]
-            .iter()
-            .any(|sign| self.0.contains(sign))
+        [
+            "Retrying (Retry(",
+            "NewConnectionError",
+            "ConnectTimeoutError",
+            "ReadTimeoutError",
+            "Temporary failure in name resolution",
+        ]
+        .iter()
+        .any(|sign| self.0.contains(sign))
     }
 }
 
@@ -53,7 +63,9 @@ fn shorten(line: &str) -> String {
 /// A word without the user, the password and the query of a URL in it.
 fn without_secrets(word: &str) -> String {
     let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
-    let end = rest.find(|c: char| matches!(c, '/' | '"' | '\'' | ')' | ']' | ',' | '>') || c.is_whitespace()).unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| matches!(c, '/' | '"' | '\'' | ')' | ']' | ',' | '>') || c.is_whitespace())
+        .unwrap_or(rest.len());
     let (authority, after) = rest.split_at(end);
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let (path, query) = after.find('?').map_or((after, ""), |at| after.split_at(at));

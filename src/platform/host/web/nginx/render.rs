@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::api::types::{Hostname, SiteName};
 use crate::platform::host::tick::LINKS;
-use crate::platform::host::web::kind::{RenderError, Rendered};
 use crate::platform::host::web::fastcgi::{self, FastCgi};
+use crate::platform::host::web::kind::{RenderError, Rendered};
 use crate::platform::host::web::{Mode, Shape, Side, StaticPath, door};
 use crate::rollout::Colour;
 
