@@ -32,7 +32,8 @@ node)
     ;;
 test)
     needed+=(nginx:nginx-light apache2:apache2 useradd:passwd debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables
-        ip:iproute2 unshare:util-linux python3:python3 "${cluster[@]}")
+        ip:iproute2 unshare:util-linux python3:python3
+        fcgiwrap:fcgiwrap spawn-fcgi:spawn-fcgi php-fpm8.2:php8.2-fpm "${cluster[@]}")
     ;;
 *) die "what is '$what'? One of: test, demo, bench, cluster, node" ;;
 esac
@@ -47,6 +48,9 @@ done
 # libc's headers are no program.
 if [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
 if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then missing+=(ca-certificates); fi
+
+# Python's environments are a module, which Debian packs apart.
+if [ "$what" = test ] && ! /usr/bin/python3 -c 'import ensurepip' 2>/dev/null; then missing+=(python3-venv); fi
 
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null ||

@@ -101,7 +101,7 @@ fn what_is_not_said_has_a_sane_default() {
     };
     let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["0.0.0.0:80", "[::]:80"]);
-    assert!(matches!(&site.target.run.runtime, Runtime::Command { argv } if argv[2] == "$(PORT)"));
+    assert!(matches!(&site.target.run.runtime, Runtime::Command { argv, .. } if argv[2] == "$(PORT)"));
 }
 
 /// Each mistake is made alone, and exactly one thing is said: where, what is wrong, what would be right.
@@ -179,7 +179,7 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
         (
             "ports: {blue: [8081], green: [8082]}",
             "ports: {}",
-            "line 13: spec.target.host.ports: a command needs at least one port for each colour, as in blue: [8081], green: [8082]",
+            "line 13: spec.target.host.ports: an app needs at least one port for each colour, as in blue: [8081], green: [8082]",
         ),
         (
             "path: /srv/shop/1.4.2",
@@ -336,7 +336,7 @@ fn the_shape_of_the_whole_is_judged_too() {
         ("a: [", "this is not YAML"),
         ("{}", "apiVersion: is missing: write bluegreen.dev/v1alpha1"),
         ("spec: {target: {}}", "spec.target: needs exactly one of host, cluster"),
-        ("spec: {target: {host: {runtime: {}}}}", "spec.target.host.runtime: needs exactly one of command, static"),
+        ("spec: {target: {host: {runtime: {}}}}", "spec.target.host.runtime: needs exactly one of command, "),
         (
             "spec: {target: {host: {runtime: {static: }}}}",
             "spec.target.host.runtime.static: says nothing: write 'static: {}'",
@@ -458,7 +458,7 @@ proptest! {
             for string in strings(&site) {
                 prop_assert!(!has_syntax(&string), "{string:?}");
             }
-            if let Runtime::Command { argv } = &site.target.run.runtime {
+            if let Runtime::Command { argv, .. } = &site.target.run.runtime {
                 prop_assert!(!argv[0].contains(char::is_whitespace), "{argv:?}");
             }
         }
@@ -485,7 +485,7 @@ proptest! {
         }
         agree!(
             SiteName at most 49, Hostname at most 255, UrlPath at most 1024, RelPath at most 1024, AbsPath at most 4096,
-            UserName at most 32, EnvName at most 128, Sha256 at most 64, Token at most 64
+            UserName at most 32, EnvName at most 128, PythonApp at most 256, Sha256 at most 64, Token at most 64
         );
         let span = regex::Regex::new(bluegreen::api::span::PATTERN).expect("the pattern is one");
         prop_assert_eq!(bluegreen::api::span::parse(&text).is_ok(), span.is_match(&text));
@@ -509,5 +509,49 @@ fn what_the_rig_writes_is_a_site() {
         if let Err(problems) = parse::manifest(&manifest.yaml().expect("it can be written")) {
             panic!("{}:\n{problems}", manifest.name());
         }
+    }
+}
+
+/// The manifest of the shop with another runtime.
+fn with_runtime(runtime: serde_json::Value) -> Result<Runtime, String> {
+    let (object, _) = parse::manifest(SHOP).expect("the shop is a site");
+    let mut value = serde_json::to_value(object).expect("a site is plain data");
+    value["spec"]["target"]["host"]["runtime"] = runtime;
+    match parse::manifest(&value.to_string()) {
+        Ok((_, site)) => Ok(site.on_host().expect("of a host").target.run.runtime),
+        Err(problems) => Err(problems.to_string()),
+    }
+}
+
+#[test]
+fn the_runtimes_of_python_s_have_sane_defaults() {
+    let Ok(Runtime::Wsgi(wsgi)) = with_runtime(serde_json::json!({ "wsgi": { "app": "shop.wsgi:application" } }))
+    else {
+        panic!("it is one");
+    };
+    assert_eq!((wsgi.workers, wsgi.threads), (2, 1));
+    assert_eq!(wsgi.installed.requirements.as_str(), "requirements.txt");
+    assert_eq!(wsgi.installed.python.as_str(), "/usr/bin/python3");
+    let Ok(Runtime::Asgi(asgi)) = with_runtime(serde_json::json!({ "asgi": { "app": "main:app" } })) else {
+        panic!("it is one");
+    };
+    assert_eq!(asgi.workers, 1);
+}
+
+#[test]
+fn what_would_be_an_argument_or_a_path_of_another_s_is_refused() {
+    for (runtime, said) in [
+        (serde_json::json!({ "wsgi": { "app": "--config=/etc/x" } }), "runtime.wsgi.app"),
+        (serde_json::json!({ "wsgi": { "app": "a:b", "requirements": "../r.txt" } }), "runtime.wsgi.requirements"),
+        (serde_json::json!({ "wsgi": { "app": "a:b", "python": "python3" } }), "runtime.wsgi.python"),
+        (serde_json::json!({ "wsgi": { "app": "a:b", "workers": 0 } }), "runtime.wsgi.workers"),
+        (serde_json::json!({ "asgi": { "app": "main" } }), "runtime.asgi.app"),
+        (serde_json::json!({ "cgi": {} }), "exactly one of script"),
+        (serde_json::json!({ "cgi": { "script": "a.py", "folder": "cgi-bin" } }), "exactly one of script"),
+        (serde_json::json!({ "cgi": { "script": "/usr/bin/env" } }), "runtime.cgi.script"),
+        (serde_json::json!({ "command": { "argv": ["/bin/x"], "fastCgi": "../x.php" } }), "runtime.command.fastCgi"),
+    ] {
+        let problem = with_runtime(runtime).expect_err("it is wrong");
+        assert!(problem.contains(said), "{problem}");
     }
 }

@@ -38,6 +38,7 @@ pub fn main_file(folder: &Path, pid: &str, lines: &str) -> String {
         "rewrite",
         "proxy",
         "proxy_http",
+        "proxy_fcgi",
         "proxy_balancer",
         "lbmethod_byrequests",
         "slotmem_shm",

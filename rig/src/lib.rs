@@ -13,6 +13,7 @@
 //! | `disk` | a small disk that can be filled up |
 //! | `manifest` | a site's manifest, and releases made of the app |
 //! | `users` | a user for apps to run as |
+//! | `wheels` | packages of Python's, fetched once |
 //! | `ports` | ports that nobody else takes meanwhile |
 //! | `demo`, `bench` | what `make demo` plays and `make bench-cutover` measures |
 //! | `interrupt` | Ctrl-C, for programs that start others |
@@ -37,3 +38,4 @@ pub mod told;
 pub mod users;
 pub mod wait;
 pub mod web;
+pub mod wheels;

@@ -51,6 +51,27 @@ impl Manifest {
             .set("/spec/target/host/static", json!([{ "path": "/", "root": "public" }]))
     }
 
+    /// The manifest of an example, for a machine of the tests: its own names, address, user and ports, and a rollout that takes no longer than it
+    /// must.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn example(file: &Path, listen: SocketAddr, user: &str, blue: &[u16], green: &[u16]) -> Result<Manifest> {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let value: Value = serde_saphyr::from_str(&text)?;
+        let name = value.pointer("/metadata/name").and_then(Value::as_str).context("it has no name")?.to_owned();
+        let manifest = Manifest { value, name: name.clone() };
+        let quick = json!({ "bake": "0s", "standby": "0s", "drainWithin": "10s", "readyWithin": "30s" });
+        let manifest = manifest
+            .set("/spec/target/host/hostnames", json!([format!("{name}.test")]))
+            .set("/spec/target/host/listen", json!([listen.to_string()]))
+            .set("/spec/target/host/ports", json!({ "blue": blue, "green": green }))
+            .set("/spec/target/host/user", json!(user))
+            .set("/spec/health/successes", json!(1))
+            .set("/spec/health/interval", json!("50ms"));
+        Ok(manifest.set("/spec/strategy", quick))
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

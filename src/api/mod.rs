@@ -17,6 +17,7 @@ pub mod crd;
 pub mod names;
 pub mod parse;
 pub mod problem;
+mod python;
 pub mod report;
 mod shape;
 pub mod site;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::problem::Problem;
+pub use super::python::{Asgi, Cgi, Installed, Programs, Protocol, Wsgi};
 use super::spec::{ConfigMapsSpec, DeletionPolicy, SecretsSpec, Template};
 use super::types::{AbsPath, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
 use crate::rollout::{Colour, Limits, Promotion};
@@ -223,9 +224,30 @@ pub enum Runtime {
     Command {
         /// The program, a path inside the release or an absolute one, and its arguments.
         argv: Vec<String>,
+        /// It speaks FastCGI instead of HTTP, and is asked to run this file of the release.
+        #[serde(default, rename = "fastCgi", skip_serializing_if = "Option::is_none")]
+        fast_cgi: Option<RelPath>,
     },
+    /// A WSGI app, served by gunicorn.
+    Wsgi(Wsgi),
+    /// An ASGI app, served by uvicorn.
+    Asgi(Asgi),
+    /// Programs that are started for each request.
+    Cgi(Cgi),
     /// Nothing: the web server answers everything.
     Static,
+}
+
+impl Runtime {
+    /// What the web server speaks with an instance.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Runtime::Cgi(cgi) => Protocol::FastCgi(cgi.programs.clone()),
+            Runtime::Command { fast_cgi: Some(script), .. } => Protocol::FastCgi(Programs::Script(script.clone())),
+            _ => Protocol::Http,
+        }
+    }
 }
 
 /// The ports of each colour's instances, on 127.0.0.1.

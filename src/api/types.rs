@@ -167,6 +167,14 @@ narrow!(
 );
 
 narrow!(
+    /// What a Python server is to import: a module and an attribute of it, `shop.wsgi:application`.
+    PythonApp,
+    r"^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*$",
+    |s| s.len() <= 256 && s.split_once(':').is_some_and(|(module, name)| is_dotted(module) && is_dotted(name)),
+    "an app as MODULE:ATTRIBUTE, as in shop.wsgi:application, of letters, digits and '_', with '.' between names"
+);
+
+narrow!(
     /// A SHA-256 checksum: 64 lower-case hexadecimal digits.
     Sha256,
     r"^[0-9a-f]{64}$",
@@ -225,6 +233,14 @@ fn is_plain_path_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'~' | b'+' | b'@' | b',' | b'=')
 }
 
+/// Names of Python's, joined by dots.
+fn is_dotted(s: &str) -> bool {
+    s.split('.').all(|name| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    })
+}
+
 fn climbs(s: &str) -> bool {
     s.split('/').any(|part| part == "." || part == "..")
 }
@@ -251,6 +267,18 @@ mod tests {
             assert!(bad.parse::<RelPath>().is_err(), "{bad}");
             assert!(format!("/{bad}").parse::<AbsPath>().is_err(), "/{bad}");
             assert!(format!("/{bad}").parse::<UrlPath>().is_err(), "/{bad}");
+        }
+    }
+
+    #[test]
+    fn a_python_app_is_a_module_and_an_attribute() {
+        for good in ["main:app", "shop.wsgi:application", "_a.b1:make.app"] {
+            assert!(good.parse::<PythonApp>().is_ok(), "{good}");
+        }
+        for bad in
+            ["main", "main:", ":app", "main:app()", "main:app --reload", "-m:app", "a..b:c", "a:b:c", "1a:b", "a/b:c"]
+        {
+            assert!(bad.parse::<PythonApp>().is_err(), "{bad}");
         }
     }
 

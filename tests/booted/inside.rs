@@ -334,6 +334,7 @@ async fn an_instance_is_ready_by_its_own_socket() {
         ports: vec![8081],
         host: "localhost".to_owned(),
         check: check.clone(),
+        programs: None,
     };
     let prober = Prober::new(systemd.clone());
     let blue = prober.watch(target(Blue), Pace::Eager, wake.clone());

@@ -94,7 +94,7 @@ impl Shop {
 
     pub fn run(&self) -> Run {
         Run {
-            runtime: Runtime::Command { argv: vec!["bin/app".to_owned()] },
+            runtime: Runtime::Command { argv: vec!["bin/app".to_owned()], fast_cgi: None },
             ports: Ports { blue: vec![8081], green: vec![8082] },
             user: "shop".parse().unwrap(),
             statics: self.statics.clone(),

@@ -91,6 +91,7 @@ impl Scene {
             ports: vec![port],
             host: "shop.example.com".to_owned(),
             check,
+            programs: None,
         };
         Scene {
             probe: Prober::new(direct.clone()).watch(target, Pace::Eager, wake.clone()),

@@ -181,7 +181,7 @@ impl<K: Stands> Rig<K> {
     pub fn site(&self, name: &str, blue: &[SocketAddr], green: &[SocketAddr]) -> Shape {
         let dir = SiteDir::new(&self.path("state"), &name.parse().unwrap());
         route::prepare(&dir).unwrap();
-        let side = |instances: &[SocketAddr]| Side { instances: instances.to_vec(), statics: Vec::new() };
+        let side = |instances: &[SocketAddr]| Side { instances: instances.to_vec(), ..Side::default() };
         Shape {
             site: name.parse().unwrap(),
             dir,

@@ -9,6 +9,8 @@ use bluegreen::platform::host::web::kind::{RenderError, Rendered};
 use bluegreen::platform::host::web::nginx::render as nginx;
 use bluegreen::platform::host::web::{Mode, Shape, Side};
 
+use bluegreen::api::site::{Programs, Protocol};
+
 use crate::fixture::statics;
 
 const DOOR: &str = "127.98.103.1:947";
@@ -16,7 +18,7 @@ const DOOR: &str = "127.98.103.1:947";
 fn shape(mode: Mode, blue: &[&str], green: &[&str]) -> Shape {
     let side = |instances: &[&str]| Side {
         instances: instances.iter().map(|address| address.parse().unwrap()).collect(),
-        statics: Vec::new(),
+        ..Side::default()
     };
     Shape {
         site: "shop".parse().unwrap(),
@@ -57,12 +59,22 @@ fn the_files_of_a_site_are_the_golden_ones() {
     statics(&mut include, "/assets/", "old", true);
     include.green.statics[0].root = "new".parse().unwrap();
 
+    // From an app that speaks HTTP to a program, and back.
+    let mut programs = shape(own(), &["127.0.0.1:8081"], &["127.0.0.1:8083"]);
+    programs.green.protocol = Protocol::FastCgi(Programs::Script("cgi-bin/app.py".parse().unwrap()));
+    let mut folder = shape(own(), &["127.0.0.1:8081"], &["127.0.0.1:8083"]);
+    for side in [&mut folder.blue, &mut folder.green] {
+        side.protocol = Protocol::FastCgi(Programs::Folder("cgi-bin".parse().unwrap()));
+    }
+
     let door = DOOR.parse().unwrap();
     let site = "shop".parse().unwrap();
     let renders: [(&str, Render, String); 2] =
         [("nginx", nginx::site, nginx::stub(&site).unwrap()), ("apache", apache::site, apache::stub(&site).unwrap())];
     for (server, render, stub) in renders {
         golden(server, "app.conf", &render(&app, door).unwrap().site);
+        golden(server, "program.conf", &render(&programs, door).unwrap().site);
+        golden(server, "programs.conf", &render(&folder, door).unwrap().site);
         golden(server, "files.conf", &render(&files, door).unwrap().site);
         let include = render(&include, door).unwrap();
         golden(server, "include.conf", &include.site);

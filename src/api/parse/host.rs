@@ -166,11 +166,9 @@ impl Judge {
                 self.wrong(path, "a static site has no instances, so it takes no ports: leave them out");
                 return None;
             }
-            spec::RuntimeSpec::Command(_) if pair.blue.is_empty() && pair.green.is_empty() => {
-                self.wrong(
-                    path,
-                    "a command needs at least one port for each colour, as in blue: [8081], green: [8082]",
-                );
+            spec::RuntimeSpec::Static(_) => {}
+            _ if pair.blue.is_empty() && pair.green.is_empty() => {
+                self.wrong(path, "an app needs at least one port for each colour, as in blue: [8081], green: [8082]");
                 return None;
             }
             _ => {}

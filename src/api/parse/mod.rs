@@ -4,6 +4,7 @@
 mod cluster;
 mod host;
 mod judge;
+mod python;
 mod runtime;
 mod strategy;
 

@@ -10,6 +10,9 @@ impl Judge {
     pub(super) fn runtime(&mut self, runtime: &RuntimeSpec) -> Option<Runtime> {
         match runtime {
             RuntimeSpec::Command(command) => self.command(command),
+            RuntimeSpec::Wsgi(wsgi) => self.wsgi(wsgi),
+            RuntimeSpec::Asgi(asgi) => self.asgi(asgi),
+            RuntimeSpec::Cgi(cgi) => self.cgi(cgi),
             RuntimeSpec::Static(_) => Some(Runtime::Static),
         }
     }
@@ -34,6 +37,10 @@ impl Judge {
             );
             return None;
         }
-        Some(Runtime::Command { argv: argv? })
+        let fast_cgi = match &command.fast_cgi {
+            None => None,
+            Some(script) => Some(self.narrow(&format!("{HOST}.runtime.command.fastCgi"), script)?),
+        };
+        Some(Runtime::Command { argv: argv?, fast_cgi })
     }
 }

@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::python::{AsgiSpec, CgiSpec, WsgiSpec};
 use crate::api::span;
 use crate::api::types::{AbsPath, Hostname, RelPath, Sha256, UrlPath, UserName};
 
@@ -19,8 +20,8 @@ use crate::api::types::{AbsPath, Hostname, RelPath, Sha256, UrlPath, UserName};
     validation = Rule::new(
         "self.front != 'Include' || (!has(self.hostnames) || size(self.hostnames) == 0) && !has(self.listen)"
     ).message("front Include takes neither hostnames nor listen: your own server block has them"),
-    validation = Rule::new("!has(self.runtime.command) || has(self.ports) && size(self.ports.blue) > 0").message(
-        "a command needs at least one port for each colour"
+    validation = Rule::new("has(self.runtime.static) || has(self.ports) && size(self.ports.blue) > 0").message(
+        "an app needs at least one port for each colour"
     ),
     validation = Rule::new("!has(self.runtime.static) || !has(self.ports) || size(self.ports.blue) == 0").message(
         "a static site takes no ports"
@@ -127,6 +128,12 @@ pub const ARCHIVE_PATTERN: &str = r"^/.*\.(tar\.gz|tgz|zip|jar|war)$";
 pub enum RuntimeSpec {
     /// Any program.
     Command(CommandSpec),
+    /// A WSGI app of Python's (Django, Flask), served by gunicorn.
+    Wsgi(WsgiSpec),
+    /// An ASGI app of Python's (FastAPI), served by uvicorn.
+    Asgi(AsgiSpec),
+    /// Programs that are started for each request.
+    Cgi(CgiSpec),
     /// Nothing: the web server answers everything from files. Written `static: {}`.
     Static(StaticRuntime),
 }
@@ -137,6 +144,7 @@ impl RuntimeSpec {
     pub fn health_path(&self) -> &'static str {
         match self {
             RuntimeSpec::Command(_) | RuntimeSpec::Static(_) => "/",
+            RuntimeSpec::Wsgi(_) | RuntimeSpec::Asgi(_) | RuntimeSpec::Cgi(_) => "/",
         }
     }
 }
@@ -149,6 +157,10 @@ pub struct CommandSpec {
     /// instance's port, which the variable PORT holds too.
     #[schemars(length(min = 1, max = 256), inner(length(max = 4096)))]
     pub argv: Vec<String>,
+    /// The program speaks FastCGI instead of HTTP (PHP-FPM), and is asked to run this file of the release for every path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = RelPath::PATTERN), length(max = 1024))]
+    pub fast_cgi: Option<String>,
 }
 
 /// No settings.

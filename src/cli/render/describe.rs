@@ -367,6 +367,14 @@ fn release(host: &Host) -> String {
 fn runtime(runtime: &RuntimeSpec) -> String {
     match runtime {
         RuntimeSpec::Command(command) => command.argv.join(" "),
+        RuntimeSpec::Wsgi(wsgi) => {
+            format!("gunicorn {} (workers {}, threads {})", wsgi.app, wsgi.workers, wsgi.threads)
+        }
+        RuntimeSpec::Asgi(asgi) => format!("uvicorn {} (workers {})", asgi.app, asgi.workers),
+        RuntimeSpec::Cgi(cgi) => match (&cgi.script, &cgi.folder) {
+            (Some(script), _) => format!("CGI, {script} of the release for every path"),
+            (None, folder) => format!("CGI, the programs in {} of the release", folder.as_deref().unwrap_or(NONE)),
+        },
         RuntimeSpec::Static(_) => "static (the web server answers everything)".to_owned(),
     }
 }

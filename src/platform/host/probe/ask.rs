@@ -9,8 +9,8 @@ use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::Target;
 use super::measure::Measure;
+use super::{Target, fastcgi};
 use crate::platform::host::sockets::OwnConnections;
 
 /// Asks the instance at this port.
@@ -37,6 +37,9 @@ async fn get(target: &Target, port: u16, own: &OwnConnections) -> Result<hyper::
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(|e| format!("could not connect: {e}"))?;
     let mine = stream.local_addr().map_err(|e| format!("lost its connection: {e}"))?;
     let _note = own.note(mine.port());
+    if let Some((programs, release)) = &target.programs {
+        return fastcgi::ask(stream, target, port, programs, release).await;
+    }
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|e| format!("could not be asked: {e}"))?;
     let request = Request::get(target.check.path.as_str())

@@ -56,6 +56,17 @@ pub(super) fn whose(listening: &[Socket], port: u16, pids: &[u32], known: Option
     Ok(first.inode)
 }
 
+/// An instance that is silent because it has just been started once more says more by how often that was.
+pub(super) fn after(seen: Seen, restarts: u32) -> Seen {
+    match seen {
+        Seen::Silent(words) if restarts > 0 => {
+            let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
+            Seen::Silent(format!("{words}; it ended by itself {times} before: its last words are in `bluegreen logs`"))
+        }
+        other => other,
+    }
+}
+
 /// What is said of an instance that ended by itself: most often, because somebody else holds its port.
 pub(super) fn down(listening: &[Socket], port: u16, how: &str, restarts: u32) -> Seen {
     let times = match restarts {

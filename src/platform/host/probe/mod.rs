@@ -8,9 +8,11 @@
 //! when one of its processes ends.
 
 mod ask;
+mod fastcgi;
 mod measure;
 mod report;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,7 @@ use self::measure::{Measure, Seen};
 pub use self::report::{Health, Report};
 use super::sockets::{OwnConnections, Socket, listeners};
 use super::supervise::{InstanceState, Supervisor};
-use crate::api::site::HealthCheck;
+use crate::api::site::{HealthCheck, Programs};
 use crate::api::types::SiteName;
 use crate::rollout::Colour;
 
@@ -44,6 +46,8 @@ pub struct Target {
     pub host: String,
     /// How readiness is asked.
     pub check: HealthCheck,
+    /// The programs that are to be run over FastCGI, and the release that they are in; `None`: HTTP is spoken.
+    pub programs: Option<(Programs, PathBuf)>,
 }
 
 /// How eagerly a colour is asked.
@@ -250,7 +254,7 @@ impl<S: Supervisor + 'static> Rounds<S> {
                             self.ask(index, port, own, asking);
                             continue;
                         }
-                        Err(seen) => seen,
+                        Err(seen) => measure::after(seen, *restarts),
                     }
                 }
                 Some(InstanceState::Failed { how, restarts }) => measure::down(&listening, port, how, *restarts),

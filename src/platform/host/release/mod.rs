@@ -7,6 +7,8 @@
 //! | `fingerprint` | tells what it is, and which revision that makes |
 //! | `config`, `shared` | what comes from outside of the release: copied, and linked |
 //! | `take`, `work` | makes a release of it, in a working folder |
+//! | `python` | what a release of Python's requires, installed into an environment of its own beside it |
+//! | `programs` | the programs of a CGI site, which must be there and be executable |
 //! | `unpack` | archives, in a process that may do nothing else |
 //! | `shelf` | the releases on disk: which there are, which may go |
 //! | `kept` | hashed assets of earlier releases |
@@ -21,6 +23,8 @@ mod entry;
 mod fingerprint;
 mod kept;
 mod limits;
+mod programs;
+mod python;
 mod shared;
 mod shelf;
 mod source;
@@ -35,8 +39,10 @@ pub use entry::{Danger, Special};
 pub use fingerprint::{Fingerprint, Fingerprints, Identity, read as read_fingerprint, revision};
 pub use kept::{KeptError, keep_assets, kept_dir};
 pub use limits::{Excess, Limits, Measure, Tally};
+pub use programs::{FCGIWRAP, ProgramError, SPAWN_FCGI, programs};
+pub use python::{PythonError, SUBCOMMAND as INSTALL, install_main};
 pub use shared::{SharedError, check as check_shared};
-pub use shelf::{Listed, Record, ShelfError, config_dir, is_complete, list, prune, record};
+pub use shelf::{Listed, Record, ShelfError, config_dir, env_dir, is_complete, list, prune, record};
 pub use source::{Kind, SourceError};
 pub use take::{Order, Step, TakeError, take};
 pub use tree::TreeError;

@@ -4,6 +4,7 @@
 //! releases/REVISION/            a release; it is complete because it has this name
 //! releases/REVISION.json        how to run it: written before
 //! releases/REVISION.config/     its configuration files, the site's user's alone: written before
+//! releases/REVISION.env/        what was installed for it, if it is one of Python's: written before
 //! releases/.taking-…            a take under way, or killed
 //! releases/.gone-…              a removal under way, or killed
 //! ```
@@ -129,6 +130,12 @@ pub fn config_dir(dir: &SiteDir, revision: Revision) -> PathBuf {
     dir.releases().join(format!("{revision}.config"))
 }
 
+/// The environment of a release of Python's.
+#[must_use]
+pub fn env_dir(dir: &SiteDir, revision: Revision) -> PathBuf {
+    dir.releases().join(format!("{revision}.env"))
+}
+
 /// Removes old releases: all but those in `keep`, those that a slot runs, and the `count` newest of the others. Returns what it removed.
 ///
 /// # Errors
@@ -197,6 +204,7 @@ impl Shelf {
             let revision = text
                 .strip_suffix(".json")
                 .or_else(|| text.strip_suffix(".config"))
+                .or_else(|| text.strip_suffix(".env"))
                 .and_then(|stem| stem.parse::<Revision>().ok());
             let orphan = revision.is_some_and(|of| !names.iter().any(|name| revision_of(name) == Some(of)));
             if orphan || text.starts_with(TAKING) || text.starts_with(GONE) {
@@ -221,6 +229,7 @@ impl Shelf {
         .map_err(|error| failed(&path(), error))?;
         self.remove(&format!("{revision}.json"))?;
         self.remove(&format!("{revision}.config"))?;
+        self.remove(&format!("{revision}.env"))?;
         self.remove(&gone)
     }
 

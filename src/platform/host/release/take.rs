@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -16,6 +17,8 @@ use super::beneath;
 use super::config::{Config, ConfigError};
 use super::fingerprint::Identity;
 use super::limits::{Limits, Tally};
+use super::programs::{self, ProgramError};
+use super::python::{self, PythonError};
 use super::shared::{self, SharedError};
 use super::shelf::{self, Record, Shelf, ShelfError};
 use super::source::{self, Opened, SourceError};
@@ -41,6 +44,8 @@ pub struct Order<'a> {
     pub account: &'a Account,
     /// How large it may be.
     pub limits: &'a Limits,
+    /// How long installing what it requires may take.
+    pub install_within: Duration,
     /// The program that unpacks archives: [`super::OURSELVES`], and in tests the one that was built.
     pub unpacker: &'a Path,
     /// Told of each step, for a log or a progress line.
@@ -60,6 +65,8 @@ pub enum Step<'a> {
     Entry(&'a [u8]),
     /// All of the content is in the release to be.
     Filled,
+    /// What it requires is installed.
+    Installed,
     /// The configuration files and the record are there.
     Recorded,
     /// Everything is on the disk.
@@ -131,6 +138,12 @@ pub enum TakeError {
     /// A configuration file can't be taken.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What it requires can't be installed.
+    #[error(transparent)]
+    Python(#[from] PythonError),
+    /// Its programs can't be run.
+    #[error(transparent)]
+    Programs(#[from] ProgramError),
     /// A shared folder can't be used.
     #[error(transparent)]
     Shared(#[from] SharedError),
@@ -170,6 +183,8 @@ impl TakeError {
             TakeError::Changed { .. } => "ReleaseChanged",
             TakeError::NoRoot { .. } => "StaticRootMissing",
             TakeError::NoRoom { .. } => "DiskFull",
+            TakeError::Python(error) => error.reason(),
+            TakeError::Programs(error) => error.reason(),
             TakeError::Config(error) => error.reason(),
             TakeError::Shared(error) => error.reason(),
             TakeError::Shelf(error) => error.reason(),
@@ -193,7 +208,9 @@ impl TakeError {
                 _ => Class::User,
             },
             TakeError::Changed { .. } => Class::Conflict,
-            TakeError::NoRoot { .. } => Class::User,
+            TakeError::Python(error) => error.class(),
+            TakeError::Programs(ProgramError::Io { .. }) => Class::Transient,
+            TakeError::NoRoot { .. } | TakeError::Programs(_) => Class::User,
             TakeError::Config(error) => error.class(),
             TakeError::Shared(error) => error.class(),
             TakeError::Shelf(error) => error.class(),
@@ -221,7 +238,15 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     let shelf = Shelf::open(dir)?;
     shelf.tidy()?;
     let config_name = format!("{revision}.config");
+    let env_name = format!("{revision}.env");
     let complete = shelf::is_complete(dir, revision);
+    if complete && order.run.runtime.installed().is_some() && !shelf.has(&env_name) {
+        // Somebody removed it: what it was installed from is still here.
+        let work = Work::begin(&shelf, revision)?;
+        python::install(&work, dir, revision, &dir.release(revision), order)?;
+        beneath::sync(work.folder.as_fd(), u64::MAX).map_err(|error| work.failed("syncing", error))?;
+        work.put("env", &env_name)?;
+    }
     if complete && (order.run.config_files.is_empty() || shelf.has(&config_name)) {
         // What it was taken from may be gone by now.
         return recorded(dir, order, revision);
@@ -254,6 +279,11 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     shared::link(release.as_fd(), &order.run.shared_dirs)?;
     rustix::fs::fchmod(&release, Mode::from_raw_mode(0o555)).map_err(|error| work.failed("sealing", error))?;
     (order.progress)(Step::Filled);
+    programs::check(&work.path.join("release"), &order.run.runtime)?;
+    let installed = python::install(&work, dir, revision, &work.path.join("release"), order)?;
+    if installed.is_some() {
+        (order.progress)(Step::Installed);
+    }
 
     if !config.is_empty() {
         config.place(work.folder.as_fd(), "config", order.account)?;
@@ -262,12 +292,15 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     store::write(&work.path.join("record"), &record, 0o600)?;
     (order.progress)(Step::Recorded);
 
-    let entries = size.entries.saturating_add(config.len());
+    let entries = size.entries.saturating_add(config.len()).saturating_add(installed.map_or(0, |size| size.entries));
     beneath::sync(work.folder.as_fd(), entries).map_err(|error| work.failed("syncing", error))?;
     (order.progress)(Step::Synced);
     if !config.is_empty() {
         work.put("config", &config_name)?;
         (order.progress)(Step::ConfigPlaced);
+    }
+    if installed.is_some() {
+        work.put("env", &env_name)?;
     }
     work.put("record", &format!("{revision}.json"))?;
     (order.progress)(Step::RecordPlaced);

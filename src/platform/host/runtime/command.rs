@@ -19,13 +19,11 @@ pub(super) fn program(argv: &[String], instance: &Instance<'_>) -> Result<Progra
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn argv(words: &[&str], port: u16) -> Result<Vec<String>, Fault> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        program(&words, &Instance { release: Path::new("/r"), port }).map(|program| program.argv)
+        program(&words, &super::super::tests::instance(port)).map(|program| program.argv)
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! Each kind of app is a file here: it turns its settings into a [`Program`]. What all kinds share (the environment, the working folder,
 //! the account) is added in this one. `site` asks when a colour is started.
 
+mod cgi;
 mod command;
+mod python;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::api::site::{Run, Runtime};
 use crate::api::types::{EnvName, Invalid, SiteName};
@@ -23,8 +26,14 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 struct Instance<'a> {
     /// The release.
     release: &'a Path,
+    /// The same, by the way that the web server takes to it: the colour's slot.
+    slot: &'a Path,
+    /// What was installed beside the release.
+    environment: &'a Path,
     /// The instance's port.
     port: u16,
+    /// From SIGTERM to SIGKILL.
+    stop_within: Duration,
 }
 
 /// What a kind of app wants to be run.
@@ -51,11 +60,22 @@ pub fn launches(
 ) -> Result<Vec<Launch>, Fault> {
     let folder = dir.release(revision);
     let config = release::config_dir(dir, revision);
+    let slot = dir.slot_release(colour);
+    let environment = release::env_dir(dir, revision);
     let mut launches = Vec::new();
     for (index, port) in run.ports.of(colour).iter().enumerate() {
-        let instance = Instance { release: &folder, port: *port };
+        let instance = Instance {
+            release: &folder,
+            slot: &slot,
+            environment: &environment,
+            port: *port,
+            stop_within: run.stop_within,
+        };
         let program = match &run.runtime {
-            Runtime::Command { argv } => command::program(argv, &instance)?,
+            Runtime::Command { argv, .. } => command::program(argv, &instance)?,
+            Runtime::Wsgi(wsgi) => python::wsgi(wsgi, &instance)?,
+            Runtime::Asgi(asgi) => python::asgi(asgi, &instance)?,
+            Runtime::Cgi(cgi) => cgi::program(cgi, &instance)?,
             Runtime::Static => return Ok(Vec::new()),
         };
         let mut env = BTreeMap::new();
@@ -92,4 +112,20 @@ fn variable(name: &str) -> Result<EnvName, Fault> {
 
 fn wrong(what: &str) -> Fault {
     Fault { class: Class::User, reason: "RuntimeInvalid", message: format!("spec.target.host.runtime: {what}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An instance of the release `/r`, in the slot `/s`.
+    pub(super) fn instance(port: u16) -> Instance<'static> {
+        Instance {
+            release: Path::new("/r"),
+            slot: Path::new("/s"),
+            environment: Path::new("/r.env"),
+            port,
+            stop_within: Duration::from_secs(30),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::drain::{Draining, forget_served, has_served, note_served};
 use super::falls::Falls;
 use super::{HostSite, Inner, Watched, held, lock};
-use crate::api::site::{Front, HealthCheck};
+use crate::api::site::{Front, HealthCheck, Protocol};
 use crate::control::api::{InstanceView, Place, SlotHealth, SlotView};
 use crate::driver::clock::{of_file, wall};
 use crate::platform::host::probe::{Pace, Report, Target};
@@ -141,10 +141,14 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         }
         let ports = record.run.ports.of(colour).to_vec();
         let check = record.run.health.clone();
+        let programs = match record.run.runtime.protocol() {
+            Protocol::Http => None,
+            Protocol::FastCgi(programs) => Some((programs, self.dir.slot_release(colour))),
+        };
         let begun = Instant::now();
         let patience = patience(&check);
         let probe = (!ports.is_empty()).then(|| {
-            let target = Target { site: self.name.clone(), colour, ports, host: self.host_name(), check };
+            let target = Target { site: self.name.clone(), colour, ports, host: self.host_name(), check, programs };
             self.host.prober.watch(target, Pace::Steady, self.wake.clone())
         });
         *watched = Some(Watched {

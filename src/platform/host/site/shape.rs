@@ -34,6 +34,7 @@ pub(super) fn shape(
 fn side(run: &Run, colour: Colour) -> Side {
     Side {
         instances: run.ports.of(colour).iter().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).collect(),
+        protocol: run.runtime.protocol(),
         statics: run
             .statics
             .iter()

@@ -131,6 +131,8 @@ fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std:
             account: &account,
             limits: &limits,
             unpacker,
+            // A little less than the phase has, so that people are told what took so long.
+            install_within: wanted.site.limits.prepare_within.mul_f32(0.9),
             progress: &|_| {},
         },
     )?;

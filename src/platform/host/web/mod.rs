@@ -13,12 +13,14 @@
 //! | `trial` | tests a configuration that is not in place |
 //! | `serving` | what else the web server serves, and what of it is in the way |
 //! | `process`, `log` | its processes, and what it says of a reload |
+//! | `fastcgi` | what a program that is started for each request is told of its place |
 //! | `door` | asks which colour a request gets now, and from which generation |
 
 pub mod apache;
 mod apply;
 pub mod door;
 mod draft;
+mod fastcgi;
 pub mod files;
 pub mod kind;
 mod log;
@@ -35,6 +37,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::layout::SiteDir;
+use crate::api::site::Protocol;
 use crate::api::types::{Hostname, RelPath, SiteName, UrlPath};
 use crate::platform::{Class, Fault};
 use crate::rollout::Colour;
@@ -92,6 +95,8 @@ pub struct Side {
     /// Its instances; empty for a site of files alone. While the slot is empty, those that it will have: else every rollout changes the shape,
     /// and a reload closes idle connections under the requests that are on their way on them.
     pub instances: Vec<SocketAddr>,
+    /// What is spoken with them.
+    pub protocol: Protocol,
     /// What the web server answers itself from the slot's release.
     pub statics: Vec<StaticPath>,
 }

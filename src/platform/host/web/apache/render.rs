@@ -12,7 +12,9 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, context};
 use serde::Serialize;
 
+use crate::api::site::Protocol;
 use crate::api::types::{Hostname, SiteName};
+use crate::platform::host::web::fastcgi::{self, FastCgi};
 use crate::platform::host::web::kind::{RenderError, Rendered};
 use crate::platform::host::web::{Mode, Shape, Side, StaticPath, door};
 use crate::rollout::Colour;
@@ -86,6 +88,7 @@ struct SiteContext {
     appless: Vec<&'static str>,
     sides: Vec<Instances>,
     statics: Vec<Static>,
+    fastcgi: Vec<FastCgi>,
 }
 
 #[derive(Serialize)]
@@ -98,6 +101,7 @@ struct Own {
 #[derive(Serialize)]
 struct Instances {
     colour: &'static str,
+    scheme: &'static str,
     instances: Vec<String>,
 }
 
@@ -140,10 +144,12 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
             .into_iter()
             .map(|colour| Instances {
                 colour: colour.name(),
+                scheme: if shape.side(colour).protocol == Protocol::Http { "http" } else { "fcgi" },
                 instances: shape.side(colour).instances.iter().map(ToString::to_string).collect(),
             })
             .collect(),
         statics: statics(shape),
+        fastcgi: fastcgi::sides(shape).0,
     }
 }
 

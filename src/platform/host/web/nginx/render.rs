@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::api::types::{Hostname, SiteName};
 use crate::platform::host::tick::LINKS;
+use crate::platform::host::web::fastcgi::{self, FastCgi};
 use crate::platform::host::web::kind::{RenderError, Rendered};
 use crate::platform::host::web::{Mode, Shape, Side, StaticPath, door};
 use crate::rollout::Colour;
@@ -93,6 +94,8 @@ struct SiteContext {
     pool_seconds: u64,
     own: Option<Own>,
     sides: Vec<Upstream>,
+    fastcgi: Vec<FastCgi>,
+    http: bool,
     app: bool,
     appless: Vec<&'static str>,
     statics: Vec<Static>,
@@ -144,7 +147,11 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
         }
     }
     let id = door::name(&shape.site);
+    let (fastcgi, http) = fastcgi::sides(shape);
     let mut switches = Vec::new();
+    if !fastcgi.is_empty() {
+        script(&id, &fastcgi, shape, &mut switches);
+    }
     let statics: Vec<Static> = (0..)
         .zip(&paths)
         .map(|(number, path)| static_context(&format!("{number}_{id}"), path, shape, &mut switches))
@@ -178,6 +185,8 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
                 instances: shape.side(colour).instances.iter().map(ToString::to_string).collect(),
             })
             .collect(),
+        fastcgi,
+        http,
         app,
         appless: Colour::BOTH.into_iter().filter(|c| shape.side(*c).instances.is_empty()).map(Colour::name).collect(),
         whole: paths.contains(&"/"),
@@ -185,6 +194,24 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
         statics,
         switches,
     }
+}
+
+/// The program that FastCGI is to run, its own path, and what of the path is left to it.
+fn script(id: &str, fastcgi: &[FastCgi], shape: &Shape, switches: &mut Vec<Switch>) {
+    let of = |colour: Colour| fastcgi.iter().find(|side| side.colour == colour.name());
+    let mut switch = |name: &str, one: &dyn Fn(Colour, &str) -> String, folder: &str| {
+        let value = |colour: Colour| match of(colour).map(|side| &side.script) {
+            Some(Some(script)) => one(colour, script),
+            Some(None) => folder.to_owned(),
+            None => "\"\"".to_owned(),
+        };
+        let (blue, green) = (value(Colour::Blue), value(Colour::Green));
+        switches.push(Switch { variable: format!("$bluegreen_{name}_{id}"), blue, green });
+    };
+    let file = |colour: Colour, script: &str| format!("{}/{script}", shape.dir.slot_release(colour).display());
+    switch("script", &file, "\"\"");
+    switch("script_name", &|_, _| "\"\"".to_owned(), "$document_uri");
+    switch("path_info", &|_, _| "$document_uri".to_owned(), "\"\"");
 }
 
 fn static_context(id: &str, path: &str, shape: &Shape, switches: &mut Vec<Switch>) -> Static {
@@ -263,6 +290,8 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(
         ("stream", include_str!("templates/stream.j2")),
         ("forward", include_str!("templates/forward.j2")),
         ("proxy", include_str!("templates/proxy.j2")),
+        ("http", include_str!("templates/http.j2")),
+        ("fastcgi", include_str!("templates/fastcgi.j2")),
     ] {
         env.add_template(name, text)?;
     }
@@ -280,6 +309,10 @@ fn render(template: &str, context: Value) -> Result<String, RenderError> {
 fn write_plain(out: &mut minijinja::Output<'_>, _state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     let text = value.to_string();
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~+@,=:[]*".contains(&b);
+    // What is written here, and never a user's.
+    if matches!(text.as_str(), "\"\"" | "$document_uri") {
+        return out.write_str(&text).map_err(Error::from);
+    }
     let word = text.strip_prefix("$bluegreen_").unwrap_or(&text);
     if let Some(bad) = word.bytes().find(|b| !plain(*b)) {
         return Err(Error::new(

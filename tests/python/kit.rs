@@ -1,0 +1,137 @@
+//! One machine: a web server, an agent, and an example of the repository as its site.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use bluegreen_rig::agent::Agent;
+use bluegreen_rig::apache::Apache;
+use bluegreen_rig::load::{Answer, Load, Running, Totals, get};
+use bluegreen_rig::manifest::Manifest;
+use bluegreen_rig::nginx::Nginx;
+use bluegreen_rig::ports::Port;
+use bluegreen_rig::users::User;
+use bluegreen_rig::wheels;
+use serde_json::{Value, json};
+
+#[derive(Clone, Copy, Debug)]
+pub enum Server {
+    Nginx,
+    Apache,
+}
+
+enum Web {
+    Nginx(Nginx),
+    Apache(Apache),
+}
+
+pub struct Machine {
+    // Dropped in this order: the agent and its apps before the web server in front of them.
+    pub agent: Agent,
+    web: Web,
+    ports: Vec<Port>,
+    pub user: User,
+}
+
+impl Machine {
+    pub fn start(server: Server) -> Machine {
+        let web = match server {
+            Server::Nginx => Web::Nginx(Nginx::start().unwrap()),
+            Server::Apache => Web::Apache(Apache::start().unwrap()),
+        };
+        let agent = match &web {
+            Web::Nginx(nginx) => Agent::start(nginx),
+            Web::Apache(apache) => Agent::start(apache),
+        };
+        Machine { agent: agent.unwrap(), web, ports: Port::take_many(2).unwrap(), user: User::ordinary().unwrap() }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        match &self.web {
+            Web::Nginx(nginx) => nginx.address(),
+            Web::Apache(apache) => apache.address(),
+        }
+    }
+
+    pub fn ports(&self) -> [u16; 2] {
+        [self.ports[0].number(), self.ports[1].number()]
+    }
+
+    /// The site of an example.
+    pub fn site(&self, example: &str) -> Manifest {
+        let [blue, green] = self.ports();
+        let file = examples().join(example).join("site.yaml");
+        let site = Manifest::example(&file, self.address(), self.user.name(), &[blue], &[green]).unwrap();
+        if example != "django" {
+            return site;
+        }
+        let secrets = self.agent.folder().join("django.json");
+        fs::write(&secrets, "{\"secretKey\": \"kept out of the release\"}").unwrap();
+        fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).unwrap();
+        let done = std::process::Command::new("chown").arg(self.user.name()).arg(&secrets).status().unwrap();
+        assert!(done.success());
+        site.set("/spec/target/host/configFiles", json!([{ "path": secrets }])).env("ALLOWED_HOSTS", "django.test")
+    }
+
+    /// A release of an example that calls itself `version`, with the wheels that it requires.
+    pub fn release(&self, example: &str, version: &str) -> PathBuf {
+        let to = self.agent.uploads().join(version);
+        copy(&examples().join(example).join("app"), &to);
+        fs::write(to.join("VERSION"), format!("{version}\n")).unwrap();
+        if let Ok(list) = fs::read_to_string(to.join("requirements.txt")) {
+            wheels::put(&wheels::wheels(&list).unwrap(), &to).unwrap();
+        }
+        to
+    }
+
+    pub fn get(&self, site: &Manifest, path: &str) -> Answer {
+        get(self.address(), &site.host(), path).unwrap()
+    }
+
+    pub fn load(&self, site: &Manifest) -> Running {
+        // A program that is started for each request takes a thousand times as long as an answer does.
+        let clients = if site.name() == "cgi" { 2 } else { 8 };
+        Load::to(self.address(), &site.host()).clients(clients).start().unwrap()
+    }
+
+    /// Waits until a release was refused, and returns the whole site.
+    pub fn refused(&self, site: &Manifest, release: &Path) -> Value {
+        assert!(self.agent.apply_and_wait(&site.clone().release(release)).is_err());
+        self.agent.wait_for_phase(site.name(), "Idle").unwrap()
+    }
+}
+
+pub fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        // What a developer's own Python left there.
+        if entry.file_name() == "__pycache__" {
+            continue;
+        }
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+pub fn nothing_lost(totals: &Totals) {
+    assert_eq!(totals.broken_clients, 0);
+    assert_eq!(totals.failed, 0, "{:?} of {} requests: {:?}", totals.losses, totals.requests, totals.told);
+}
+
+/// What a condition says, after its reason; empty: there is no such condition.
+pub fn says(site: &Value, condition: &str) -> String {
+    let conditions = site.pointer("/status/conditions").and_then(Value::as_array);
+    let found = conditions.into_iter().flatten().find(|one| one["type"] == condition);
+    found
+        .map(|one| format!("{}: {}", one["reason"].as_str().unwrap(), one["message"].as_str().unwrap()))
+        .unwrap_or_default()
+}
