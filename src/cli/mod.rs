@@ -5,7 +5,7 @@
 //! | `apply`, `delete`, `validate` | hand in a manifest, take it away, judge it offline |
 //! | `get`, `describe`, `history`, `logs` | look |
 //! | `command` | `approve`, `abort`, `retry`, `rollback`, `pause`, `resume`, `restart` |
-//! | `host`, `operator`, `crd`, `completion`, `version` | the daemons' own start, and what needs none |
+//! | `host`, `operator`, `crd`, `completion`, `man`, `version` | the daemons' own start, and what needs none |
 //! | `follow` | one site, drawn as it goes, for `apply --wait` and `get -w` |
 //! | `place` | which sites are meant: those of this machine, or those of a cluster |
 //! | `source` | where they are: one set of questions, and two that answer |
@@ -14,7 +14,7 @@
 //! | `render` | from a view to text: pure, so that tests look at it |
 //! | `output` | writes text, and knows whether a terminal reads it |
 //!
-//! Everything but `validate`, `crd`, `completion` and `version` asks the agent over its control socket, or a cluster.
+//! Everything but `validate`, `crd`, `completion`, `man` and `version` asks the agent over its control socket, or a cluster.
 
 pub mod apply;
 pub mod cluster;
@@ -28,6 +28,7 @@ pub mod get;
 pub mod history;
 pub mod host;
 pub mod logs;
+pub mod man;
 pub mod operator;
 pub mod output;
 pub mod place;
@@ -89,6 +90,8 @@ enum Sub {
     Operator(operator::Args),
     Crd(crd::Args),
     Completion(completion::Args),
+    #[command(hide = true)]
+    Man(man::Args),
     Version(version::Args),
 }
 
@@ -130,6 +133,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Sub::Operator(args) => operator::run(args),
         Sub::Crd(_) => crd::run(),
         Sub::Completion(args) => completion::run(&args),
+        Sub::Man(args) => man::run(&args),
         Sub::Version(_) => version::run(),
     };
     match done {
