@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-runtimes test-node test-all cluster-tools deny advisories \
-	bench-cutover bench-operator
+	bench-cutover bench-operator deb tarball
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -72,6 +72,21 @@ deny: ## Judge what comes in from outside: licences, bans, sources
 
 advisories: deny ## Look for known holes in what comes in from outside (asks github.com)
 	PATH="$(CACHE)/cargo-deny/bin:$$PATH" $(CARGO) deny --locked check advisories
+
+# What is packed: `make deb PROFILE=dev` is quick to build, and large.
+PROFILE ?= dist
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+PACKAGES := target/packages
+
+deb: ## Build the Debian package of the agent and the command line (PROFILE=dev for a quick one)
+	$(CARGO) build --quiet --locked --profile $(PROFILE) --bin bluegreen
+	@mkdir -p $(PACKAGES)
+	@scripts/build-deb.sh deb target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bluegreen $(VERSION) $(PACKAGES)
+
+tarball: ## The same as a .tar.gz, for machines without dpkg
+	$(CARGO) build --quiet --locked --profile $(PROFILE) --bin bluegreen
+	@mkdir -p $(PACKAGES)
+	@scripts/build-deb.sh tarball target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bluegreen $(VERSION) $(PACKAGES)
 
 bench-operator: ## Measure the operator with 1,000 sites (N=10000 for more) on a real API server (half an hour)
 	@scripts/setup.sh cluster
