@@ -32,7 +32,7 @@ node)
     ;;
 test)
     needed+=(nginx:nginx-light apache2:apache2 useradd:passwd debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables
-        ip:iproute2 unshare:util-linux python3:python3 "${cluster[@]}")
+        ip:iproute2 unshare:util-linux python3:python3 javac:default-jdk-headless mvn:maven "${cluster[@]}")
     ;;
 *) die "what is '$what'? One of: test, demo, bench, cluster, node" ;;
 esac
@@ -46,6 +46,8 @@ for pair in "${needed[@]}"; do
 done
 # libc's headers are no program.
 if [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
+# Tomcat's own programs are nowhere on PATH.
+if [ "$what" = test ] && [ ! -e /usr/share/tomcat10/bin/bootstrap.jar ]; then missing+=(tomcat10); fi
 if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then missing+=(ca-certificates); fi
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -12,6 +12,7 @@
 //! | `cluster` | a real Kubernetes control plane of one's own, gone when it is dropped |
 //! | `disk` | a small disk that can be filled up |
 //! | `manifest` | a site's manifest, and releases made of the app |
+//! | `maven` | the Java examples, built by Maven and kept |
 //! | `users` | a user for apps to run as |
 //! | `ports` | ports that nobody else takes meanwhile |
 //! | `demo`, `bench` | what `make demo` plays and `make bench-cutover` measures |
@@ -30,6 +31,7 @@ pub mod disk;
 pub mod interrupt;
 pub mod load;
 pub mod manifest;
+pub mod maven;
 pub mod nginx;
 pub mod ports;
 pub mod process;

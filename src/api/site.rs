@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::java::{SpringBoot, Tomcat};
 use super::problem::Problem;
 use super::spec::{ConfigMapsSpec, DeletionPolicy, SecretsSpec, Template};
 use super::types::{AbsPath, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
@@ -226,6 +227,10 @@ pub enum Runtime {
     },
     /// Nothing: the web server answers everything.
     Static,
+    /// A Spring Boot jar.
+    SpringBoot(SpringBoot),
+    /// A war on Tomcat.
+    Tomcat(Tomcat),
 }
 
 /// The ports of each colour's instances, on 127.0.0.1.

@@ -173,6 +173,12 @@ impl Judge {
                 );
                 return None;
             }
+            spec::RuntimeSpec::SpringBoot(_) | spec::RuntimeSpec::Tomcat(_)
+                if pair.blue.is_empty() && pair.green.is_empty() =>
+            {
+                self.wrong(path, "an app needs at least one port for each colour, as in blue: [8081], green: [8082]");
+                return None;
+            }
             _ => {}
         }
         if pair.blue.len() != pair.green.len() {

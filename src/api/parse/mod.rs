@@ -3,6 +3,7 @@
 
 mod cluster;
 mod host;
+mod java;
 mod judge;
 mod runtime;
 mod strategy;

@@ -11,6 +11,8 @@ impl Judge {
         match runtime {
             RuntimeSpec::Command(command) => self.command(command),
             RuntimeSpec::Static(_) => Some(Runtime::Static),
+            RuntimeSpec::SpringBoot(spec) => self.spring_boot(spec),
+            RuntimeSpec::Tomcat(spec) => self.tomcat(spec),
         }
     }
 

@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::java::{SpringBootSpec, TomcatSpec};
 use crate::api::span;
 use crate::api::types::{AbsPath, Hostname, RelPath, Sha256, UrlPath, UserName};
 
@@ -22,6 +23,9 @@ use crate::api::types::{AbsPath, Hostname, RelPath, Sha256, UrlPath, UserName};
     validation = Rule::new("!has(self.runtime.command) || has(self.ports) && size(self.ports.blue) > 0").message(
         "a command needs at least one port for each colour"
     ),
+    validation = Rule::new(
+        "!has(self.runtime.springBoot) && !has(self.runtime.tomcat) || has(self.ports) && size(self.ports.blue) > 0"
+    ).message("an app needs at least one port for each colour"),
     validation = Rule::new("!has(self.runtime.static) || !has(self.ports) || size(self.ports.blue) == 0").message(
         "a static site takes no ports"
     ),
@@ -129,14 +133,20 @@ pub enum RuntimeSpec {
     Command(CommandSpec),
     /// Nothing: the web server answers everything from files. Written `static: {}`.
     Static(StaticRuntime),
+    /// A Spring Boot jar.
+    SpringBoot(SpringBootSpec),
+    /// A war on Tomcat 10.
+    Tomcat(TomcatSpec),
 }
 
 impl RuntimeSpec {
     /// The path that such a release answers at when it can serve, unless the site says another.
     #[must_use]
-    pub fn health_path(&self) -> &'static str {
+    pub fn health_path(&self) -> &str {
         match self {
             RuntimeSpec::Command(_) | RuntimeSpec::Static(_) => "/",
+            RuntimeSpec::SpringBoot(_) => "/actuator/health",
+            RuntimeSpec::Tomcat(tomcat) => &tomcat.path,
         }
     }
 }

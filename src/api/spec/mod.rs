@@ -6,6 +6,7 @@
 
 mod cluster;
 mod host;
+mod java;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -17,6 +18,7 @@ use super::types::UrlPath;
 
 pub use cluster::*;
 pub use host::*;
+pub use java::*;
 
 /// What a site shall be: where it lives, how its health is asked, and how a new revision of it goes live.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

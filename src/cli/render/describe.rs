@@ -368,5 +368,18 @@ fn runtime(runtime: &RuntimeSpec) -> String {
     match runtime {
         RuntimeSpec::Command(command) => command.argv.join(" "),
         RuntimeSpec::Static(_) => "static (the web server answers everything)".to_owned(),
+        RuntimeSpec::SpringBoot(app) => {
+            let jar = app.jar.as_deref().unwrap_or("the only jar");
+            let profile = app.profile.as_ref().map_or_else(String::new, |profile| format!(", profile {profile}"));
+            format!("Spring Boot: {jar} of the release{profile}")
+        }
+        RuntimeSpec::Tomcat(app) => {
+            format!(
+                "Tomcat in {}: {} of the release at {}",
+                app.home,
+                app.war.as_deref().unwrap_or("the only war"),
+                app.path
+            )
+        }
     }
 }

@@ -25,6 +25,7 @@ use super::work::Work;
 use crate::api::site::{ReleaseSource, Run};
 use crate::api::types::RelPath;
 use crate::platform::host::layout::SiteDir;
+use crate::platform::host::runtime;
 use crate::platform::host::store::{self, StoreError};
 use crate::platform::{Class, Fault};
 use crate::rollout::Revision;
@@ -113,6 +114,9 @@ pub enum TakeError {
         /// What was named.
         root: RelPath,
     },
+    /// It can't be run.
+    #[error(transparent)]
+    Runtime(Fault),
     /// There is no room for it.
     #[error(
         "not enough room in {}: it takes {need} bytes and {free} are free, of which {spare} are left to the rest of the machine; make room, or \
@@ -169,6 +173,7 @@ impl TakeError {
             },
             TakeError::Changed { .. } => "ReleaseChanged",
             TakeError::NoRoot { .. } => "StaticRootMissing",
+            TakeError::Runtime(fault) => fault.reason,
             TakeError::NoRoom { .. } => "DiskFull",
             TakeError::Config(error) => error.reason(),
             TakeError::Shared(error) => error.reason(),
@@ -194,6 +199,7 @@ impl TakeError {
             },
             TakeError::Changed { .. } => Class::Conflict,
             TakeError::NoRoot { .. } => Class::User,
+            TakeError::Runtime(fault) => fault.class,
             TakeError::Config(error) => error.class(),
             TakeError::Shared(error) => error.class(),
             TakeError::Shelf(error) => error.class(),
@@ -251,6 +257,7 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
         Opened::Archive(kind, file, bytes) => work.take_archive(&kind, file, bytes, &release, order)?,
     };
     has_roots(release.as_fd(), order.run)?;
+    runtime::check(&work.path.join("release"), order.run).map_err(TakeError::Runtime)?;
     shared::link(release.as_fd(), &order.run.shared_dirs)?;
     rustix::fs::fchmod(&release, Mode::from_raw_mode(0o555)).map_err(|error| work.failed("sealing", error))?;
     (order.progress)(Step::Filled);

@@ -25,7 +25,14 @@ mod tests {
 
     fn argv(words: &[&str], port: u16) -> Result<Vec<String>, Fault> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        program(&words, &Instance { release: Path::new("/r"), port }).map(|program| program.argv)
+        let instance = Instance {
+            release: Path::new("/r"),
+            port,
+            work: Path::new("/w"),
+            config: None,
+            stop_within: std::time::Duration::ZERO,
+        };
+        program(&words, &instance).map(|program| program.argv)
     }
 
     #[test]

@@ -4,9 +4,14 @@
 //! the account) is added in this one. `site` asks when a colour is started.
 
 mod command;
+mod java;
+mod spring;
+mod tomcat;
+mod work;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::api::site::{Run, Runtime};
 use crate::api::types::{EnvName, Invalid, SiteName};
@@ -15,6 +20,8 @@ use crate::platform::host::release;
 use crate::platform::host::supervise::Launch;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Revision};
+
+pub use work::{clear, prepare};
 
 /// Where programs are found when the site says nothing else.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -25,6 +32,12 @@ struct Instance<'a> {
     release: &'a Path,
     /// The instance's port.
     port: u16,
+    /// A folder of the instance's own, made by [`prepare`] where the kind needs one.
+    work: &'a Path,
+    /// The release's configuration files, if it has any.
+    config: Option<&'a Path>,
+    /// From SIGTERM to SIGKILL.
+    stop_within: Duration,
 }
 
 /// What a kind of app wants to be run.
@@ -52,11 +65,13 @@ pub fn launches(
     let folder = dir.release(revision);
     let config = release::config_dir(dir, revision);
     let mut launches = Vec::new();
-    for (index, port) in run.ports.of(colour).iter().enumerate() {
-        let instance = Instance { release: &folder, port: *port };
+    each(dir, colour, revision, run, |instance| {
+        let index = launches.len();
         let program = match &run.runtime {
-            Runtime::Command { argv } => command::program(argv, &instance)?,
-            Runtime::Static => return Ok(Vec::new()),
+            Runtime::Command { argv } => command::program(argv, instance)?,
+            Runtime::Static => return Ok(()),
+            Runtime::SpringBoot(app) => spring::program(app, instance)?,
+            Runtime::Tomcat(app) => tomcat::program(app, instance)?,
         };
         let mut env = BTreeMap::new();
         let all = [
@@ -72,7 +87,7 @@ pub fn launches(
             env.insert(variable(name)?, value);
         }
         env.extend(run.env.clone());
-        env.insert(variable("PORT")?, port.to_string());
+        env.insert(variable("PORT")?, instance.port.to_string());
         let shared = run.shared_dirs.iter().map(|shared| shared.source.as_path().to_owned());
         launches.push(Launch {
             argv: program.argv,
@@ -82,8 +97,48 @@ pub fn launches(
             writable: shared.chain(program.writable).collect(),
             stop_within: run.stop_within,
         });
-    }
+        Ok(())
+    })?;
     Ok(launches)
+}
+
+/// Whether a release can be run at all, before anything is started: `release` is its folder, wherever that lies now.
+///
+/// # Errors
+/// What is missing, for people ([`Class::User`]).
+pub fn check(release: &Path, run: &Run) -> Result<(), Fault> {
+    match &run.runtime {
+        Runtime::Command { .. } | Runtime::Static => Ok(()),
+        Runtime::SpringBoot(app) => {
+            java::java(app.java.as_ref())?;
+            java::check_jar(&java::artifact(release, app.jar.as_ref(), "jar")?)
+        }
+        Runtime::Tomcat(app) => {
+            java::java(app.java.as_ref())?;
+            tomcat::check(app, release)
+        }
+    }
+}
+
+/// Calls `with` for each instance of a colour, in the order of their indices.
+fn each(
+    dir: &SiteDir,
+    colour: Colour,
+    revision: Revision,
+    run: &Run,
+    mut with: impl FnMut(&Instance<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let (release, config) = (dir.release(revision), release::config_dir(dir, revision));
+    for (index, port) in run.ports.of(colour).iter().enumerate() {
+        with(&Instance {
+            release: &release,
+            port: *port,
+            work: &work::folder(dir, colour, index),
+            config: (!run.config_files.is_empty()).then_some(config.as_path()),
+            stop_within: run.stop_within,
+        })?;
+    }
+    Ok(())
 }
 
 fn variable(name: &str) -> Result<EnvName, Fault> {

@@ -1,0 +1,1 @@
+//! A Spring Boot app: what it is told, and what is refused.

@@ -1,0 +1,1 @@
+//! A war on Tomcat: what it is told, and what is refused.
