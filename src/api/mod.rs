@@ -25,4 +25,4 @@ pub mod span;
 pub mod spec;
 pub mod status;
 pub mod types;
-mod yaml;
+pub(crate) mod yaml;
