@@ -3,6 +3,8 @@
 
 #[path = "java/cutovers.rs"]
 mod cutovers;
+#[path = "java/guards.rs"]
+mod guards;
 #[path = "java/kit.rs"]
 mod kit;
 #[path = "java/spring.rs"]

@@ -95,6 +95,27 @@ impl<W: WebServer> Machine<W> {
         file
     }
 
+    /// Applies a site that is not to go live, and waits until its conditions say all of these.
+    pub fn is_refused(&self, site: &Manifest, reason: &str, words: &[&str]) {
+        let before = (self.agent.live_colour("shop"), self.agent.apps());
+        // Whether `apply` itself says so depends on when it is found.
+        let _ = self.agent.apply(site);
+        let now = self.agent.wait_for("shop", &format!("says {reason}"), |site| {
+            let all = site.pointer("/status/conditions").and_then(Value::as_array);
+            all.into_iter().flatten().any(|one| {
+                let text = one.to_string();
+                text.contains(reason) && words.iter().all(|word| text.contains(word))
+            })
+        });
+        now.unwrap();
+        assert_eq!((self.agent.live_colour("shop"), self.agent.apps()), before, "what is live was touched");
+    }
+
+    /// The port of a colour's instance.
+    pub fn port(&self, colour: &str) -> u16 {
+        self.ports[usize::from(colour == "green")].number()
+    }
+
     /// What the site answers at a path.
     pub fn get(&self, path: &str) -> String {
         let answer = get(self.address, "shop.test", path).unwrap();

@@ -5,6 +5,7 @@
 //! them all again, since a host has no API server.
 
 mod cluster;
+mod guards;
 mod host;
 mod java;
 
@@ -17,6 +18,7 @@ use super::status::SiteStatus;
 use super::types::UrlPath;
 
 pub use cluster::*;
+pub use guards::*;
 pub use host::*;
 pub use java::*;
 
@@ -70,6 +72,9 @@ pub struct BlueGreenSiteSpec {
     /// How a new revision goes live, and how long each phase of that may last.
     #[serde(default)]
     pub strategy: Strategy,
+    /// What stops a new revision before it goes live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guards: Option<Guards>,
 }
 
 /// Where a site lives: exactly one of the fields.

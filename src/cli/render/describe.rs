@@ -101,6 +101,9 @@ impl Page {
         for file in &host.config_files {
             self.part("Config file", &file.path);
         }
+        if let Some(file) = &host.env_file {
+            self.part("Env file", file);
+        }
         for dir in &host.shared_dirs {
             self.part("Shared dir", &format!("{} -> {}", dir.path, dir.source));
         }

@@ -4,10 +4,12 @@
 //! releases/REVISION/            a release; it is complete because it has this name
 //! releases/REVISION.json        how to run it: written before
 //! releases/REVISION.config/     its configuration files, the site's user's alone: written before
+//! releases/REVISION.env         its further variables, root's alone: written before
 //! releases/.taking-…            a take under way, or killed
 //! releases/.gone-…              a removal under way, or killed
 //! ```
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::Permissions;
 use std::io;
@@ -23,6 +25,7 @@ use super::beneath;
 use super::fingerprint::Identity;
 use super::limits::Tally;
 use crate::api::site::{ReleaseSource, Run};
+use crate::api::types::EnvName;
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::store::{self, StoreError};
 use crate::platform::{Class, Fault};
@@ -44,6 +47,9 @@ pub struct Record {
     pub taken_at: jiff::Timestamp,
     /// How much it is.
     pub size: Tally,
+    /// What its settings do that they should not, for people; it runs all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A complete release, and its record or what is wrong with it.
@@ -129,6 +135,19 @@ pub fn config_dir(dir: &SiteDir, revision: Revision) -> PathBuf {
     dir.releases().join(format!("{revision}.config"))
 }
 
+/// A release's further variables; none if it has no file of them.
+///
+/// # Errors
+/// [`StoreError`]; a file that should be there and isn't is as bad as a damaged one.
+pub fn env(dir: &SiteDir, revision: Revision, run: &Run) -> Result<BTreeMap<EnvName, String>, StoreError> {
+    if run.env_file.is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let path = dir.releases().join(format!("{revision}.env"));
+    let damaged = || StoreError::Damaged { path: path.clone(), why: "it is missing".to_owned() };
+    store::read(&path, store::LIMIT)?.ok_or_else(damaged)
+}
+
 /// Removes old releases: all but those in `keep`, those that a slot runs, and the `count` newest of the others. Returns what it removed.
 ///
 /// # Errors
@@ -197,6 +216,7 @@ impl Shelf {
             let revision = text
                 .strip_suffix(".json")
                 .or_else(|| text.strip_suffix(".config"))
+                .or_else(|| text.strip_suffix(".env"))
                 .and_then(|stem| stem.parse::<Revision>().ok());
             let orphan = revision.is_some_and(|of| !names.iter().any(|name| revision_of(name) == Some(of)));
             if orphan || text.starts_with(TAKING) || text.starts_with(GONE) {
@@ -221,6 +241,7 @@ impl Shelf {
         .map_err(|error| failed(&path(), error))?;
         self.remove(&format!("{revision}.json"))?;
         self.remove(&format!("{revision}.config"))?;
+        self.remove(&format!("{revision}.env"))?;
         self.remove(&gone)
     }
 

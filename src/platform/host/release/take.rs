@@ -22,8 +22,9 @@ use super::source::{self, Opened, SourceError};
 use super::tree::TreeError;
 use super::unpack::UnpackError;
 use super::work::Work;
-use crate::api::site::{ReleaseSource, Run};
+use crate::api::site::{ReleaseSource, Run, SettingsGuards};
 use crate::api::types::RelPath;
+use crate::platform::host::guards;
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::runtime;
 use crate::platform::host::store::{self, StoreError};
@@ -44,6 +45,8 @@ pub struct Order<'a> {
     pub limits: &'a Limits,
     /// The program that unpacks archives: [`super::OURSELVES`], and in tests the one that was built.
     pub unpacker: &'a Path,
+    /// What becomes of settings that must not reach production.
+    pub settings: SettingsGuards,
     /// Told of each step, for a log or a progress line.
     pub progress: &'a dyn Fn(Step<'_>),
 }
@@ -114,7 +117,7 @@ pub enum TakeError {
         /// What was named.
         root: RelPath,
     },
-    /// It can't be run.
+    /// It can't be run, or must not be.
     #[error(transparent)]
     Runtime(Fault),
     /// There is no room for it.
@@ -226,23 +229,39 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     let revision = order.identity.revision(order.run)?;
     let shelf = Shelf::open(dir)?;
     shelf.tidy()?;
-    let config_name = format!("{revision}.config");
+    let (config_name, env_name) = (format!("{revision}.config"), format!("{revision}.env"));
     let complete = shelf::is_complete(dir, revision);
-    if complete && (order.run.config_files.is_empty() || shelf.has(&config_name)) {
+    let has_config = order.run.config_files.is_empty() || shelf.has(&config_name);
+    let has_env = order.run.env_file.is_none() || shelf.has(&env_name);
+    if complete && has_config && has_env {
         // What it was taken from may be gone by now.
         return recorded(dir, order, revision);
     }
-    let config = Config::read(&order.run.config_files, order.account)?;
+    let config = Config::of(order.run, order.account)?;
     if config.digest() != order.identity.config {
         return Err(TakeError::Changed {
-            path: order.run.config_files.first().map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
+            path: order
+                .run
+                .config_files
+                .iter()
+                .chain(&order.run.env_file)
+                .next()
+                .map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
         });
     }
     if complete {
         let work = Work::begin(&shelf, revision)?;
-        config.place(work.folder.as_fd(), "config", order.account)?;
+        if !has_config {
+            config.place(work.folder.as_fd(), "config", order.account)?;
+        }
+        config.place_env(&work.path.join("env"))?;
         beneath::sync(work.folder.as_fd(), config.len()).map_err(|error| work.failed("syncing", error))?;
-        work.put("config", &config_name)?;
+        if !has_config {
+            work.put("config", &config_name)?;
+        }
+        if !has_env {
+            work.put("env", &env_name)?;
+        }
         return recorded(dir, order, revision);
     }
     shared::check(&order.run.shared_dirs, order.account)?;
@@ -257,7 +276,9 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
         Opened::Archive(kind, file, bytes) => work.take_archive(&kind, file, bytes, &release, order)?,
     };
     has_roots(release.as_fd(), order.run)?;
-    runtime::check(&work.path.join("release"), order.run).map_err(TakeError::Runtime)?;
+    let inside = work.path.join("release");
+    runtime::check(&inside, order.run).map_err(TakeError::Runtime)?;
+    let warnings = guards::check(&inside, order.run, &config, order.settings).map_err(TakeError::Runtime)?;
     shared::link(release.as_fd(), &order.run.shared_dirs)?;
     rustix::fs::fchmod(&release, Mode::from_raw_mode(0o555)).map_err(|error| work.failed("sealing", error))?;
     (order.progress)(Step::Filled);
@@ -265,7 +286,8 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     if !config.is_empty() {
         config.place(work.folder.as_fd(), "config", order.account)?;
     }
-    let record = record(order, revision, size);
+    config.place_env(&work.path.join("env"))?;
+    let record = Record { warnings, ..record(order, revision, size) };
     store::write(&work.path.join("record"), &record, 0o600)?;
     (order.progress)(Step::Recorded);
 
@@ -275,6 +297,9 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     if !config.is_empty() {
         work.put("config", &config_name)?;
         (order.progress)(Step::ConfigPlaced);
+    }
+    if order.run.env_file.is_some() {
+        work.put("env", &env_name)?;
     }
     work.put("record", &format!("{revision}.json"))?;
     (order.progress)(Step::RecordPlaced);
@@ -321,5 +346,6 @@ fn record(order: &Order<'_>, revision: Revision, size: Tally) -> Record {
         source: order.source.clone(),
         taken_at: jiff::Timestamp::now(),
         size,
+        warnings: Vec::new(),
     }
 }

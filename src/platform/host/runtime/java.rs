@@ -30,7 +30,10 @@ pub(super) fn java(named: Option<&AbsPath>) -> Result<String, Fault> {
 }
 
 /// The jar or war that was named, or the only one at the top of the release.
-pub(super) fn artifact(release: &Path, named: Option<&RelPath>, ending: &str) -> Result<PathBuf, Fault> {
+///
+/// # Errors
+/// There is none, or more than one ([`Class::User`]).
+pub fn artifact(release: &Path, named: Option<&RelPath>, ending: &str) -> Result<PathBuf, Fault> {
     if let Some(path) = named {
         let inside = path.below(release);
         return if inside.exists() { Ok(inside) } else { Err(wrong(&format!("the release has no {path}"))) };

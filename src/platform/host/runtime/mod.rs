@@ -21,6 +21,7 @@ use crate::platform::host::supervise::Launch;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Revision};
 
+pub use java::artifact;
 pub use work::{clear, prepare};
 
 /// Where programs are found when the site says nothing else.
@@ -63,6 +64,7 @@ pub fn launches(
     run: &Run,
 ) -> Result<Vec<Launch>, Fault> {
     let folder = dir.release(revision);
+    let further = release::env(dir, revision, run)?;
     let config = release::config_dir(dir, revision);
     let mut launches = Vec::new();
     each(dir, colour, revision, run, |instance| {
@@ -86,6 +88,7 @@ pub fn launches(
         for (name, value) in all.into_iter().chain(program.env) {
             env.insert(variable(name)?, value);
         }
+        env.extend(further.clone());
         env.extend(run.env.clone());
         env.insert(variable("PORT")?, instance.port.to_string());
         let shared = run.shared_dirs.iter().map(|shared| shared.source.as_path().to_owned());

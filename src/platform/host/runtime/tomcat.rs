@@ -51,7 +51,10 @@ pub(super) fn program(app: &Tomcat, instance: &Instance<'_>) -> Result<Program, 
     argv.extend(app.jvm.iter().cloned());
     argv.extend(["-classpath".to_owned(), format!("{home}/bin/bootstrap.jar:{home}/bin/tomcat-juli.jar")]);
     argv.extend(["org.apache.catalina.startup.Bootstrap", "start"].map(str::to_owned));
-    Ok(Program { argv, writable: writable(instance.work), ..Program::default() })
+    // For an app that is Spring's; others don't look at it.
+    let config = instance.config.map(|config| format!("optional:file:{}/", config.display()));
+    let env = config.map(|config| ("SPRING_CONFIG_ADDITIONAL_LOCATION", config)).into_iter().collect();
+    Ok(Program { argv, env, writable: writable(instance.work) })
 }
 
 /// What the app writes into.
