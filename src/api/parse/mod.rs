@@ -98,6 +98,12 @@ impl Judge {
                 self.host(host, health, incarnation, settings).map(Target::Host)
             }
             spec::Target::Cluster(cluster) => {
+                if guards.insecure_settings.is_some() {
+                    self.wrong(
+                        "spec.guards.insecureSettings",
+                        "is for target.host: on a cluster they are files of the image, which nobody can see from here; leave it out",
+                    );
+                }
                 if object.spec.health.is_some() {
                     self.wrong(
                         "spec.health",

@@ -11,7 +11,8 @@ pub struct Guards {
     /// revision before anything of it runs. Warn says so and goes on; Off does not look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_changes: Option<GuardSpec>,
-    /// A setting that is for development only, as Django's DEBUG = True. Default: Deny.
+    /// A setting that is for development only, as Django's DEBUG = True. Default: Deny. For a
+    /// host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_settings: Option<GuardSpec>,
 }
