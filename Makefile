@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-node test-all cluster-tools deny advisories \
+.PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-runtimes test-node test-all cluster-tools deny advisories \
 	bench-cutover bench-operator
 
 CARGO ?= cargo
@@ -43,6 +43,10 @@ test-kills-cluster: ## Kill the operator that leads a hundred times, and freeze 
 test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
 	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
 
+test-runtimes: ## Twenty cutovers of each kind of app on nginx and on Apache under load (half an hour)
+	@scripts/setup.sh test
+	BLUEGREEN_RUNTIME_CUTOVERS=20 $(CARGO) test --test java --locked -- --nocapture cutovers
+
 test-node: ## Fifty cutovers through a Service and fifty through an HTTPRoute of a real node under load, the operator in a pod (root; half an hour)
 	@scripts/setup.sh node
 	@scripts/cluster-tools.sh etcd kube node helm traefik >/dev/null
@@ -55,7 +59,7 @@ test: ## Everything, installing what it needs
 	@scripts/cluster-tools.sh >/dev/null
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-test-all: test model-wide test-kills test-kills-cluster deny advisories ## Everything, and what comes in from outside
+test-all: test model-wide test-kills test-kills-cluster test-runtimes deny advisories ## Everything, and what comes in from outside
 
 cluster-tools: ## Build the programs of a cluster from Go modules, once (half an hour), and say where they are
 	@scripts/setup.sh cluster

@@ -146,7 +146,9 @@ fn configuration_behind_a_link_or_that_is_no_plain_file_is_refused() {
             symlink("real", folder).unwrap();
         }),
         ("a hard link", &|path| fs::hard_link(secret(path), path).unwrap()),
-        ("not a regular file", &|path| fs::create_dir(path).unwrap()),
+        ("not a regular file", &|path| {
+            assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        }),
     ];
     for (words, place) in cases {
         let shop = shop_with(place);

@@ -59,9 +59,6 @@ pub use java::*;
 #[x_kube(validation = Rule::new("!has(self.target.cluster) || !has(self.health)").message(
     "health is for target.host: on a cluster the readiness probes of the template say whether an instance can serve"
 ))]
-#[x_kube(validation = Rule::new("!has(self.target.cluster) || !has(self.guards) || !has(self.guards.insecureSettings)").message(
-    "guards.insecureSettings is for target.host: on a cluster they are files of the image, which nobody can see from here"
-))]
 #[serde(rename_all = "camelCase")]
 pub struct BlueGreenSiteSpec {
     /// Where the site lives: exactly one of the fields below.
