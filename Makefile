@@ -43,9 +43,10 @@ test-kills-cluster: ## Kill the operator that leads a hundred times, and freeze 
 test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
 	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
 
-test-runtimes: ## Twenty cutovers of each Python and CGI example under load, on nginx and on Apache
+test-runtimes: ## Twenty cutovers of each kind of app on nginx and on Apache under load (half an hour)
 	@scripts/setup.sh test
 	BLUEGREEN_CUTOVERS=20 $(CARGO) test --test python --locked cutovers::
+	BLUEGREEN_RUNTIME_CUTOVERS=20 $(CARGO) test --test java --locked -- --nocapture cutovers
 
 test-node: ## Fifty cutovers through a Service and fifty through an HTTPRoute of a real node under load, the operator in a pod (root; half an hour)
 	@scripts/setup.sh node

@@ -32,7 +32,7 @@ node)
     ;;
 test)
     needed+=(nginx:nginx-light apache2:apache2 useradd:passwd debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables
-        ip:iproute2 unshare:util-linux python3:python3
+        ip:iproute2 unshare:util-linux python3:python3 javac:default-jdk-headless mvn:maven
         fcgiwrap:fcgiwrap spawn-fcgi:spawn-fcgi php-fpm8.2:php8.2-fpm "${cluster[@]}")
     ;;
 *) die "what is '$what'? One of: test, demo, bench, cluster, node" ;;
@@ -47,6 +47,8 @@ for pair in "${needed[@]}"; do
 done
 # libc's headers are no program.
 if [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
+# Tomcat's own programs are nowhere on PATH.
+if [ "$what" = test ] && [ ! -e /usr/share/tomcat10/bin/bootstrap.jar ]; then missing+=(tomcat10); fi
 if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then missing+=(ca-certificates); fi
 
 # Python's environments are a module, which Debian packs apart.

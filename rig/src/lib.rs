@@ -12,6 +12,7 @@
 //! | `cluster` | a real Kubernetes control plane of one's own, gone when it is dropped |
 //! | `disk` | a small disk that can be filled up |
 //! | `manifest` | a site's manifest, and releases made of the app |
+//! | `maven` | the Java examples, built by Maven and kept |
 //! | `users` | a user for apps to run as |
 //! | `wheels` | packages of Python's, fetched once |
 //! | `ports` | ports that nobody else takes meanwhile |
@@ -31,6 +32,7 @@ pub mod disk;
 pub mod interrupt;
 pub mod load;
 pub mod manifest;
+pub mod maven;
 pub mod nginx;
 pub mod ports;
 pub mod process;

@@ -155,6 +155,21 @@ narrow!(
 );
 
 narrow!(
+    /// The active profiles of a Spring app, joined by commas. They become part of file names.
+    Profiles,
+    r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(,[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$",
+    |s| {
+        s.len() <= 256
+            && s.split(',').all(|one| {
+                !one.is_empty()
+                    && !one.starts_with('.')
+                    && one.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+            })
+    },
+    "a profile, or several joined by commas: letters, digits, '-', '_' and '.', without blanks"
+);
+
+narrow!(
     /// The name of an environment variable.
     EnvName,
     r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",

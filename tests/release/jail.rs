@@ -223,6 +223,7 @@ fn an_unpacker_that_says_nothing_sensible_or_cannot_be_started_is_an_error() {
             account: &shop.account,
             limits: &shop.limits,
             unpacker: std::path::Path::new(program),
+            settings: bluegreen::api::site::SettingsGuards::default(),
             progress: &|_| {},
         };
         let error = bluegreen::platform::host::release::take(&shop.site, &order).unwrap_err();

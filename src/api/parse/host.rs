@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::judge::Judge;
-use crate::api::site::{Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, SharedDir, Static};
+use crate::api::site::{Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, SettingsGuards, SharedDir, Static};
 use crate::api::types::{AbsPath, EnvName, Token, UrlPath, UserName};
 use crate::api::{spec, yaml};
 
@@ -19,6 +19,7 @@ impl Judge {
         host: &spec::Host,
         health: Option<HealthCheck>,
         incarnation: Option<Option<Token>>,
+        settings: SettingsGuards,
     ) -> Option<HostTarget> {
         let front = self.front(host);
         let release = self.release(&host.release);
@@ -30,6 +31,7 @@ impl Judge {
         let user = self.user(host);
         let statics = self.statics(host);
         let config_files = self.config_files(host);
+        let env_file = self.maybe(&format!("{HOST}.envFile"), host.env_file.as_deref());
         let shared_dirs = self.shared_dirs(host);
         let env = self.env(&host.env);
         let stop_within = self.span(&format!("{HOST}.stopWithin"), &host.stop_within);
@@ -42,12 +44,14 @@ impl Judge {
                 user: user?,
                 statics: statics?,
                 config_files: config_files?,
+                env_file: env_file?,
                 shared_dirs: shared_dirs?,
                 env: env?,
                 health: health?,
                 stop_within: stop_within?,
                 incarnation: incarnation?,
             },
+            settings,
         })
     }
 
@@ -168,6 +172,12 @@ impl Judge {
             }
             spec::RuntimeSpec::Static(_) => {}
             _ if pair.blue.is_empty() && pair.green.is_empty() => {
+                self.wrong(path, "an app needs at least one port for each colour, as in blue: [8081], green: [8082]");
+                return None;
+            }
+            spec::RuntimeSpec::SpringBoot(_) | spec::RuntimeSpec::Tomcat(_)
+                if pair.blue.is_empty() && pair.green.is_empty() =>
+            {
                 self.wrong(path, "an app needs at least one port for each colour, as in blue: [8081], green: [8082]");
                 return None;
             }

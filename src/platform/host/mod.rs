@@ -8,6 +8,7 @@
 //! | `store` | state files: written whole or not at all |
 //! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
 //! | `runtime` | how an instance is run: one file for each kind of app |
+//! | `guards` | reads the settings of a release that must not reach production, for `crate::guards` to judge |
 //! | `supervise` | starts, stops and watches the instances of a colour |
 //! | `release` | takes artifacts over into read-only releases |
 //! | `state` | the two memories, and what happened |
@@ -15,6 +16,7 @@
 //! | `probe` | asks the instances for their health |
 //! | `sockets` | who listens where, and what is still in flight |
 
+pub mod guards;
 pub mod layout;
 pub mod probe;
 pub mod release;

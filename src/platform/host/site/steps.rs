@@ -64,16 +64,19 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let launches = runtime::launches(&self.name, &self.dir, colour, revision, &record.run)?;
         self.keep_assets(colour, revision, ledger, inner).await?;
         let dir = self.dir.clone();
+        let run = record.run.clone();
         blocking(move || {
             let held = || -> io::Result<()> {
                 route::prepare(&dir)?;
                 if route::held(&dir, colour)? != Some(revision) {
                     forget_served(&dir, colour)?;
+                    runtime::clear(&dir, colour)?;
                     route::hold(&dir, colour, Some(revision))?;
                 }
                 Ok(())
             };
-            held().map_err(|e| cannot(&format!("put the release into {colour}"), &e))
+            held().map_err(|e| cannot(&format!("put the release into {colour}"), &e))?;
+            runtime::prepare(&dir, colour, revision, &run)
         })
         .await?;
         if !launches.is_empty() {
@@ -102,6 +105,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         blocking(move || {
             let emptied = route::hold(&dir, colour, None).and_then(|()| forget_served(&dir, colour));
             emptied.map_err(|e| cannot(&format!("empty {colour}"), &e))?;
+            runtime::clear(&dir, colour).map_err(|e| cannot(&format!("remove what {colour} worked in"), &e))?;
             // Old releases take up room and nothing else: what can't be removed now is removed the next time.
             if let Err(error) = release::prune(&dir, &needed, KEPT) {
                 tracing::warn!(site = %name, %error, "old releases were not removed");
