@@ -485,7 +485,7 @@ proptest! {
         }
         agree!(
             SiteName at most 49, Hostname at most 255, UrlPath at most 1024, RelPath at most 1024, AbsPath at most 4096,
-            UserName at most 32, EnvName at most 128, Sha256 at most 64, Token at most 64
+            UserName at most 32, EnvName at most 128, Sha256 at most 64, Token at most 64, CacheControl at most 256
         );
         let span = regex::Regex::new(bluegreen::api::span::PATTERN).expect("the pattern is one");
         prop_assert_eq!(bluegreen::api::span::parse(&text).is_ok(), span.is_match(&text));

@@ -12,7 +12,14 @@ use rustix::fs::OFlags;
 use super::kit::{Shop, until, write};
 
 pub fn statics(keep: u8) -> Vec<Static> {
-    vec![Static { path: "/assets/".parse().unwrap(), root: "public/assets".parse().unwrap(), keep }]
+    vec![Static {
+        path: "/assets/".parse().unwrap(),
+        root: "public/assets".parse().unwrap(),
+        keep,
+        fallback: None,
+        cache_control: None,
+        precompressed: false,
+    }]
 }
 
 /// Releases 0 to `count`, each with a file of its own, one that all have, and one in a folder.

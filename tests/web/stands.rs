@@ -22,6 +22,10 @@ pub trait Stands: Kind {
     const INCLUDE: &str;
     /// After it.
     const END: &str;
+    /// What has each answer carry `X-Mine: yes`.
+    const HEADER: &str;
+    /// Whether a header that is set further in is added to those that are set further out.
+    const ADDS_HEADERS: bool;
 
     /// Everything below a folder, the door at this address.
     fn at(dir: &Path, door: SocketAddr) -> Self;
@@ -54,6 +58,8 @@ impl Stands for NginxSettings {
     const RELOAD: Signal = Signal::HUP;
     const INCLUDE: &str = "include ";
     const END: &str = ";";
+    const HEADER: &str = "add_header X-Mine yes;";
+    const ADDS_HEADERS: bool = false;
 
     fn at(dir: &Path, door: SocketAddr) -> NginxSettings {
         NginxSettings {
@@ -133,6 +139,8 @@ impl Stands for ApacheSettings {
     const RELOAD: Signal = Signal::USR1;
     const INCLUDE: &str = "Include ";
     const END: &str = "";
+    const HEADER: &str = "Header set X-Mine yes";
+    const ADDS_HEADERS: bool = true;
 
     fn at(dir: &Path, door: SocketAddr) -> ApacheSettings {
         // It ends without a listener, so it has one that is nobody's.

@@ -33,6 +33,14 @@ impl Judge {
         }
     }
 
+    /// As [`narrow`](Judge::narrow), of what may be left out.
+    pub(super) fn optional<T: FromStr<Err = Invalid>>(&mut self, path: &str, text: Option<&str>) -> Option<Option<T>> {
+        match text {
+            None => Some(None),
+            Some(text) => self.narrow(path, text).map(Some),
+        }
+    }
+
     pub(super) fn span(&mut self, path: &str, text: &str) -> Option<Duration> {
         match span::parse(text) {
             Ok(span) => Some(span),

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::account::{Account, AccountError};
@@ -113,6 +113,18 @@ pub enum TakeError {
         /// What was named.
         root: RelPath,
     },
+    /// The web server is to answer with a file that isn't in it.
+    #[error(
+        "spec.target.host.static[{index}].fallback: the release has no file {root}/{file}; name one that it has, or upload a release that has it"
+    )]
+    NoFallback {
+        /// Which of the static paths.
+        index: usize,
+        /// Its folder.
+        root: RelPath,
+        /// What was named.
+        file: RelPath,
+    },
     /// There is no room for it.
     #[error(
         "not enough room in {}: it takes {need} bytes and {free} are free, of which {spare} are left to the rest of the machine; make room, or \
@@ -169,6 +181,7 @@ impl TakeError {
             },
             TakeError::Changed { .. } => "ReleaseChanged",
             TakeError::NoRoot { .. } => "StaticRootMissing",
+            TakeError::NoFallback { .. } => "StaticFallbackMissing",
             TakeError::NoRoom { .. } => "DiskFull",
             TakeError::Config(error) => error.reason(),
             TakeError::Shared(error) => error.reason(),
@@ -193,7 +206,7 @@ impl TakeError {
                 _ => Class::User,
             },
             TakeError::Changed { .. } => Class::Conflict,
-            TakeError::NoRoot { .. } => Class::User,
+            TakeError::NoRoot { .. } | TakeError::NoFallback { .. } => Class::User,
             TakeError::Config(error) => error.class(),
             TakeError::Shared(error) => error.class(),
             TakeError::Shelf(error) => error.class(),
@@ -289,6 +302,19 @@ fn has_roots(release: BorrowedFd<'_>, run: &Run) -> Result<(), TakeError> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         if rustix::fs::openat2(release, root, flags, Mode::empty(), resolve).is_err() {
             return Err(TakeError::NoRoot { index, root: one.root.clone() });
+        }
+        let Some(file) = &one.fallback else { continue };
+        let resolve = resolve | ResolveFlags::NO_SYMLINKS;
+        let found = rustix::fs::openat2(
+            release,
+            root.join(file.as_path()),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        )
+        .and_then(|file| rustix::fs::fstat(&file));
+        if !found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) {
+            return Err(TakeError::NoFallback { index, root: one.root.clone(), file: file.clone() });
         }
     }
     Ok(())

@@ -35,7 +35,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::layout::SiteDir;
-use crate::api::types::{Hostname, RelPath, SiteName, UrlPath};
+use crate::api::types::{CacheControl, Hostname, RelPath, SiteName, UrlPath};
 use crate::platform::{Class, Fault};
 use crate::rollout::Colour;
 
@@ -121,6 +121,12 @@ pub struct StaticPath {
     /// `kept/INDEX/`, all in one folder or behind a link to one; INDEX is the position of this path in the list that it stands in. A file must
     /// keep its time of change: a browser is told by it whether its copy is still good.
     pub keep: bool,
+    /// The file below the root that is answered to a GET or HEAD that meets no file.
+    pub fallback: Option<RelPath>,
+    /// What answers with a file say of caching them; errors and the fallback don't.
+    pub cache: Option<CacheControl>,
+    /// Whether `FILE.gz` is answered for `FILE` to who accepts it.
+    pub precompressed: bool,
 }
 
 fn fault(class: Class, reason: &'static str, message: String) -> Fault {

@@ -227,7 +227,7 @@ fn module_of(directive: &str) -> Option<&'static str> {
     match directive {
         "ExtendedStatus" => Some("status"),
         "RewriteEngine" => Some("rewrite"),
-        "RequestHeader" => Some("headers"),
+        "RequestHeader" | "Header" => Some("headers"),
         "ProxyPreserveHost" | "ProxyAddHeaders" => Some("proxy"),
         _ => None,
     }
