@@ -12,6 +12,7 @@
 //! | `files` | which files are ours, and how a new set takes their place |
 //! | `trial` | tests a configuration that is not in place |
 //! | `serving` | what else the web server serves, and what of it is in the way |
+//! | `version` | whether it is new enough |
 //! | `process`, `log` | its processes, and what it says of a reload |
 //! | `door` | asks which colour a request gets now, and from which generation |
 
@@ -29,6 +30,7 @@ pub mod queue;
 pub mod reason;
 mod serving;
 mod trial;
+mod version;
 
 use std::future::Future;
 use std::net::SocketAddr;
