@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-runtimes test-node test-all cluster-tools deny advisories \
-	bench-cutover bench-operator
+	bench-apache bench-cutover bench-operator
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -79,6 +79,12 @@ bench-operator: ## Measure the operator with 1,000 sites (N=10000 for more) on a
 	@$(CARGO) build --quiet --release --package bluegreen-rig --bins
 	@$(CARGO) build --quiet --profile dist --bin bluegreen
 	@BLUEGREEN_PROGRAM=target/dist/bluegreen target/release/bench-operator
+
+bench-apache: ## Measure requests a second behind Apache, beside a static ProxyPass (two minutes)
+	@scripts/setup.sh bench
+	@$(CARGO) build --quiet --release --package bluegreen-rig --bins
+	@$(CARGO) build --quiet --profile dist --bin bluegreen
+	@BLUEGREEN_PROGRAM=target/dist/bluegreen target/release/bench-apache
 
 bench-cutover: ## Measure what a cutover loses and costs, beside the known recipe (a quarter of an hour)
 	@scripts/setup.sh bench

@@ -24,7 +24,7 @@ needed=(gcc:gcc make:make ld:binutils pkg-config:pkg-config curl:curl)
 cluster=(openssl:openssl setpriv:util-linux flock:util-linux go:golang-go)
 case $what in
 demo) needed+=(nginx:nginx-light useradd:passwd) ;;
-bench) needed+=(nginx:nginx-light useradd:passwd wrk:wrk) ;;
+bench) needed+=(nginx:nginx-light apache2:apache2 useradd:passwd wrk:wrk) ;;
 cluster) needed+=("${cluster[@]}") ;;
 node)
     needed+=("${cluster[@]}" runc:runc conntrack:conntrack nft:nftables iptables:iptables ip:iproute2 nsenter:util-linux

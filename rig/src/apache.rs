@@ -27,7 +27,9 @@ pub struct Apache {
     port: Port,
 }
 
-/// The text of a main file for an Apache below `folder`: two children to begin with, then `lines`, `conf.d/*.conf` and `theirs/*`.
+/// The text of a main file for an Apache below `folder`: two children to begin with, then `lines`, `conf.d/*.conf` and `theirs/*`. It ends no
+/// child because it has too many: with it would end the idle connections that the child keeps, under requests that are on their way, whatever
+/// anybody does to a site.
 #[must_use]
 pub fn main_file(folder: &Path, pid: &str, lines: &str) -> String {
     let root = folder.display();
@@ -50,7 +52,7 @@ pub fn main_file(folder: &Path, pid: &str, lines: &str) -> String {
     .concat();
     format!(
         "ServerRoot {root}\nPidFile {root}/{pid}\nDefaultRuntimeDir {root}\nErrorLog {root}/error.log\nServerName localhost\n\
-         {user}{modules}StartServers 2\nServerLimit 16\nThreadsPerChild 25\nMaxRequestWorkers 400\nTypesConfig /etc/mime.types\n\
+         {user}{modules}StartServers 2\nServerLimit 16\nThreadsPerChild 25\nMaxRequestWorkers 400\nMaxSpareThreads 400\nTypesConfig /etc/mime.types\n\
          DocumentRoot {root}\nMaxKeepAliveRequests 0\n\
          <Directory />\nRequire all denied\n</Directory>\n{lines}\n\
          IncludeOptional {root}/conf.d/*.conf\nIncludeOptional {root}/theirs/*\n"

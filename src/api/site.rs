@@ -11,7 +11,9 @@ use super::java::{SpringBoot, Tomcat};
 use super::problem::Problem;
 pub use super::python::{Asgi, Cgi, Installed, Programs, Protocol, Wsgi};
 use super::spec::{ConfigMapsSpec, DeletionPolicy, GuardSpec, SecretsSpec, Template};
-use super::types::{AbsPath, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
+use super::types::{
+    AbsPath, CacheControl, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName,
+};
 use crate::rollout::{Colour, Limits, Promotion};
 
 /// A site as somebody wants it. `T`: where it lives, if that is settled.
@@ -293,6 +295,7 @@ impl Ports {
 
 /// A path that the web server answers itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Static {
     /// The paths below this one; ends with `/`.
     pub path: UrlPath,
@@ -300,6 +303,15 @@ pub struct Static {
     pub root: RelPath,
     /// How many earlier revisions' files are still answered.
     pub keep: u8,
+    /// The file below the root that is answered to whatever meets no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<RelPath>,
+    /// What answers with a file say of caching them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<CacheControl>,
+    /// Whether `FILE.gz` is answered for `FILE` to who accepts it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub precompressed: bool,
 }
 
 /// A folder that outlives releases.

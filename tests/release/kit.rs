@@ -136,6 +136,7 @@ impl Shop {
             run: &self.run(),
             account: &self.account,
             limits: &self.limits,
+            install_within: std::time::Duration::from_secs(60),
             unpacker: Path::new(UNPACKER),
             settings: SettingsGuards::default(),
             progress,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::judge::Judge;
 use crate::api::site::{Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, SettingsGuards, SharedDir, Static};
-use crate::api::types::{AbsPath, EnvName, Token, UrlPath, UserName};
+use crate::api::types::{AbsPath, EnvName, RelPath, Token, UrlPath, UserName};
 use crate::api::{spec, yaml};
 
 /// The path of everything in here.
@@ -273,7 +273,26 @@ impl Judge {
             });
             let root = judge.narrow(&format!("{path}.root"), &entry.root);
             let keep = judge.number(&format!("{path}.keep"), entry.keep, 0, 100);
-            Some(Static { path: url?, root: root?, keep: keep? })
+            let fallback = judge.maybe(&format!("{path}.fallback"), entry.fallback.as_deref());
+            let fallback = fallback.filter(|file: &Option<RelPath>| {
+                let dot = file.as_ref().is_some_and(|file| file.as_str().split('/').any(|part| part.starts_with('.')));
+                if dot {
+                    judge.wrong(
+                        format!("{path}.fallback"),
+                        "lies behind a name that begins with a dot, and such files are never answered",
+                    );
+                }
+                !dot
+            });
+            let cache_control = judge.maybe(&format!("{path}.cacheControl"), entry.cache_control.as_deref());
+            Some(Static {
+                path: url?,
+                root: root?,
+                keep: keep?,
+                fallback: fallback?,
+                cache_control: cache_control?,
+                precompressed: entry.precompressed,
+            })
         });
         let paths: Vec<&String> = host.statics.iter().map(|entry| &entry.path).collect();
         self.once_at(&path, ".path", &paths);

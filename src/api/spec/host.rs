@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::java::{SpringBootSpec, TomcatSpec};
 use super::python::{AsgiSpec, CgiSpec, WsgiSpec};
 use crate::api::span;
-use crate::api::types::{AbsPath, Hostname, RelPath, Sha256, UrlPath, UserName};
+use crate::api::types::{AbsPath, CacheControl, Hostname, RelPath, Sha256, UrlPath, UserName};
 
 /// A site on a plain machine.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -218,6 +218,19 @@ pub struct StaticSpec {
     #[serde(default = "super::default::keep")]
     #[schemars(range(min = 0, max = 100))]
     pub keep: i32,
+    /// The file of root that is answered, with status 200, to a GET or HEAD below path that meets no file: the page of an application that
+    /// does its routing in the browser. It is answered with 'Cache-Control: no-cache'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = RelPath::PATTERN), length(max = 1024))]
+    pub fallback: Option<String>,
+    /// The header Cache-Control of answers with a file, as in 'public, max-age=31536000, immutable' for files whose names change with what
+    /// is in them. Neither an error nor the fallback carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = CacheControl::PATTERN), length(max = 256))]
+    pub cache_control: Option<String>,
+    /// Whether FILE.gz, where it lies beside FILE, is answered to a request for FILE that accepts gzip.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub precompressed: bool,
 }
 
 /// A file outside the release that belongs to it.

@@ -96,7 +96,11 @@ impl Page {
                 0 => String::new(),
                 keep => format!(", and of {keep} earlier revisions"),
             };
-            self.part("Static", &format!("{} from {} of the release{keep}", entry.path, entry.root));
+            let fallback = entry.fallback.as_ref().map(|file| format!("; else {file}")).unwrap_or_default();
+            let cache = entry.cache_control.as_ref().map(|cache| format!("; {cache}")).unwrap_or_default();
+            let gzip = if entry.precompressed { "; precompressed" } else { "" };
+            let root = &entry.root;
+            self.part("Static", &format!("{} from {root} of the release{keep}{fallback}{cache}{gzip}", entry.path));
         }
         for file in &host.config_files {
             self.part("Config file", &file.path);

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::account::{Account, AccountError};
@@ -127,6 +127,18 @@ pub enum TakeError {
     /// It can't be run, or must not be.
     #[error(transparent)]
     Runtime(Fault),
+    /// The web server is to answer with a file that isn't in it.
+    #[error(
+        "spec.target.host.static[{index}].fallback: the release has no file {root}/{file}; name one that it has, or upload a release that has it"
+    )]
+    NoFallback {
+        /// Which of the static paths.
+        index: usize,
+        /// Its folder.
+        root: RelPath,
+        /// What was named.
+        file: RelPath,
+    },
     /// There is no room for it.
     #[error(
         "not enough room in {}: it takes {need} bytes and {free} are free, of which {spare} are left to the rest of the machine; make room, or \
@@ -190,6 +202,7 @@ impl TakeError {
             TakeError::Changed { .. } => "ReleaseChanged",
             TakeError::NoRoot { .. } => "StaticRootMissing",
             TakeError::Runtime(fault) => fault.reason,
+            TakeError::NoFallback { .. } => "StaticFallbackMissing",
             TakeError::NoRoom { .. } => "DiskFull",
             TakeError::Python(error) => error.reason(),
             TakeError::Programs(error) => error.reason(),
@@ -218,7 +231,7 @@ impl TakeError {
             TakeError::Changed { .. } => Class::Conflict,
             TakeError::Python(error) => error.class(),
             TakeError::Programs(ProgramError::Io { .. }) => Class::Transient,
-            TakeError::NoRoot { .. } | TakeError::Programs(_) => Class::User,
+            TakeError::NoRoot { .. } | TakeError::NoFallback { .. } | TakeError::Programs(_) => Class::User,
             TakeError::Runtime(fault) => fault.class,
             TakeError::Config(error) => error.class(),
             TakeError::Shared(error) => error.class(),
@@ -354,6 +367,19 @@ fn has_roots(release: BorrowedFd<'_>, run: &Run) -> Result<(), TakeError> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         if rustix::fs::openat2(release, root, flags, Mode::empty(), resolve).is_err() {
             return Err(TakeError::NoRoot { index, root: one.root.clone() });
+        }
+        let Some(file) = &one.fallback else { continue };
+        let resolve = resolve | ResolveFlags::NO_SYMLINKS;
+        let found = rustix::fs::openat2(
+            release,
+            root.join(file.as_path()),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        )
+        .and_then(|file| rustix::fs::fstat(&file));
+        if !found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) {
+            return Err(TakeError::NoFallback { index, root: one.root.clone(), file: file.clone() });
         }
     }
     Ok(())
