@@ -13,6 +13,7 @@
 //! | `disk` | a small disk that can be filled up |
 //! | `manifest` | a site's manifest, and releases made of the app |
 //! | `users` | a user for apps to run as |
+//! | `network` | a network of a test's own, and a neighbour that scans it |
 //! | `ports` | ports that nobody else takes meanwhile |
 //! | `demo`, `bench` | what `make demo` plays and `make bench-cutover` measures |
 //! | `interrupt` | Ctrl-C, for programs that start others |
@@ -30,6 +31,7 @@ pub mod disk;
 pub mod interrupt;
 pub mod load;
 pub mod manifest;
+pub mod network;
 pub mod nginx;
 pub mod ports;
 pub mod process;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::problem::Problem;
-use super::spec::{ConfigMapsSpec, DeletionPolicy, SecretsSpec, Template};
+use super::spec::{ConfigMapsSpec, DeletionPolicy, GuardSpec, SecretsSpec, Template};
 use super::types::{AbsPath, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
 use crate::rollout::{Limits, Promotion};
 
@@ -157,6 +157,8 @@ pub struct HostTarget {
     pub release: ReleaseSource,
     /// Everything that belongs to the slot's own release and changes only on an idle slot.
     pub run: Run,
+    /// What becomes of a candidate that others than this machine can reach; outside of the revision.
+    pub exposure: GuardSpec,
 }
 
 /// How a site gets into the web server.

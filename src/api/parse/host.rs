@@ -19,6 +19,7 @@ impl Judge {
         host: &spec::Host,
         health: Option<HealthCheck>,
         incarnation: Option<Option<Token>>,
+        exposure: spec::GuardSpec,
     ) -> Option<HostTarget> {
         let front = self.front(host);
         let release = self.release(&host.release);
@@ -48,6 +49,7 @@ impl Judge {
                 stop_within: stop_within?,
                 incarnation: incarnation?,
             },
+            exposure,
         })
     }
 

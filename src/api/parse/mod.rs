@@ -87,13 +87,20 @@ impl Judge {
                 if let (Some(health), Some(limits)) = (&health, &limits) {
                     self.time_to_be_ready(health, limits);
                 }
-                self.host(host, health, incarnation).map(Target::Host)
+                let exposure = object.spec.guards.as_ref().and_then(|guards| guards.exposure).unwrap_or_default();
+                self.host(host, health, incarnation, exposure).map(Target::Host)
             }
             spec::Target::Cluster(cluster) => {
                 if object.spec.health.is_some() {
                     self.wrong(
                         "spec.health",
                         "is for target.host: on a cluster the readiness probes of the template say whether an instance can serve",
+                    );
+                }
+                if object.spec.guards.as_ref().is_some_and(|guards| guards.exposure.is_some()) {
+                    self.wrong(
+                        "spec.guards.exposure",
+                        "is for target.host: on a cluster a NetworkPolicy says who reaches a pod; leave it out",
                     );
                 }
                 let target = incarnation.and_then(|incarnation| self.cluster(name.as_ref(), cluster, incarnation));

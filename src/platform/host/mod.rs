@@ -12,8 +12,10 @@
 //! | `state` | the two memories, and what happened |
 //! | `site` | one site: ties all of these together |
 //! | `probe` | asks the instances for their health |
+//! | `firewall` | closes the instances' ports to everybody but this machine |
 //! | `sockets` | who listens where, and what is still in flight |
 
+pub mod firewall;
 pub mod layout;
 pub mod probe;
 pub mod release;
