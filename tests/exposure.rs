@@ -2,6 +2,8 @@
 //! network of its own, and the machine's own tables are never touched.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "exposure/doctor.rs"]
+mod doctor;
 #[path = "exposure/firewall.rs"]
 mod firewall;
 #[path = "exposure/guard.rs"]

@@ -84,6 +84,14 @@ impl Agent {
         Agent::start_in(&binaries::bluegreen()?, web, None, firewall)
     }
 
+    /// [`Agent::start_behind`], with its state on a small disk of this size (`64m`).
+    ///
+    /// # Errors
+    /// As [`Agent::start_on_disk`].
+    pub fn start_behind_on_disk(firewall: Firewall, web: &impl WebServer, size: &str) -> Result<Agent> {
+        Agent::start_in(&binaries::bluegreen()?, web, Some(size), firewall)
+    }
+
     /// [`Agent::start`], with its state on a small disk of this size (`64m`).
     ///
     /// # Errors

@@ -44,10 +44,19 @@ impl Machine {
     }
 
     pub fn behind(firewall: Firewall) -> Machine {
+        Machine::with(|nginx| Agent::start_behind(firewall, nginx).unwrap())
+    }
+
+    /// With its state on a disk of its own, so that nobody else fills it.
+    pub fn on_disk() -> Machine {
+        Machine::with(|nginx| Agent::start_behind_on_disk(Firewall::Nftables, nginx, "512m").unwrap())
+    }
+
+    fn with(agent: impl FnOnce(&Nginx) -> Agent) -> Machine {
         let network = Network::enter().unwrap();
         let nginx = Nginx::start().unwrap();
         Machine {
-            agent: Agent::start_behind(firewall, &nginx).unwrap(),
+            agent: agent(&nginx),
             nginx,
             ports: Port::take_many(20).unwrap(),
             user: User::ordinary().unwrap(),

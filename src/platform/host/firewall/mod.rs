@@ -277,9 +277,9 @@ impl Firewall {
 }
 
 /// What each site said last.
-const MEMORY: &str = "firewall.json";
+pub const MEMORY: &str = "firewall.json";
 /// The transaction that a reboot loads.
-const RULES: &str = "firewall.nft";
+pub const RULES: &str = "firewall.nft";
 
 /// systemd reads units at a boot anyway; until then it should not show an old one.
 async fn reload_systemd() {
@@ -287,4 +287,14 @@ async fn reload_systemd() {
     if let Err(error) = done {
         tracing::debug!(%error, "systemd was not told of the boot unit");
     }
+}
+
+/// The ports that the table closes now, whoever put it there.
+///
+/// # Errors
+/// In words: `nft` is missing, or does not tell.
+pub async fn closed() -> Result<BTreeSet<u16>, String> {
+    let listing = nft::list().await.map_err(|error| error.to_string())?;
+    let listing = listing.as_deref().and_then(table::normal);
+    Ok(listing.as_ref().filter(|listing| table::is_in_force(listing)).map(table::closed).unwrap_or_default())
 }

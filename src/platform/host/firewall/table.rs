@@ -52,6 +52,16 @@ pub(super) fn closed(listing: &Value) -> BTreeSet<u16> {
     elements.filter_map(|element| u16::try_from(element.as_u64()?).ok()).collect()
 }
 
+/// Whether what is listed drops packets: awake, hooked, and with its one rule.
+pub(super) fn is_in_force(listing: &Value) -> bool {
+    let parts = listing.get("nftables").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let asleep = parts.iter().filter_map(|part| part.get("table")?.get("flags")).any(|flags| flags.to_string().contains("dormant"));
+    let hooked = parts.iter().filter_map(|part| part.get("chain")).any(|chain| chain["hook"] == "input");
+    let first = parts.iter().find_map(|part| part.get("rule")?.get("expr")?.as_array());
+    let drops = first.is_some_and(|expr| expr.last().is_some_and(|last| last.get("drop").is_some()));
+    hooked && drops && !asleep
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
