@@ -212,7 +212,7 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
         ("AppExposed", format!("0.0.0.0:{blue} (app, pid "), format!("127.0.0.1:{blue}")),
         ("AppExposed", format!("[::]:{further} (app, pid "), "systemctl restart bluegreen".to_owned()),
         ("ServiceExposed", format!("0.0.0.0:{database} (redis-server, pid "), "`bind 127.0.0.1 -::1` in /etc/redis/redis.conf".to_owned()),
-        ("UnknownExposed", format!("[::]:{forgotten} (python3, pid "), format!("ufw deny {forgotten}/tcp")),
+        ("UnknownExposed", format!("[::]:{forgotten} (python3, pid "), format!("let it listen on 127.0.0.1:{forgotten}")),
         ("SecretReadable", config.clone(), format!("chmod o-rwx {config}")),
         ("SecretReadable", manifest.clone(), format!("chmod 600 {manifest}")),
         ("SecretReadable", key.clone(), format!("chmod o-rwx {key}")),

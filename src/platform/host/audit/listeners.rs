@@ -175,29 +175,34 @@ fn verdict(
     if walls.ufw_closes(port) {
         return (Verdict::Closed, "on every address, closed by ufw".to_owned());
     }
-    let (reason, what, fix) = exposed(one, of.as_deref());
-    notes.find(Severity::High, reason, what.clone(), one.place(), fix);
-    (Verdict::Exposed, what)
+    let (reason, why, what, fix) = exposed(one, of.as_deref(), walls.ufw_is_on());
+    notes.find(Severity::High, reason, what, one.place(), fix);
+    (Verdict::Exposed, why.to_owned())
 }
 
-fn exposed(one: &Listener, site: Option<&str>) -> (&'static str, String, String) {
+/// The reason, the same in a few words, what is wrong, and the fix.
+fn exposed(one: &Listener, site: Option<&str>, ufw: bool) -> (&'static str, &'static str, String, String) {
     let port = one.address.port();
     if let Some(site) = site {
         let what = format!("the app of site {site} can be reached past the web server");
         let fix = format!(
             "let the agent close it (`systemctl restart bluegreen`, with nftables installed), or let the app listen on 127.0.0.1:{port} alone"
         );
-        return ("AppExposed", what, fix);
+        return ("AppExposed", "an app, past the web server", what, fix);
     }
     if let Some((_, line, file)) = INNER.iter().find(|(programs, ..)| programs.contains(&one.program.as_str())) {
         let what = format!("{} answers the whole network, and is for programs of this machine", one.program);
-        return ("ServiceExposed", what, format!("write `{line}` in {file} and restart it"));
+        return ("ServiceExposed", "for this machine's programs", what, format!("write `{line}` in {file} and restart it"));
     }
     let what = format!("{} answers the whole network, and nothing says that it should", one.program);
-    let fix = format!(
-        "let it listen on 127.0.0.1:{port}, or close the port (`ufw deny {port}/tcp`); if it is meant: `bluegreen doctor --expect {port}`"
-    );
-    ("UnknownExposed", what, fix)
+    let close = match &one.unit {
+        // To switch a firewall on from afar can lock one out, so that is no fix.
+        _ if ufw => format!("close the port (`ufw deny {port}/tcp`)"),
+        Some(unit) if unit.ends_with(".service") => format!("stop it (`systemctl disable --now {unit}`)"),
+        Some(_) | None => format!("stop it (`kill {}`)", one.pid),
+    };
+    let fix = format!("let it listen on 127.0.0.1:{port}, or {close}; if it is meant: `bluegreen doctor --expect {port}`");
+    ("UnknownExposed", "nothing says that it should be", what, fix)
 }
 
 /// A datagram's port is said, and judged only where it is known for harm.

@@ -42,6 +42,11 @@ struct Ufw {
 }
 
 impl Walls {
+    /// Whether ufw is in force.
+    pub(super) fn ufw_is_on(&self) -> bool {
+        self.ufw.is_some()
+    }
+
     /// Whether ufw keeps everybody off this TCP port.
     pub(super) fn ufw_closes(&self, port: u16) -> bool {
         self.ufw.as_ref().is_some_and(|ufw| {
