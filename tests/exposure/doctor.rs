@@ -17,7 +17,8 @@ use tempfile::TempDir;
 use crate::kit::{EVERYWHERE, Machine, administrator};
 
 /// What `doctor` is to see instead of the machine's own.
-const EMPTY: &str = "for folder in /home /root /srv /opt /var/www; do [ ! -d $folder ] || mount -t tmpfs none $folder; done";
+const EMPTY: &str =
+    "for folder in /home /root /srv /opt /var/www; do [ ! -d $folder ] || mount -t tmpfs none $folder; done";
 
 fn program(argv: &[&str]) -> Guarded {
     let mut command = Command::new(argv[0]);
@@ -38,7 +39,8 @@ fn run(machine: &Machine, before: &str, arguments: &str) -> (i32, String) {
         .output()
         .unwrap();
     let code = done.status.code().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&done.stdout).into_owned(), String::from_utf8_lossy(&done.stderr).into_owned());
+    let (out, err) =
+        (String::from_utf8_lossy(&done.stdout).into_owned(), String::from_utf8_lossy(&done.stderr).into_owned());
     assert!(err.is_empty(), "{err}");
     (code, out)
 }
@@ -72,14 +74,27 @@ fn sshd(folder: &TempDir, port: u16) -> Guarded {
     let key = folder.path().join("ssh_host_ed25519_key");
     administrator(&format!("ssh-keygen -q -t ed25519 -N '' -f {}; mkdir -p /run/sshd", key.display()));
     let (port_text, key) = (port.to_string(), key.display().to_string());
-    let server = program(&["/usr/sbin/sshd", "-D", "-f", "/dev/null", "-p", &port_text, "-h", &key, "-o", "PidFile=none"]);
+    let server =
+        program(&["/usr/sbin/sshd", "-D", "-f", "/dev/null", "-p", &port_text, "-h", &key, "-o", "PidFile=none"]);
     until_listening(port);
     server
 }
 
 fn redis(bind: &str, port: u16) -> Guarded {
     let port_text = port.to_string();
-    let server = program(&["redis-server", "--bind", bind, "--port", &port_text, "--save", "", "--protected-mode", "no", "--dir", "/tmp"]);
+    let server = program(&[
+        "redis-server",
+        "--bind",
+        bind,
+        "--port",
+        &port_text,
+        "--save",
+        "",
+        "--protected-mode",
+        "no",
+        "--dir",
+        "/tmp",
+    ]);
     until_listening(port);
     server
 }
@@ -104,7 +119,15 @@ fn on_a_clean_machine_nothing_is_wrong() {
     machine.agent.apply_and_wait(&quiet).unwrap();
     // A site that is none of ours.
     let other = machine.ports[17].number();
-    machine.nginx.write("theirs.conf", &format!("server {{ listen {other}; root /var/empty; location /x {{ proxy_pass http://127.0.0.1:9; }} }}\n")).unwrap();
+    machine
+        .nginx
+        .write(
+            "theirs.conf",
+            &format!(
+                "server {{ listen {other}; root /var/empty; location /x {{ proxy_pass http://127.0.0.1:9; }} }}\n"
+            ),
+        )
+        .unwrap();
     machine.nginx.reload_and_wait().unwrap();
     let (code, report) = report(&machine, "");
     assert_eq!(findings(&report), [], "{report:#}");
@@ -172,7 +195,8 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
     // 4: a database for everybody. 5: something that nobody remembers.
     let (database, forgotten) = (machine.ports[16].number(), machine.ports[17].number());
     let _redis = redis("0.0.0.0", database);
-    let _forgotten = program(&["python3", "-m", "http.server", "--directory", "/var/empty", "--bind", "::", &forgotten.to_string()]);
+    let _forgotten =
+        program(&["python3", "-m", "http.server", "--directory", "/var/empty", "--bind", "::", &forgotten.to_string()]);
     until_listening(forgotten);
     // 6: settings for everybody's eyes. 7: a manifest with a password. 8: a folder of manifests for everybody's hand.
     mode(&config, 0o644);
@@ -205,20 +229,37 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
     let (code, report) = report(&machine, ufw);
     let rules = machine.agent.state_dir().join("firewall.nft").display().to_string();
     let block = machine.nginx.conf_d().join("theirs.conf").display().to_string();
-    let (config, manifest, key) = (config.display().to_string(), manifest.display().to_string(), key.display().to_string());
+    let (config, manifest, key) =
+        (config.display().to_string(), manifest.display().to_string(), key.display().to_string());
     let checkout = uploads.join(".env").display().to_string();
     let planted: Vec<(&str, String, String)> = vec![
         ("FirewallNotInForce", "inet bluegreen".to_owned(), format!("nft -f {rules}")),
         ("AppExposed", format!("0.0.0.0:{blue} (app, pid "), format!("127.0.0.1:{blue}")),
         ("AppExposed", format!("[::]:{further} (app, pid "), "systemctl restart bluegreen".to_owned()),
-        ("ServiceExposed", format!("0.0.0.0:{database} (redis-server, pid "), "`bind 127.0.0.1 -::1` in /etc/redis/redis.conf".to_owned()),
-        ("UnknownExposed", format!("[::]:{forgotten} (python3, pid "), format!("let it listen on 127.0.0.1:{forgotten}")),
+        (
+            "ServiceExposed",
+            format!("0.0.0.0:{database} (redis-server, pid "),
+            "`bind 127.0.0.1 -::1` in /etc/redis/redis.conf".to_owned(),
+        ),
+        (
+            "UnknownExposed",
+            format!("[::]:{forgotten} (python3, pid "),
+            format!("let it listen on 127.0.0.1:{forgotten}"),
+        ),
         ("SecretReadable", config.clone(), format!("chmod o-rwx {config}")),
         ("SecretReadable", manifest.clone(), format!("chmod 600 {manifest}")),
         ("SecretReadable", key.clone(), format!("chmod o-rwx {key}")),
         ("ManifestsWritable", machine.agent.sites_dir().display().to_string(), "chmod go-w".to_owned()),
-        ("ProductionFileInRelease", "config/application-prod.yml in ".to_owned(), "spec.target.host.configFiles".to_owned()),
-        ("ProductionFileInArchive", "BOOT-INF/classes/application-prod.yml in ".to_owned(), "leave BOOT-INF/classes/application-prod.yml out".to_owned()),
+        (
+            "ProductionFileInRelease",
+            "config/application-prod.yml in ".to_owned(),
+            "spec.target.host.configFiles".to_owned(),
+        ),
+        (
+            "ProductionFileInArchive",
+            "BOOT-INF/classes/application-prod.yml in ".to_owned(),
+            "leave BOOT-INF/classes/application-prod.yml out".to_owned(),
+        ),
         ("ProductionFileInGit", checkout, "rm --cached .env".to_owned()),
         ("WebServerBypass", format!("{block}:7"), "shop.conf;".to_owned()),
         ("WebServerHandsOutFiles", format!("{block}:5"), "a folder of public files alone".to_owned()),
@@ -227,7 +268,9 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
     ];
     let mut found = findings(&report);
     // A file that lies in the checkout is found there as well, and is two findings for a reason: each place needs its own hand.
-    found.retain(|(reason, place, _)| !(reason == "ProductionFileInGit" && place.ends_with("config/application-prod.yml")));
+    found.retain(|(reason, place, _)| {
+        !(reason == "ProductionFileInGit" && place.ends_with("config/application-prod.yml"))
+    });
     for (reason, place, fix) in &planted {
         let at = found.iter().position(|one| one.0 == *reason && one.1.contains(place.as_str()));
         let at = at.unwrap_or_else(|| panic!("{reason} at {place} is not among {found:#?}"));
@@ -240,7 +283,9 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
     assert!(text.contains("HIGH  ServiceExposed"), "{text}");
 
     // The fixes that are commands do what they say.
-    for (reason, _, fix) in findings(&report).iter().filter(|one| ["SecretReadable", "ManifestsWritable"].contains(&one.0.as_str())) {
+    for (reason, _, fix) in
+        findings(&report).iter().filter(|one| ["SecretReadable", "ManifestsWritable"].contains(&one.0.as_str()))
+    {
         assert!(fix.starts_with("chmod") || fix.starts_with("chown"), "{reason}: {fix}");
         administrator(fix);
     }
@@ -260,7 +305,8 @@ fn what_cannot_be_looked_at_is_said_and_has_a_code_of_its_own() {
     let (code, report) = report(&machine, "");
     assert_eq!((code, findings(&report)), (2, vec![]));
     assert!(report["unseen"][0].as_str().unwrap().contains("nonsense"), "{report:#}");
-    let missing = Command::new(binaries::bluegreen().unwrap()).args(["doctor", "--config", "/nowhere.yaml"]).output().unwrap();
+    let missing =
+        Command::new(binaries::bluegreen().unwrap()).args(["doctor", "--config", "/nowhere.yaml"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("/nowhere.yaml"));
 }

@@ -122,10 +122,15 @@ fn ufw_that_is_switched_on_in_mid_rollout_opens_nothing_and_stops_nothing() {
     machine.agent.wait_for("app4", "is live", |site| crate::kit::why(site, "Ready") == "Live").unwrap();
     load.wait_for_version("app4-v2").unwrap();
     let rules = administrator("nft list ruleset");
-    assert!(rules.contains("ufw-user-input") && rules.contains("table inet bluegreen"), "they live beside each other: {rules}");
+    assert!(
+        rules.contains("ufw-user-input") && rules.contains("table inet bluegreen"),
+        "they live beside each other: {rules}"
+    );
     // What ufw lets in is still none of an app's: its own rule for the port is not enough.
     let [blue, green] = machine.ports_of(0);
-    administrator(&format!("iptables -I INPUT -p tcp --dport {green} -j ACCEPT; ip6tables -I INPUT -p tcp --dport {green} -j ACCEPT"));
+    administrator(&format!(
+        "iptables -I INPUT -p tcp --dport {green} -j ACCEPT; ip6tables -I INPUT -p tcp --dport {green} -j ACCEPT"
+    ));
     for port in [blue, green] {
         assert_eq!(machine.network.answers(port).unwrap(), (false, false));
     }

@@ -38,7 +38,9 @@ fn without_nft_an_exposed_candidate_is_rejected_and_the_live_colour_goes_on() {
     ] {
         let candidate = site.clone().release(&machine.release_that(version, &behaviour));
         let refusal = format!("{:#}", machine.agent.apply_and_wait(&candidate).unwrap_err());
-        for word in [&format!("listens on {open}"), "app (pid ", "apt install nftables", "127.0.0.1", "guards.exposure: Warn"] {
+        for word in
+            [&format!("listens on {open}"), "app (pid ", "apt install nftables", "127.0.0.1", "guards.exposure: Warn"]
+        {
             assert!(refusal.contains(word), "{version}: {word:?} in {refusal}");
         }
         let now = machine.agent.wait_for_phase("shop", "Idle").unwrap();
@@ -59,12 +61,16 @@ fn with_warn_and_with_off_an_exposed_candidate_goes_live_and_warn_says_so() {
     let (_bin, path) = without_nft();
     let machine = Machine::behind(path);
     let site = |name: &str, slot: usize, guard: &str| {
-        machine.site(name, slot).release(&machine.release_that(name, "exposed")).set("/spec/guards", json!({ "exposure": guard }))
+        machine
+            .site(name, slot)
+            .release(&machine.release_that(name, "exposed"))
+            .set("/spec/guards", json!({ "exposure": guard }))
     };
     machine.agent.apply_and_wait(&site("warned", 0, "Warn")).unwrap();
     machine.agent.apply_and_wait(&site("silent", 1, "Off")).unwrap();
     let log = machine.agent.log();
-    let said = |port: u16| log.lines().any(|line| line.contains("PortExposed") && line.contains(&format!("0.0.0.0:{port}")));
+    let said =
+        |port: u16| log.lines().any(|line| line.contains("PortExposed") && line.contains(&format!("0.0.0.0:{port}")));
     assert!(said(machine.ports_of(0)[0]), "{log}");
     assert!(!said(machine.ports_of(1)[0]), "{log}");
     // The port is open, as the test says: nothing closes it here.
@@ -79,13 +85,20 @@ fn a_candidate_that_exposes_itself_after_its_checks_is_not_cut_over_to() {
     machine.agent.apply_and_wait(&site.clone().release(&machine.release_that("v1", ""))).unwrap();
     let load = machine.load(&site);
     // The guard is off while the checks run, and on again when it is approved.
-    let candidate = site.clone().release(&machine.release_that("v2", "exposed")).strategy("promotion", "Manual").strategy("cutoverWithin", "2s");
+    let candidate = site
+        .clone()
+        .release(&machine.release_that("v2", "exposed"))
+        .strategy("promotion", "Manual")
+        .strategy("cutoverWithin", "2s");
     let judged = |guard: &str| candidate.clone().set("/spec/guards", json!({ "exposure": guard }));
     machine.agent.apply(&judged("Off")).unwrap();
     machine.agent.wait_for_phase("shop", "AwaitingApproval").unwrap();
     machine.agent.apply(&judged("Deny")).unwrap();
     machine.agent.bluegreen(&["approve", "shop"]).unwrap();
-    let now = machine.agent.wait_for("shop", "is rejected", |site| !why(site, "Stalled").is_empty() && why(site, "Ready") != "PortExposed").unwrap();
+    let now = machine
+        .agent
+        .wait_for("shop", "is rejected", |site| !why(site, "Stalled").is_empty() && why(site, "Ready") != "PortExposed")
+        .unwrap();
     assert_eq!(machine.agent.live_colour("shop").as_deref(), Some("blue"), "{now:#}");
     let totals = load.stop();
     nothing_lost(&totals);

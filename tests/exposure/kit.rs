@@ -34,7 +34,11 @@ pub const EVERYWHERE: [Open; 4] = [
     Open { name: "app4", argv: &["app", "--port", "$(PORT)"], behaviour: "exposed" },
     Open { name: "app6", argv: &["app", "--port", "$(PORT)"], behaviour: "exposed6" },
     Open { name: "python4", argv: &["/usr/bin/python3", "-m", "http.server", "$(PORT)"], behaviour: "" },
-    Open { name: "python6", argv: &["/usr/bin/python3", "-m", "http.server", "--bind", "::", "$(PORT)"], behaviour: "" },
+    Open {
+        name: "python6",
+        argv: &["/usr/bin/python3", "-m", "http.server", "--bind", "::", "$(PORT)"],
+        behaviour: "",
+    },
 ];
 
 impl Machine {

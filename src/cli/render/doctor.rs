@@ -54,7 +54,16 @@ fn listener(one: &Listener) -> Vec<String> {
         Verdict::Expected => "expected",
     };
     let user = if one.user.is_empty() { "?".to_owned() } else { one.user.clone() };
-    let cells = [protocol, &one.address.ip().to_string(), &one.address.port().to_string(), &program, &user, &belongs, verdict, &one.why];
+    let cells = [
+        protocol,
+        &one.address.ip().to_string(),
+        &one.address.port().to_string(),
+        &program,
+        &user,
+        &belongs,
+        verdict,
+        &one.why,
+    ];
     cells.map(str::to_owned).to_vec()
 }
 

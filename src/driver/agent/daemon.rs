@@ -129,10 +129,8 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
 /// What closes the ports of apps, with what an earlier run closed.
 async fn firewall(config: &AgentConfig) -> Firewall {
     let booted = config.supervisor() == SupervisorKind::Systemd;
-    let settings = firewall::Settings {
-        state: config.state_dir.clone(),
-        units: booted.then(|| "/etc/systemd/system".into()),
-    };
+    let settings =
+        firewall::Settings { state: config.state_dir.clone(), units: booted.then(|| "/etc/systemd/system".into()) };
     if config.firewall == FirewallKind::Off {
         Firewall::take_back(&settings).await;
         return Firewall::off();

@@ -127,9 +127,9 @@ fn private_below(folder: &Path, sites: &Sites, places: &Places) -> Option<PathBu
     if !folder.is_absolute() {
         return None;
     }
-    let all = [places.state.clone(), places.manifests.clone()].into_iter().chain(sites.all.iter().flat_map(|site| {
-        site.config_files.iter().chain(&site.source).cloned().collect::<Vec<_>>()
-    }));
+    let all = [places.state.clone(), places.manifests.clone()].into_iter().chain(
+        sites.all.iter().flat_map(|site| site.config_files.iter().chain(&site.source).cloned().collect::<Vec<_>>()),
+    );
     all.into_iter().find(|private| within(private, folder))
 }
 

@@ -62,21 +62,30 @@ pub enum Verdict {
 
 /// Servers for programs of this machine alone, as long as nobody says otherwise: how each is told to keep to it.
 const INNER: [(&[&str], &str, &str); 8] = [
-    (&["mysqld", "mariadbd"], "bind-address = 127.0.0.1", "/etc/mysql/mariadb.conf.d/50-server.cnf (or /etc/mysql/my.cnf)"),
+    (
+        &["mysqld", "mariadbd"],
+        "bind-address = 127.0.0.1",
+        "/etc/mysql/mariadb.conf.d/50-server.cnf (or /etc/mysql/my.cnf)",
+    ),
     (&["postgres", "postmaster"], "listen_addresses = 'localhost'", "postgresql.conf"),
     (&["redis-server", "valkey-server", "redis-sentinel"], "bind 127.0.0.1 -::1", "/etc/redis/redis.conf"),
     (&["mongod"], "bindIp: 127.0.0.1", "/etc/mongod.conf"),
     (&["memcached"], "-l 127.0.0.1", "/etc/memcached.conf"),
     (&["php-fpm", "php-fpm8.2", "php-fpm7.4"], "listen = /run/php/php-fpm.sock", "the pool's file"),
     (&["beam.smp", "epmd"], "listeners.tcp.local = 127.0.0.1:5672", "/etc/rabbitmq/rabbitmq.conf"),
-    (&["rpcbind"], "disable it (`systemctl disable --now rpcbind.socket rpcbind`)", "the machine, unless it serves NFS"),
+    (
+        &["rpcbind"],
+        "disable it (`systemctl disable --now rpcbind.socket rpcbind`)",
+        "the machine, unless it serves NFS",
+    ),
 ];
 
 /// Programs that are for others.
 const SSH: [&str; 3] = ["sshd", "dropbear", "sshd-session"];
 const WEB: [&str; 4] = ["nginx", "apache2", "httpd", "caddy"];
 /// What a machine asks its network, and is answered at.
-const CLIENTS: [&str; 6] = ["dhclient", "dhcpcd", "systemd-network", "systemd-timesyn", "NetworkManager", "systemd-resolve"];
+const CLIENTS: [&str; 6] =
+    ["dhclient", "dhcpcd", "systemd-network", "systemd-timesyn", "NetworkManager", "systemd-resolve"];
 
 /// Every listener, not judged yet.
 pub(super) fn look(notes: &mut Notes) -> Vec<Listener> {
@@ -192,7 +201,12 @@ fn exposed(one: &Listener, site: Option<&str>, ufw: bool) -> (&'static str, &'st
     }
     if let Some((_, line, file)) = INNER.iter().find(|(programs, ..)| programs.contains(&one.program.as_str())) {
         let what = format!("{} answers the whole network, and is for programs of this machine", one.program);
-        return ("ServiceExposed", "for this machine's programs", what, format!("write `{line}` in {file} and restart it"));
+        return (
+            "ServiceExposed",
+            "for this machine's programs",
+            what,
+            format!("write `{line}` in {file} and restart it"),
+        );
     }
     let what = format!("{} answers the whole network, and nothing says that it should", one.program);
     let close = match &one.unit {
@@ -201,7 +215,8 @@ fn exposed(one: &Listener, site: Option<&str>, ufw: bool) -> (&'static str, &'st
         Some(unit) if unit.ends_with(".service") => format!("stop it (`systemctl disable --now {unit}`)"),
         Some(_) | None => format!("stop it (`kill {}`)", one.pid),
     };
-    let fix = format!("let it listen on 127.0.0.1:{port}, or {close}; if it is meant: `bluegreen doctor --expect {port}`");
+    let fix =
+        format!("let it listen on 127.0.0.1:{port}, or {close}; if it is meant: `bluegreen doctor --expect {port}`");
     ("UnknownExposed", "nothing says that it should be", what, fix)
 }
 
@@ -215,6 +230,7 @@ fn udp(one: &Listener, expected: &BTreeSet<u16>, notes: &mut Notes) -> (Verdict,
         notes.find(Severity::High, "ServiceExposed", what.clone(), format!("udp {}", one.place()), fix);
         return (Verdict::Exposed, what);
     }
-    let why = if CLIENTS.contains(&one.program.as_str()) { "what the machine asked is answered here" } else { "datagrams" };
+    let why =
+        if CLIENTS.contains(&one.program.as_str()) { "what the machine asked is answered here" } else { "datagrams" };
     (Verdict::Expected, why.to_owned())
 }

@@ -21,7 +21,8 @@ const CHECKOUTS: [&str; 4] = ["/srv", "/opt", "/var/www", "/home"];
 pub(super) fn look(sites: &Sites, notes: &mut Notes) {
     for site in &sites.all {
         // The newest stands for those before it: whoever mends it mends the next one.
-        let newest = site.releases.iter().max_by_key(|folder| fs::metadata(folder).and_then(|meta| meta.modified()).ok());
+        let newest =
+            site.releases.iter().max_by_key(|folder| fs::metadata(folder).and_then(|meta| meta.modified()).ok());
         if let Some(folder) = newest {
             walk(folder, &mut |file, inside| in_release(site.name.as_str(), folder, file, inside, notes));
         }
@@ -81,7 +82,8 @@ fn in_archive(site: &str, file: &Path, notes: &mut Notes) {
 
 fn in_checkout(checkout: &Path, notes: &mut Notes) {
     let index = checkout.join(".git/index");
-    let index = fs::metadata(&index).ok().filter(|meta| meta.len() <= LARGEST_INDEX).and_then(|_| fs::read(&index).ok());
+    let index =
+        fs::metadata(&index).ok().filter(|meta| meta.len() <= LARGEST_INDEX).and_then(|_| fs::read(&index).ok());
     let index = index.unwrap_or_default();
     let ignored = fs::read_to_string(checkout.join(".gitignore")).unwrap_or_default();
     walk(checkout, &mut |file, inside| {
@@ -91,13 +93,23 @@ fn in_checkout(checkout: &Path, notes: &mut Notes) {
         let Some(what) = production(file) else { return };
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let tracked = is_tracked(&index, inside);
-        if !tracked && ignored.lines().any(|line| line.trim().trim_start_matches('/') == name || line.trim().trim_start_matches('/') == inside) {
+        if !tracked
+            && ignored.lines().any(|line| {
+                line.trim().trim_start_matches('/') == name || line.trim().trim_start_matches('/') == inside
+            })
+        {
             return;
         }
-        let (severity, how) =
-            if tracked { (Severity::High, "is committed") } else { (Severity::Medium, "is one `git add .` from being committed") };
+        let (severity, how) = if tracked {
+            (Severity::High, "is committed")
+        } else {
+            (Severity::Medium, "is one `git add .` from being committed")
+        };
         let fix = if tracked {
-            format!("git -C {} rm --cached {inside}, move it outside, add it to .gitignore, and change the passwords in it", checkout.display())
+            format!(
+                "git -C {} rm --cached {inside}, move it outside, add it to .gitignore, and change the passwords in it",
+                checkout.display()
+            )
         } else {
             format!("mv {} /etc/<site>/ and name it in spec.target.host.configFiles", file.display())
         };
@@ -111,15 +123,19 @@ fn production(file: &Path) -> Option<&'static str> {
         return Some("production settings");
     }
     let name = file.file_name()?.to_str()?;
-    let python = name.ends_with(".py") && ["settings", "production", "local_settings", "prod"].iter().any(|word| name.contains(word));
+    let python = name.ends_with(".py")
+        && ["settings", "production", "local_settings", "prod"].iter().any(|word| name.contains(word));
     if python && fs::metadata(file).is_ok_and(|meta| meta.len() <= LARGEST) {
         let text = fs::read_to_string(file).unwrap_or_default();
         let literal = |line: &str| {
-            line.trim_start().strip_prefix("SECRET_KEY").and_then(|rest| rest.trim_start().strip_prefix('=')).is_some_and(|value| {
-                let value = value.trim();
-                // What a new project comes with is known to everybody, and Django's own check speaks of it.
-                value.starts_with(['"', '\'']) && value.len() > 2 && !value.contains("django-insecure-")
-            })
+            line.trim_start()
+                .strip_prefix("SECRET_KEY")
+                .and_then(|rest| rest.trim_start().strip_prefix('='))
+                .is_some_and(|value| {
+                    let value = value.trim();
+                    // What a new project comes with is known to everybody, and Django's own check speaks of it.
+                    value.starts_with(['"', '\'']) && value.len() > 2 && !value.contains("django-insecure-")
+                })
         };
         return text.lines().any(literal).then_some("a SECRET_KEY in its settings");
     }

@@ -81,18 +81,30 @@ fn disk(places: &Places, sites: &Sites, notes: &mut Notes) {
         notes.find(
             severity,
             "DiskAlmostFull",
-            format!("{} MiB of {} MiB are free, and the next release needs up to {} MiB", free >> 20, all >> 20, needed >> 20),
+            format!(
+                "{} MiB of {} MiB are free, and the next release needs up to {} MiB",
+                free >> 20,
+                all >> 20,
+                needed >> 20
+            ),
             place,
             fix,
         );
     } else if stat.f_files > 0 && stat.f_favail < stat.f_files / 20 {
-        notes.find(Severity::Medium, "InodesAlmostGone", "less than a twentieth of the disk's inodes are free", place, fix);
+        notes.find(
+            Severity::Medium,
+            "InodesAlmostGone",
+            "less than a twentieth of the disk's inodes are free",
+            place,
+            fix,
+        );
     }
 }
 
 fn limits(folder: &Path, notes: &mut Notes) {
     for (name, least) in [("max_user_watches", WATCHES_LEAST), ("max_user_instances", INSTANCES_LEAST)] {
-        let Some(now) = fs::read_to_string(folder.join(name)).ok().and_then(|text| text.trim().parse::<u64>().ok()) else {
+        let Some(now) = fs::read_to_string(folder.join(name)).ok().and_then(|text| text.trim().parse::<u64>().ok())
+        else {
             continue;
         };
         if now < least {

@@ -76,7 +76,8 @@ fn secret(line: &str) -> Option<String> {
     let (name, value) = line.split_once(':')?;
     let name = name.trim().trim_start_matches(['-', '{', ' ']).trim_matches(['"', '\'']);
     let upper = name.to_ascii_uppercase();
-    let is = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && SECRET.iter().any(|word| upper.contains(word));
+    let is =
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && SECRET.iter().any(|word| upper.contains(word));
     (is && !value.trim().is_empty()).then(|| name.to_owned())
 }
 

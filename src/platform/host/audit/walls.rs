@@ -49,9 +49,9 @@ impl Walls {
 
     /// Whether ufw keeps everybody off this TCP port.
     pub(super) fn ufw_closes(&self, port: u16) -> bool {
-        self.ufw.as_ref().is_some_and(|ufw| {
-            !ufw.allowed.contains(&port) && (!ufw.lets_in || ufw.denied.contains(&port))
-        })
+        self.ufw
+            .as_ref()
+            .is_some_and(|ufw| !ufw.allowed.contains(&port) && (!ufw.lets_in || ufw.denied.contains(&port)))
     }
 }
 
@@ -85,7 +85,10 @@ async fn our_table(places: &Places, sites: &Sites, walls: &mut Walls, notes: &mu
                     "FirewallNotInForce",
                     format!("the agent's table should close the ports {}, and does not", open.join(", ")),
                     "nftables, table inet bluegreen",
-                    format!("start the agent, which keeps it (`systemctl start bluegreen`), or load it: `nft -f {}`", rules.display()),
+                    format!(
+                        "start the agent, which keeps it (`systemctl start bluegreen`), or load it: `nft -f {}`",
+                        rules.display()
+                    ),
                 );
                 format!("does not close {}", open.join(", "))
             }
@@ -168,7 +171,8 @@ fn iptables(walls: &mut Walls) {
 
 /// ufw's own account: its policy, and the comment that stands before each rule of a person's.
 fn read(policy: &str, rules: &str) -> Ufw {
-    let mut ufw = Ufw { lets_in: setting(policy, "DEFAULT_INPUT_POLICY").is_some_and(|p| p == "ACCEPT"), ..Ufw::default() };
+    let mut ufw =
+        Ufw { lets_in: setting(policy, "DEFAULT_INPUT_POLICY").is_some_and(|p| p == "ACCEPT"), ..Ufw::default() };
     for tuple in rules.lines().filter_map(|line| line.strip_prefix("### tuple ### ")) {
         let mut words = tuple.split_ascii_whitespace();
         let (Some(action), Some(protocol), Some(ports), Some(_to), Some(_), Some(from)) =
@@ -182,7 +186,11 @@ fn read(policy: &str, rules: &str) -> Ufw {
         for part in ports.split(',') {
             let (first, last) = part.split_once(':').unwrap_or((part, part));
             let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else { continue };
-            let set = if action.starts_with("allow") || action.starts_with("limit") { &mut ufw.allowed } else { &mut ufw.denied };
+            let set = if action.starts_with("allow") || action.starts_with("limit") {
+                &mut ufw.allowed
+            } else {
+                &mut ufw.denied
+            };
             // A rule that denies some senders closes nothing to the others.
             if action.starts_with("allow") || action.starts_with("limit") || matches!(from, "0.0.0.0/0" | "::/0") {
                 set.extend(first..=last);

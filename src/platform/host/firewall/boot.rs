@@ -60,14 +60,19 @@ pub(super) fn write(units: &Path, nft: &Path, rules: &Path, state: &Path) -> Res
     Ok(true)
 }
 
-/// Removes the unit; nothing happens where there is none.
-pub(super) fn remove(units: &Path) -> Result<(), StoreError> {
+/// Removes the unit; whether there was one.
+pub(super) fn remove(units: &Path) -> Result<bool, StoreError> {
+    let file = units.join(UNIT);
+    let there = fs::symlink_metadata(&file).is_ok();
     let link = units.join("sysinit.target.wants").join(UNIT);
     match fs::remove_file(&link) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(StoreError::Write { path: link, source }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(StoreError::Write { path: link, source });
+        }
         _ => {}
     }
-    store::remove(&units.join(UNIT))
+    store::remove(&file)?;
+    Ok(there)
 }
 
 #[cfg(test)]
@@ -86,5 +91,7 @@ mod tests {
         let text = fs::read_to_string(units.join("sysinit.target.wants").join(UNIT)).expect("enabled");
         assert!(text.contains("After=local-fs.target nftables.service ufw.service"), "{text}");
         assert!(text.contains("ExecStart=/usr/sbin/nft -f /s/firewall.nft"), "{text}");
+        assert!(remove(units).expect("removed") && !remove(units).expect("nothing to remove"));
+        assert!(fs::symlink_metadata(units.join("sysinit.target.wants").join(UNIT)).is_err());
     }
 }

@@ -26,8 +26,8 @@ use tokio::process::Command;
 use tokio::sync::{Notify, watch as channel};
 
 pub use self::boot::UNIT;
-pub(crate) use self::nft::program;
 use self::nft::NftError;
+pub(crate) use self::nft::program;
 use self::watch::Ear;
 use crate::api::types::SiteName;
 use crate::platform::host::store;
@@ -99,7 +99,7 @@ impl Firewall {
         }
         let undo = || {
             if let Some(units) = &settings.units {
-                boot::remove(units)?;
+                let _was_there = boot::remove(units)?;
             }
             store::remove(&settings.state.join(MEMORY))
         };
@@ -179,7 +179,9 @@ impl Firewall {
         let before = self.state.send_replace(state.clone());
         if before != state {
             match &state {
-                State::Closed(ports) => tracing::info!(?ports, "the ports of apps are closed to others than this machine"),
+                State::Closed(ports) => {
+                    tracing::info!(?ports, "the ports of apps are closed to others than this machine")
+                }
                 State::Unable(why) => tracing::warn!(
                     reason = "FirewallUnavailable",
                     "the ports of apps are not closed by a firewall: {why}; until then a candidate must listen on 127.0.0.1 alone"
@@ -242,16 +244,16 @@ impl Firewall {
     }
 
     /// For the next boot, before anything is in force. What can't be written is tried again at the next look; the ports are closed all the same.
-    async fn write_down(
-        &self,
-        wanted: &BTreeMap<SiteName, BTreeSet<u16>>,
-        ports: &BTreeSet<u16>,
-        inner: &mut InForce,
-    ) {
+    async fn write_down(&self, wanted: &BTreeMap<SiteName, BTreeSet<u16>>, ports: &BTreeSet<u16>, inner: &mut InForce) {
         let now = (wanted.clone(), program());
         let Some(settings) = self.settings.as_ref().filter(|_| inner.written.as_ref() != Some(&now)) else { return };
         let rules = settings.state.join(RULES);
         let write = || {
+            if ports.is_empty() {
+                store::remove(&rules)?;
+                store::remove(&settings.state.join(MEMORY))?;
+                return settings.units.as_deref().map_or(Ok(false), boot::remove);
+            }
             store::write_bytes(&rules, table::transaction(ports).as_bytes(), 0o644)?;
             store::write(&settings.state.join(MEMORY), wanted, 0o644)?;
             match (&settings.units, &now.1) {
@@ -263,7 +265,7 @@ impl Firewall {
             Ok(unit) => {
                 inner.written = Some(now);
                 if unit {
-                    reload_systemd().await;
+                    tell_systemd(ports.is_empty()).await;
                 }
             }
             Err(error) => tracing::warn!(%error, "what closes the ports at a reboot was not written"),
@@ -281,11 +283,18 @@ pub const MEMORY: &str = "firewall.json";
 /// The transaction that a reboot loads.
 pub const RULES: &str = "firewall.nft";
 
-/// systemd reads units at a boot anyway; until then it should not show an old one.
-async fn reload_systemd() {
-    let done = Command::new("systemctl").args(["--quiet", "daemon-reload"]).kill_on_drop(true).output().await;
-    if let Err(error) = done {
-        tracing::debug!(%error, "systemd was not told of the boot unit");
+/// systemd reads units at a boot anyway; until then it should not show an old one. To stop the unit changes no rule.
+async fn tell_systemd(gone: bool) {
+    let stop: &[&[&str]] = if gone {
+        &[&["--quiet", "stop", UNIT], &["--quiet", "daemon-reload"]]
+    } else {
+        &[&["--quiet", "daemon-reload"]]
+    };
+    for arguments in stop {
+        let done = Command::new("systemctl").args(*arguments).kill_on_drop(true).output().await;
+        if let Err(error) = done {
+            tracing::debug!(%error, "systemd was not told of the boot unit");
+        }
     }
 }
 

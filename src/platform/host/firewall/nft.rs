@@ -33,7 +33,8 @@ pub(super) enum NftError {
 /// Where the program is, by `PATH`.
 pub(crate) fn program() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    let runs = |file: &PathBuf| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    let runs =
+        |file: &PathBuf| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
     env::split_paths(&path).filter(|folder| folder.is_absolute()).map(|folder| folder.join("nft")).find(runs)
 }
 

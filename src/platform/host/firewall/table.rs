@@ -55,7 +55,10 @@ pub(super) fn closed(listing: &Value) -> BTreeSet<u16> {
 /// Whether what is listed drops packets: awake, hooked, and with its one rule.
 pub(super) fn is_in_force(listing: &Value) -> bool {
     let parts = listing.get("nftables").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let asleep = parts.iter().filter_map(|part| part.get("table")?.get("flags")).any(|flags| flags.to_string().contains("dormant"));
+    let asleep = parts
+        .iter()
+        .filter_map(|part| part.get("table")?.get("flags"))
+        .any(|flags| flags.to_string().contains("dormant"));
     let hooked = parts.iter().filter_map(|part| part.get("chain")).any(|chain| chain["hook"] == "input");
     let first = parts.iter().find_map(|part| part.get("rule")?.get("expr")?.as_array());
     let drops = first.is_some_and(|expr| expr.last().is_some_and(|last| last.get("drop").is_some()));
@@ -69,7 +72,10 @@ mod tests {
     #[test]
     fn the_table_holds_the_ports_and_goes_with_the_last_of_them() {
         let text = transaction(&BTreeSet::from([8082, 8081]));
-        assert!(text.starts_with("table inet bluegreen\ndelete table inet bluegreen\ntable inet bluegreen {"), "{text}");
+        assert!(
+            text.starts_with("table inet bluegreen\ndelete table inet bluegreen\ntable inet bluegreen {"),
+            "{text}"
+        );
         assert!(text.contains("elements = { 8081, 8082 }"), "{text}");
         assert_eq!(transaction(&BTreeSet::new()), "table inet bluegreen\ndelete table inet bluegreen\n");
     }

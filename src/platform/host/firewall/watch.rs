@@ -22,7 +22,10 @@ impl Ear {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(NETFILTER))?;
         bind(&socket, &SocketAddrNetlink::new(0, CHANGES))?;
-        #[expect(deprecated, reason = "the successor is unsafe because of descriptors that are lent; this one is owned, and closed last")]
+        #[expect(
+            deprecated,
+            reason = "the successor is unsafe because of descriptors that are lent; this one is owned, and closed last"
+        )]
         AsyncFd::new(socket).map(Ear)
     }
 

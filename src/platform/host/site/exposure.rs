@@ -47,7 +47,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                 close.extend(Colour::BOTH.iter().flat_map(|colour| ports(&record.run, *colour)));
             }
             if !outside.is_empty() {
-                owners.extend(pids.iter().flat_map(|&pid| sockets::inodes(pid).map(move |inode| (inode, (colour, pid)))));
+                owners
+                    .extend(pids.iter().flat_map(|&pid| sockets::inodes(pid).map(move |inode| (inode, (colour, pid)))));
             }
         }
         let theirs = |port: u16| outside.iter().any(|s| s.local.port() == port && !owners.contains_key(&s.inode));
