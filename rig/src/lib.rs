@@ -15,6 +15,7 @@
 //! | `maven` | the Java examples, built by Maven and kept |
 //! | `users` | a user for apps to run as |
 //! | `wheels` | packages of Python's, fetched once |
+//! | `network` | a network of a test's own, and a neighbour that scans it |
 //! | `ports` | ports that nobody else takes meanwhile |
 //! | `demo`, `bench` | what `make demo` plays and `make bench-cutover` measures |
 //! | `interrupt` | Ctrl-C, for programs that start others |
@@ -33,6 +34,7 @@ pub mod interrupt;
 pub mod load;
 pub mod manifest;
 pub mod maven;
+pub mod network;
 pub mod nginx;
 pub mod ports;
 pub mod process;

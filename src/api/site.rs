@@ -165,6 +165,8 @@ pub struct HostTarget {
     pub run: Run,
     /// What becomes of settings that must not reach production; outside of the revision.
     pub settings: SettingsGuards,
+    /// What becomes of a candidate that others than this machine can reach; outside of the revision.
+    pub exposure: GuardSpec,
 }
 
 /// What becomes of settings that must not reach production.

@@ -20,6 +20,7 @@ impl Judge {
         health: Option<HealthCheck>,
         incarnation: Option<Option<Token>>,
         settings: SettingsGuards,
+        exposure: spec::GuardSpec,
     ) -> Option<HostTarget> {
         let front = self.front(host);
         let release = self.release(&host.release);
@@ -52,6 +53,7 @@ impl Judge {
                 incarnation: incarnation?,
             },
             settings,
+            exposure,
         })
     }
 

@@ -96,7 +96,8 @@ impl Judge {
                 if let (Some(health), Some(limits)) = (&health, &limits) {
                     self.time_to_be_ready(health, limits);
                 }
-                self.host(host, health, incarnation, settings).map(Target::Host)
+                let exposure = guards.exposure.unwrap_or_default();
+                self.host(host, health, incarnation, settings, exposure).map(Target::Host)
             }
             spec::Target::Cluster(cluster) => {
                 if guards.insecure_settings.is_some() {
@@ -109,6 +110,12 @@ impl Judge {
                     self.wrong(
                         "spec.health",
                         "is for target.host: on a cluster the readiness probes of the template say whether an instance can serve",
+                    );
+                }
+                if guards.exposure.is_some() {
+                    self.wrong(
+                        "spec.guards.exposure",
+                        "is for target.host: on a cluster a NetworkPolicy says who reaches a pod; leave it out",
                     );
                 }
                 let target =

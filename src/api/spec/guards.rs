@@ -15,6 +15,10 @@ pub struct Guards {
     /// host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_settings: Option<GuardSpec>,
+    /// A candidate that listens where others than this machine can reach it, and that no firewall table of the agent's closes. Default: Deny, which
+    /// rejects it (and first closes further ports that its processes opened). Warn says so and goes on; Off does not look. For a host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<GuardSpec>,
 }
 
 /// What a guard does when it finds something.

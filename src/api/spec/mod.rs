@@ -61,6 +61,9 @@ pub use python::*;
 #[x_kube(validation = Rule::new("!has(self.target.cluster) || !has(self.health)").message(
     "health is for target.host: on a cluster the readiness probes of the template say whether an instance can serve"
 ))]
+#[x_kube(validation = Rule::new("!has(self.target.cluster) || !has(self.guards) || !has(self.guards.exposure)").message(
+    "guards.exposure is for target.host: on a cluster a NetworkPolicy says who reaches a pod"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct BlueGreenSiteSpec {
     /// Where the site lives: exactly one of the fields below.

@@ -14,8 +14,12 @@
 //! | `state` | the two memories, and what happened |
 //! | `site` | one site: ties all of these together |
 //! | `probe` | asks the instances for their health |
+//! | `audit` | what is wrong with the machine, for `bluegreen doctor` |
+//! | `firewall` | closes the instances' ports to everybody but this machine |
 //! | `sockets` | who listens where, and what is still in flight |
 
+pub mod audit;
+pub mod firewall;
 pub mod guards;
 pub mod layout;
 pub mod probe;

@@ -28,6 +28,11 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             message: format!("{what}; nothing is done before it can be seen"),
         })?;
         guard(goal, &ledger, &world).map_err(refused)?;
+        if let Step::Route { why: Why::Cutover, colour, revision } = step
+            && !ledger.cleared.contains(&revision)
+        {
+            self.refuse_exposed(colour, inner).await?;
+        }
         match step {
             Step::Start { colour, revision } => self.start(colour, revision, &ledger, inner).await,
             Step::Stop { colour, .. } => self.stop(colour, &ledger, plan, inner).await,

@@ -21,6 +21,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use self::reload::Reload;
+pub use self::syntax::Directive;
 use self::syntax::Dump;
 use super::apply::Change;
 use super::files::{Folders, Name, Set};
