@@ -24,6 +24,8 @@ fn the_ports_stay_closed_across_a_reboot_without_the_agent_and_a_reload_of_the_m
         closed(&vps);
         // The unit of Debian's package flushes everything first; ours follows it.
         vps.run(&["systemctl", "restart", "nftables"]);
+        // systemd waits for the one that was named, and not for what is part of it.
+        wait::until("the table was loaded again", wait::PATIENCE, || vps.does(TABLE).then_some(())).expect("a table");
         closed(&vps);
     }
     vps.run(&["systemctl", "start", "bluegreen"]);
