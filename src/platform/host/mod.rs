@@ -13,11 +13,13 @@
 //! | `release` | takes artifacts over into read-only releases |
 //! | `state` | the two memories, and what happened |
 //! | `site` | one site: ties all of these together |
+//! | `memory` | whether a second copy of an app fits into the machine |
 //! | `probe` | asks the instances for their health |
 //! | `sockets` | who listens where, and what is still in flight |
 
 pub mod guards;
 pub mod layout;
+mod memory;
 pub mod probe;
 pub mod release;
 pub mod route;
