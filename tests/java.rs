@@ -7,6 +7,8 @@ mod cutovers;
 mod guards;
 #[path = "java/kit.rs"]
 mod kit;
+#[path = "java/memory.rs"]
+mod memory;
 #[path = "java/spring.rs"]
 mod spring;
 #[path = "java/tomcat.rs"]

@@ -13,6 +13,7 @@
 //! | `release` | takes artifacts over into read-only releases |
 //! | `state` | the two memories, and what happened |
 //! | `site` | one site: ties all of these together |
+//! | `memory` | whether a second copy of an app fits into the machine |
 //! | `probe` | asks the instances for their health |
 //! | `audit` | what is wrong with the machine, for `bluegreen doctor` |
 //! | `firewall` | closes the instances' ports to everybody but this machine |
@@ -22,6 +23,7 @@ pub mod audit;
 pub mod firewall;
 pub mod guards;
 pub mod layout;
+mod memory;
 pub mod probe;
 pub mod release;
 pub mod route;

@@ -5,9 +5,9 @@ use std::io;
 use super::drain::{forget_served, note_served};
 use super::{HostSite, Inner, blocking, cannot};
 use crate::driver::Store;
-use crate::platform::host::supervise::{Supervisor, oom};
+use crate::platform::host::supervise::{InstanceState, Supervisor, oom};
 use crate::platform::host::web::WebServer;
-use crate::platform::host::{release, route, runtime};
+use crate::platform::host::{memory, release, route, runtime};
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Goal, Ledger, Plan, Refusal, Revision, Step, Why, guard};
 
@@ -67,6 +67,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             ),
         })?;
         let launches = runtime::launches(&self.name, &self.dir, colour, revision, &record.run)?;
+        if !launches.is_empty() {
+            self.fits(colour).await?;
+        }
         self.keep_assets(colour, revision, ledger, inner).await?;
         let dir = self.dir.clone();
         let run = record.run.clone();
@@ -93,6 +96,25 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             watched.adopted = None;
         }
         Ok(())
+    }
+
+    /// Whether a colour that is about to start fits beside the live one. A standby is no reason to wait: it is where the candidate goes, so it was
+    /// stopped before. What is live itself, or runs already in part, is completed anyway.
+    async fn fits(&self, colour: Colour) -> Result<(), Fault> {
+        if !matches!(route::live(&self.dir), Ok(Some(live)) if live == colour.other()) {
+            return Ok(());
+        }
+        let pids = |states: Vec<InstanceState>| -> Vec<u32> {
+            let running = states.into_iter().filter_map(|state| match state {
+                InstanceState::Running { pids, .. } => Some(pids),
+                InstanceState::Stopped | InstanceState::Failed { .. } => None,
+            });
+            running.flatten().collect()
+        };
+        if !pids(self.host.supervisor.states(&self.name, colour).await?).is_empty() {
+            return Ok(());
+        }
+        memory::fits(&pids(self.host.supervisor.states(&self.name, colour.other()).await?))
     }
 
     async fn stop(&self, colour: Colour, ledger: &Ledger, plan: &Plan, inner: &mut Inner) -> Result<(), Fault> {
