@@ -75,6 +75,7 @@ pub struct BlueGreenSiteSpec {
 /// Where a site lives: exactly one of the fields.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::large_enum_variant, reason = "one lives at a time, and briefly")]
 pub enum Target {
     /// On a plain machine, behind its nginx or Apache.
     Host(Host),

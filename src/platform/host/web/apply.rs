@@ -20,6 +20,7 @@ use crate::platform::{Class, Fault};
 
 /// What is to become of a site.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one for a site, and briefly")]
 pub enum Change {
     /// It has this shape.
     Put(Shape),
