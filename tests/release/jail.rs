@@ -222,6 +222,7 @@ fn an_unpacker_that_says_nothing_sensible_or_cannot_be_started_is_an_error() {
             run: &shop.run(),
             account: &shop.account,
             limits: &shop.limits,
+            install_within: std::time::Duration::from_secs(60),
             unpacker: std::path::Path::new(program),
             progress: &|_| {},
         };

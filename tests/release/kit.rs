@@ -133,6 +133,7 @@ impl Shop {
             run: &self.run(),
             account: &self.account,
             limits: &self.limits,
+            install_within: std::time::Duration::from_secs(60),
             unpacker: Path::new(UNPACKER),
             progress,
         };
