@@ -57,7 +57,10 @@ impl<W: Front> Host<W> {
     }
 
     fn page(&self, host: &str, path: &str) -> (u16, String) {
-        let answer = get(self.web.address(), host, path).unwrap();
+        // Nobody listens before the first site is there.
+        let Ok(answer) = get(self.web.address(), host, path) else {
+            return (0, String::new());
+        };
         (answer.status, String::from_utf8_lossy(&answer.body).trim().to_owned())
     }
 
@@ -65,7 +68,18 @@ impl<W: Front> Host<W> {
         let (app, pages) = (release(&self.agent.uploads(), "v0", "").unwrap(), self.pages("v0"));
         for number in 0..SITES {
             let folder: &Path = if number < APPS { &app } else { &pages };
-            self.agent.apply(&self.site(number).release(folder)).unwrap();
+            let site = self.site(number).release(folder);
+            // Written aside: a manifest is read as soon as it is there.
+            let aside = self.agent.folder().join("aside.yaml");
+            site.write(&aside).unwrap();
+            fs::rename(&aside, self.agent.sites_dir().join(format!("{}.yaml", site.name()))).unwrap();
+        }
+        for number in 0..SITES {
+            // Asked of the web server first: the command line is a program that starts, and a hundred sites need the machine.
+            wait::until("the site answers", wait::PATIENCE * 5, || {
+                (self.page(&self.site(number).host(), "/").0 == 200).then_some(())
+            })
+            .unwrap();
         }
         for number in 0..SITES {
             self.agent.wait_for(self.site(number).name(), "is live", |site| why(site, "Ready") == "Live").unwrap();
