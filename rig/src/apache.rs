@@ -27,9 +27,7 @@ pub struct Apache {
     port: Port,
 }
 
-/// The text of a main file for an Apache below `folder`: two children to begin with, then `lines`, `conf.d/*.conf` and `theirs/*`. It ends no
-/// child because it has too many, and no child is ever out of threads: in both cases Apache closes idle connections, under requests that are on
-/// their way, whatever anybody does to a site.
+/// The text of a main file for an Apache below `folder`: two children to begin with, then `lines`, `conf.d/*.conf` and `theirs/*`.
 #[must_use]
 pub fn main_file(folder: &Path, pid: &str, lines: &str) -> String {
     let root = folder.display();
@@ -52,7 +50,7 @@ pub fn main_file(folder: &Path, pid: &str, lines: &str) -> String {
     .concat();
     format!(
         "ServerRoot {root}\nPidFile {root}/{pid}\nDefaultRuntimeDir {root}\nErrorLog {root}/error.log\nServerName localhost\n\
-         {user}{modules}StartServers 2\nServerLimit 16\nThreadLimit 150\nThreadsPerChild 150\nMaxRequestWorkers 2400\nMaxSpareThreads 2400\nTypesConfig /etc/mime.types\n\
+         {user}{modules}StartServers 2\nServerLimit 16\nThreadsPerChild 25\nMaxRequestWorkers 400\nTypesConfig /etc/mime.types\n\
          DocumentRoot {root}\nMaxKeepAliveRequests 0\n\
          <Directory />\nRequire all denied\n</Directory>\n{lines}\n\
          IncludeOptional {root}/conf.d/*.conf\nIncludeOptional {root}/theirs/*\n"
@@ -72,7 +70,10 @@ impl Apache {
         let port = Port::take()?;
         // It ends without a listener, so it has one that is nobody's.
         let own = Port::take()?;
-        let lines = format!("Listen 127.0.0.1:{}", own.number());
+        // It ends no child because it has too many, and no child is ever out of threads: in both cases Apache closes idle connections, under
+        // requests that are on their way, whatever anybody does to a site.
+        let threads = "ThreadLimit 150\nThreadsPerChild 150\nMaxRequestWorkers 2400\nMaxSpareThreads 2400";
+        let lines = format!("{threads}\nListen 127.0.0.1:{}", own.number());
         fs::write(folder.path().join("httpd.conf"), main_file(folder.path(), "apache.pid", &lines))?;
         let process = run(folder.path())?;
         drop(own);
