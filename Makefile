@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-runtimes test-node test-all cluster-tools deny advisories \
-	bench-cutover bench-operator deb tarball
+	bench-apache bench-cutover bench-operator deb tarball
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -43,9 +43,10 @@ test-kills-cluster: ## Kill the operator that leads a hundred times, and freeze 
 test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
 	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
 
-test-runtimes: ## Twenty cutovers of each Python and CGI example under load, on nginx and on Apache
+test-runtimes: ## Twenty cutovers of each kind of app on nginx and on Apache under load (half an hour)
 	@scripts/setup.sh test
 	BLUEGREEN_CUTOVERS=20 $(CARGO) test --test python --locked cutovers::
+	BLUEGREEN_RUNTIME_CUTOVERS=20 $(CARGO) test --test java --locked -- --nocapture cutovers
 
 test-node: ## Fifty cutovers through a Service and fifty through an HTTPRoute of a real node under load, the operator in a pod (root; half an hour)
 	@scripts/setup.sh node
@@ -93,6 +94,12 @@ bench-operator: ## Measure the operator with 1,000 sites (N=10000 for more) on a
 	@$(CARGO) build --quiet --release --package bluegreen-rig --bins
 	@$(CARGO) build --quiet --profile dist --bin bluegreen
 	@BLUEGREEN_PROGRAM=target/dist/bluegreen target/release/bench-operator
+
+bench-apache: ## Measure requests a second behind Apache, beside a static ProxyPass (two minutes)
+	@scripts/setup.sh bench
+	@$(CARGO) build --quiet --release --package bluegreen-rig --bins
+	@$(CARGO) build --quiet --profile dist --bin bluegreen
+	@BLUEGREEN_PROGRAM=target/dist/bluegreen target/release/bench-apache
 
 bench-cutover: ## Measure what a cutover loses and costs, beside the known recipe (a quarter of an hour)
 	@scripts/setup.sh bench

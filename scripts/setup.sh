@@ -24,7 +24,7 @@ needed=(gcc:gcc make:make ld:binutils pkg-config:pkg-config curl:curl)
 cluster=(openssl:openssl setpriv:util-linux flock:util-linux go:golang-go)
 case $what in
 demo) needed+=(nginx:nginx-light useradd:passwd) ;;
-bench) needed+=(nginx:nginx-light useradd:passwd wrk:wrk) ;;
+bench) needed+=(nginx:nginx-light apache2:apache2 useradd:passwd wrk:wrk) ;;
 cluster) needed+=("${cluster[@]}") ;;
 node)
     needed+=("${cluster[@]}" runc:runc conntrack:conntrack nft:nftables iptables:iptables ip:iproute2 nsenter:util-linux
@@ -32,8 +32,9 @@ node)
     ;;
 test)
     needed+=(nginx:nginx-light apache2:apache2 useradd:passwd debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables
-        ip:iproute2 unshare:util-linux python3:python3
-        fcgiwrap:fcgiwrap spawn-fcgi:spawn-fcgi php-fpm8.2:php8.2-fpm "${cluster[@]}")
+        ip:iproute2 unshare:util-linux python3:python3 javac:default-jdk-headless mvn:maven
+        fcgiwrap:fcgiwrap spawn-fcgi:spawn-fcgi php-fpm8.2:php8.2-fpm
+        dpkg-shlibdeps:dpkg-dev iptables:iptables ufw:ufw redis-server:redis-server sshd:openssh-server git:git "${cluster[@]}")
     ;;
 *) die "what is '$what'? One of: test, demo, bench, cluster, node" ;;
 esac
@@ -47,6 +48,8 @@ for pair in "${needed[@]}"; do
 done
 # libc's headers are no program.
 if [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
+# Tomcat's own programs are nowhere on PATH.
+if [ "$what" = test ] && [ ! -e /usr/share/tomcat10/bin/bootstrap.jar ]; then missing+=(tomcat10); fi
 if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then missing+=(ca-certificates); fi
 
 # Python's environments are a module, which Debian packs apart.

@@ -7,8 +7,12 @@ mod apache;
 mod disk;
 #[path = "agent/faults.rs"]
 mod faults;
+#[path = "agent/fronts.rs"]
+mod fronts;
 #[path = "agent/kit.rs"]
 mod kit;
+#[path = "agent/many.rs"]
+mod many;
 #[path = "agent/rollout.rs"]
 mod rollout;
 #[path = "agent/worlds.rs"]

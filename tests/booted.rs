@@ -6,6 +6,8 @@
 
 #[path = "booted/agent.rs"]
 mod agent;
+#[path = "booted/firewall.rs"]
+mod firewall;
 #[path = "booted/inside.rs"]
 mod inside;
 #[path = "booted/machine.rs"]

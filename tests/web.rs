@@ -25,6 +25,10 @@ macro_rules! on_every_server {
 mod changing;
 #[path = "web/draining.rs"]
 mod draining;
+#[path = "web/faults.rs"]
+mod faults;
+#[path = "web/files.rs"]
+mod files;
 #[path = "web/fixture.rs"]
 mod fixture;
 #[path = "web/only_apache.rs"]

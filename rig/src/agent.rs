@@ -25,9 +25,22 @@ use crate::{binaries, wait};
 pub struct Agent {
     program: PathBuf,
     process: Option<Guarded>,
+    firewall: Firewall,
     // Unmounted before the folder that it lies in is removed.
     disk: Option<Disk>,
     folder: TempDir,
+}
+
+/// What the agent is told of the machine's firewall.
+#[derive(Clone, Debug, Default)]
+pub enum Firewall {
+    /// It is to leave it alone: most tests run in the machine's own network.
+    #[default]
+    Off,
+    /// It closes the apps' ports; only in a network of the test's own.
+    Nftables,
+    /// The same, with this `PATH` to find `nft` by.
+    NftablesBy(String),
 }
 
 /// What happened to a site.
@@ -60,7 +73,23 @@ impl Agent {
     /// # Errors
     /// When it doesn't come up; what it logged is in the error.
     pub fn start_program(program: &Path, web: &impl WebServer) -> Result<Agent> {
-        Agent::start_in(program, web, None)
+        Agent::start_in(program, web, None, Firewall::Off)
+    }
+
+    /// [`Agent::start`], in a network of the test's own, with its firewall.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn start_behind(firewall: Firewall, web: &impl WebServer) -> Result<Agent> {
+        Agent::start_in(&binaries::bluegreen()?, web, None, firewall)
+    }
+
+    /// [`Agent::start_behind`], with its state on a small disk of this size (`64m`).
+    ///
+    /// # Errors
+    /// As [`Agent::start_on_disk`].
+    pub fn start_behind_on_disk(firewall: Firewall, web: &impl WebServer, size: &str) -> Result<Agent> {
+        Agent::start_in(&binaries::bluegreen()?, web, Some(size), firewall)
     }
 
     /// [`Agent::start`], with its state on a small disk of this size (`64m`).
@@ -68,14 +97,14 @@ impl Agent {
     /// # Errors
     /// As [`Agent::start`], or that the disk can't be mounted.
     pub fn start_on_disk(web: &impl WebServer, size: &str) -> Result<Agent> {
-        Agent::start_in(&binaries::bluegreen()?, web, Some(size))
+        Agent::start_in(&binaries::bluegreen()?, web, Some(size), Firewall::Off)
     }
 
-    fn start_in(program: &Path, web: &impl WebServer, disk: Option<&str>) -> Result<Agent> {
+    fn start_in(program: &Path, web: &impl WebServer, disk: Option<&str>, firewall: Firewall) -> Result<Agent> {
         let folder = tempfile::Builder::new().prefix("bluegreen-agent.").tempdir()?;
         // Apps run as somebody else and must get to their releases.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let mut agent = Agent { program: program.to_owned(), process: None, disk: None, folder };
+        let mut agent = Agent { program: program.to_owned(), process: None, firewall, disk: None, folder };
         for part in [agent.sites_dir(), agent.state_dir(), agent.run_dir(), agent.uploads()] {
             fs::create_dir(&part)?;
             fs::set_permissions(&part, fs::Permissions::from_mode(0o755))?;
@@ -93,9 +122,10 @@ impl Agent {
         let (kind, conf, pid) = (web.kind(), web.conf().display().to_string(), web.pid_file().display().to_string());
         format!(
             "sitesDir: {folder}/sites\nstateDir: {folder}/state\nrunDir: {folder}/run\nsupervisor: direct\n\
-             metrics: {{ listen: '127.0.0.1:0' }}\nlogFormat: json\nwebServer:\n  {kind}:\n    {}prefix: {prefix}\n    \
+             metrics: {{ listen: '127.0.0.1:0' }}\nlogFormat: json\nfirewall: {}\nwebServer:\n  {kind}:\n    {}prefix: {prefix}\n    \
              conf: {conf}\n    confDir: {prefix}/conf.d\n    includeDir: {prefix}/snippets\n    \
              pidFile: {pid}\n    door: '{}:947'\n",
+            if matches!(self.firewall, Firewall::Off) { "off" } else { "{ nftables: {} }" },
             web.program().map(|program| format!("binary: {program}\n    ")).unwrap_or_default(),
             a_loopback_address()
         )
@@ -112,6 +142,9 @@ impl Agent {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // Debug builds say where they panicked.
         command.env("RUST_BACKTRACE", "1");
+        if let Firewall::NftablesBy(path) = &self.firewall {
+            command.env("PATH", path);
+        }
         let mut process = Guarded::start(&mut command, Signal::TERM, Duration::from_secs(20))?;
         let up = wait::until("the agent answered", wait::PATIENCE, || {
             (!process.runs() || self.cli(&["get"]).output().is_ok_and(|output| output.status.success())).then_some(())

@@ -70,7 +70,10 @@ impl Apache {
         let port = Port::take()?;
         // It ends without a listener, so it has one that is nobody's.
         let own = Port::take()?;
-        let lines = format!("Listen 127.0.0.1:{}", own.number());
+        // It ends no child because it has too many, and no child is ever out of threads: in both cases Apache closes idle connections, under
+        // requests that are on their way, whatever anybody does to a site.
+        let threads = "ThreadLimit 150\nThreadsPerChild 150\nMaxRequestWorkers 2400\nMaxSpareThreads 2400";
+        let lines = format!("{threads}\nListen 127.0.0.1:{}", own.number());
         fs::write(folder.path().join("httpd.conf"), main_file(folder.path(), "apache.pid", &lines))?;
         let process = run(folder.path())?;
         drop(own);

@@ -12,8 +12,10 @@
 //! | `cluster` | a real Kubernetes control plane of one's own, gone when it is dropped |
 //! | `disk` | a small disk that can be filled up |
 //! | `manifest` | a site's manifest, and releases made of the app |
+//! | `maven` | the Java examples, built by Maven and kept |
 //! | `users` | a user for apps to run as |
 //! | `wheels` | packages of Python's, fetched once |
+//! | `network` | a network of a test's own, and a neighbour that scans it |
 //! | `ports` | ports that nobody else takes meanwhile |
 //! | `demo`, `bench` | what `make demo` plays and `make bench-cutover` measures |
 //! | `interrupt` | Ctrl-C, for programs that start others |
@@ -31,6 +33,8 @@ pub mod disk;
 pub mod interrupt;
 pub mod load;
 pub mod manifest;
+pub mod maven;
+pub mod network;
 pub mod nginx;
 pub mod ports;
 pub mod process;

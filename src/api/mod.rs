@@ -14,6 +14,7 @@
 pub mod command;
 pub mod conflicts;
 pub mod crd;
+pub mod java;
 pub mod names;
 pub mod parse;
 pub mod problem;
@@ -25,4 +26,4 @@ pub mod span;
 pub mod spec;
 pub mod status;
 pub mod types;
-mod yaml;
+pub(crate) mod yaml;

@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::java::{SpringBoot, Tomcat};
 use super::problem::Problem;
 pub use super::python::{Asgi, Cgi, Installed, Programs, Protocol, Wsgi};
-use super::spec::{ConfigMapsSpec, DeletionPolicy, SecretsSpec, Template};
-use super::types::{AbsPath, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName};
+use super::spec::{ConfigMapsSpec, DeletionPolicy, GuardSpec, SecretsSpec, Template};
+use super::types::{
+    AbsPath, CacheControl, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName,
+};
 use crate::rollout::{Colour, Limits, Promotion};
 
 /// A site as somebody wants it. `T`: where it lives, if that is settled.
@@ -99,6 +102,8 @@ pub struct ClusterTarget {
     pub inject_pre_stop: bool,
     /// What a `restart` asked for: another one makes another revision of what is otherwise the same release.
     pub incarnation: Option<Token>,
+    /// What becomes of settings that must not reach production; outside of the revision.
+    pub settings: SettingsGuards,
 }
 
 /// A port of the live Service.
@@ -158,6 +163,19 @@ pub struct HostTarget {
     pub release: ReleaseSource,
     /// Everything that belongs to the slot's own release and changes only on an idle slot.
     pub run: Run,
+    /// What becomes of settings that must not reach production; outside of the revision.
+    pub settings: SettingsGuards,
+    /// What becomes of a candidate that others than this machine can reach; outside of the revision.
+    pub exposure: GuardSpec,
+}
+
+/// What becomes of settings that must not reach production.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SettingsGuards {
+    /// Those that change the schema of a database.
+    pub schema_changes: GuardSpec,
+    /// Those that are for development only.
+    pub insecure_settings: GuardSpec,
 }
 
 /// How a site gets into the web server.
@@ -203,6 +221,9 @@ pub struct Run {
     pub statics: Vec<Static>,
     /// Files outside the release that are copied beside it when a rollout starts.
     pub config_files: Vec<AbsPath>,
+    /// A file of further variables, outside the release, taken over with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_file: Option<AbsPath>,
     /// Folders outside the release that appear inside it, and outlive it.
     pub shared_dirs: Vec<SharedDir>,
     /// Variables for the app.
@@ -236,6 +257,10 @@ pub enum Runtime {
     Cgi(Cgi),
     /// Nothing: the web server answers everything.
     Static,
+    /// A Spring Boot jar.
+    SpringBoot(SpringBoot),
+    /// A war on Tomcat.
+    Tomcat(Tomcat),
 }
 
 impl Runtime {
@@ -272,6 +297,7 @@ impl Ports {
 
 /// A path that the web server answers itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Static {
     /// The paths below this one; ends with `/`.
     pub path: UrlPath,
@@ -279,6 +305,15 @@ pub struct Static {
     pub root: RelPath,
     /// How many earlier revisions' files are still answered.
     pub keep: u8,
+    /// The file below the root that is answered to whatever meets no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<RelPath>,
+    /// What answers with a file say of caching them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<CacheControl>,
+    /// Whether `FILE.gz` is answered for `FILE` to who accepts it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub precompressed: bool,
 }
 
 /// A folder that outlives releases.

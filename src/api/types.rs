@@ -155,6 +155,21 @@ narrow!(
 );
 
 narrow!(
+    /// The active profiles of a Spring app, joined by commas. They become part of file names.
+    Profiles,
+    r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(,[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$",
+    |s| {
+        s.len() <= 256
+            && s.split(',').all(|one| {
+                !one.is_empty()
+                    && !one.starts_with('.')
+                    && one.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+            })
+    },
+    "a profile, or several joined by commas: letters, digits, '-', '_' and '.', without blanks"
+);
+
+narrow!(
     /// The name of an environment variable.
     EnvName,
     r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
@@ -193,6 +208,24 @@ narrow!(
     },
     "a token: letters, digits, '.', '_', ':' and '-', a letter or digit first, at most 64 characters"
 );
+
+narrow!(
+    /// A value of the header `Cache-Control`, as a response carries it: directives that are known, joined by commas.
+    CacheControl,
+    r"^(public|private|no-cache|no-store|no-transform|must-revalidate|proxy-revalidate|must-understand|immutable|(max-age|s-maxage|stale-while-revalidate|stale-if-error)=[0-9]{1,10})(, ?(public|private|no-cache|no-store|no-transform|must-revalidate|proxy-revalidate|must-understand|immutable|(max-age|s-maxage|stale-while-revalidate|stale-if-error)=[0-9]{1,10}))*$",
+    |s| {
+        s.len() <= 256 && s.split(',').enumerate().all(|(n, part)| is_cache_directive(part.strip_prefix(' ').filter(|_| n > 0).unwrap_or(part)))
+    },
+    "a value of Cache-Control: public, private, no-cache, no-store, no-transform, must-revalidate, proxy-revalidate, must-understand, immutable, \
+     and max-age, s-maxage, stale-while-revalidate, stale-if-error with '=SECONDS', joined by ', '"
+);
+
+impl CacheControl {
+    /// Its directives, one by one.
+    pub fn directives(&self) -> impl Iterator<Item = &str> {
+        self.0.split(',').map(str::trim)
+    }
+}
 
 impl UrlPath {
     /// The form of a path that ends with `/`.
@@ -239,6 +272,27 @@ fn is_dotted(s: &str) -> bool {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     })
+}
+
+fn is_cache_directive(s: &str) -> bool {
+    const PLAIN: [&str; 9] = [
+        "public",
+        "private",
+        "no-cache",
+        "no-store",
+        "no-transform",
+        "must-revalidate",
+        "proxy-revalidate",
+        "must-understand",
+        "immutable",
+    ];
+    const LASTING: [&str; 4] = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"];
+    match s.split_once('=') {
+        None => PLAIN.contains(&s),
+        Some((name, seconds)) => {
+            LASTING.contains(&name) && (1..=10).contains(&seconds.len()) && seconds.bytes().all(|b| b.is_ascii_digit())
+        }
+    }
 }
 
 fn climbs(s: &str) -> bool {

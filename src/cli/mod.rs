@@ -6,6 +6,7 @@
 //! | `get`, `describe`, `history`, `logs` | look |
 //! | `command` | `approve`, `abort`, `retry`, `rollback`, `pause`, `resume`, `restart` |
 //! | `host`, `operator`, `crd`, `completion`, `man`, `version` | the daemons' own start, and what needs none |
+//! | `doctor` | what is wrong with this machine |
 //! | `follow` | one site, drawn as it goes, for `apply --wait` and `get -w` |
 //! | `place` | which sites are meant: those of this machine, or those of a cluster |
 //! | `source` | where they are: one set of questions, and two that answer |
@@ -14,7 +15,7 @@
 //! | `render` | from a view to text: pure, so that tests look at it |
 //! | `output` | writes text, and knows whether a terminal reads it |
 //!
-//! Everything but `validate`, `crd`, `completion`, `man` and `version` asks the agent over its control socket, or a cluster.
+//! Everything but `validate`, `doctor`, `crd`, `completion`, `man` and `version` asks the agent over its control socket, or a cluster.
 
 pub mod apply;
 pub mod cluster;
@@ -23,6 +24,7 @@ pub mod completion;
 pub mod crd;
 pub mod delete;
 pub mod describe;
+pub mod doctor;
 mod follow;
 pub mod get;
 pub mod history;
@@ -86,6 +88,7 @@ enum Sub {
     Delete(delete::Args),
     Validate(validate::Args),
     Logs(logs::Args),
+    Doctor(doctor::Args),
     Host(host::Args),
     Operator(operator::Args),
     Crd(crd::Args),
@@ -101,7 +104,7 @@ pub fn main() -> ExitCode {
     run(std::env::args_os())
 }
 
-/// Runs this command line: 0 if all went well, 1 if not, 2 if the command line itself is wrong.
+/// Runs this command line: 0 if all went well, 1 if not, 2 if the command line itself is wrong; `doctor` has codes of its own.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let program = Program::called(arguments.first().map(OsString::as_os_str));
@@ -129,6 +132,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Sub::Delete(args) => block_on(async { delete::run(place.open().await?, args).await }),
         Sub::Logs(args) => block_on(async { logs::run(place.open().await?, args).await }),
         Sub::Validate(args) => validate::run(&args),
+        Sub::Doctor(args) => block_on(doctor::run(args)),
         Sub::Host(args) => host::run(args),
         Sub::Operator(args) => operator::run(args),
         Sub::Crd(_) => crd::run(),
@@ -141,11 +145,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         // Whoever read us has read enough, as `head` does.
         Err(error) if output::nobody_reads(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            match error.downcast_ref::<Quiet>() {
-                Some(Quiet) => {}
-                None => output::complain(&format!("error: {error:#}")),
+            let exit = error.downcast_ref::<Exit>();
+            match (error.downcast_ref::<Quiet>(), exit) {
+                (Some(Quiet), _) | (None, Some(Exit { why: None, .. })) => {}
+                (None, _) => output::complain(&format!("error: {error:#}")),
             }
-            ExitCode::FAILURE
+            exit.map_or(ExitCode::FAILURE, |exit| ExitCode::from(exit.code))
         }
     }
 }
@@ -154,6 +159,32 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("failed")]
 pub struct Quiet;
+
+/// A command ends with a code that says more than failure.
+#[derive(Debug)]
+pub struct Exit {
+    code: u8,
+    /// `None`: it was said already.
+    why: Option<String>,
+}
+
+impl Exit {
+    fn quietly(code: u8) -> Exit {
+        Exit { code, why: None }
+    }
+
+    fn because(code: u8, why: impl std::fmt::Display) -> Exit {
+        Exit { code, why: Some(why.to_string()) }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.why.as_deref().unwrap_or("failed"))
+    }
+}
+
+impl std::error::Error for Exit {}
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

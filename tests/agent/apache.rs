@@ -8,9 +8,9 @@ use bluegreen_rig::load::Load;
 use bluegreen_rig::manifest::{Manifest, release};
 use bluegreen_rig::ports::Port;
 use bluegreen_rig::users::User;
-use serde_json::json;
 
-use crate::kit::{metrics, nothing_lost};
+use crate::fronts::told_to_reload;
+use crate::kit::nothing_lost;
 
 struct Machine {
     // Dropped in this order: the agent and its apps before the web server in front of them.
@@ -54,12 +54,6 @@ impl Machine {
         nothing_lost(&totals);
         assert_eq!(totals.versions.len(), usize::try_from(count).unwrap() + 1, "{:?}", totals.versions);
     }
-
-    fn reloads(&self) -> String {
-        let all = metrics(&self.agent, "/metrics");
-        let line = all.lines().find(|line| line.starts_with("bluegreen_web_server_reloads "));
-        line.unwrap_or_else(|| panic!("{all}")).to_owned()
-    }
 }
 
 #[test]
@@ -68,30 +62,7 @@ fn twenty_cutovers_behind_apache_lose_nothing_and_restart_nothing() {
     let site = machine.site();
     let first = release(&machine.agent.uploads(), "v0", "").unwrap();
     machine.agent.apply_and_wait(&site.clone().release(&first)).unwrap();
-    let reloads = machine.reloads();
+    let reloads = told_to_reload(&machine.agent);
     machine.cutovers(&site, 20);
-    assert_eq!(machine.reloads(), reloads);
-}
-
-#[test]
-fn a_virtual_host_of_the_user_s_that_includes_the_site_loses_nothing_either() {
-    let machine = Machine::start();
-    let site = machine.site().unset("/spec/target/host/hostnames").unset("/spec/target/host/listen");
-    let site = site.set("/spec/target/host/front", json!("Include"));
-    let first = release(&machine.agent.uploads(), "v0", "").unwrap();
-    machine.agent.apply(&site.clone().release(&first)).unwrap();
-    let snippet = machine.apache.folder().join("snippets/shop.conf");
-    bluegreen_rig::wait::until("the snippet is there", bluegreen_rig::wait::PATIENCE, || {
-        snippet.exists().then_some(())
-    })
-    .unwrap();
-    let address = machine.address();
-    let block = format!(
-        "Listen {address}\n<VirtualHost {address}>\nServerName shop.test\nInclude {}\n</VirtualHost>\n",
-        snippet.display()
-    );
-    machine.apache.write("mine.conf", &block).unwrap();
-    machine.agent.wait_for("shop", "is live", |site| site.pointer("/status/live/colour").is_some()).unwrap();
-    machine.agent.wait_for_phase("shop", "Idle").unwrap();
-    machine.cutovers(&site, 5);
+    assert_eq!(told_to_reload(&machine.agent), reloads);
 }

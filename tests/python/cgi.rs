@@ -11,7 +11,7 @@ use crate::kit::{Machine, Server};
 fn what_it_is_told(server: Server) {
     let machine = Machine::start(server);
     let site = machine.site("cgi");
-    machine.agent.apply_and_wait(&site.clone().release(&machine.release("cgi", "v1"))).unwrap();
+    machine.deploy(&site.clone().release(&machine.release("cgi", "v1")));
     let seen = |answer: &bluegreen_rig::load::Answer| -> Value {
         assert_eq!(answer.status, 200, "{}", answer.text());
         serde_json::from_slice(&answer.body).unwrap()
@@ -56,7 +56,7 @@ fn a_folder(server: Server) {
     fs::set_permissions(release.join("outside.sh"), fs::Permissions::from_mode(0o755)).unwrap();
     let site = machine.site("cgi").set("/spec/target/host/runtime", json!({ "cgi": { "folder": "cgi-bin" } }));
     let site = site.set("/spec/health/path", json!("/cgi-bin/app.py/healthz"));
-    machine.agent.apply_and_wait(&site.clone().release(&release)).unwrap();
+    machine.deploy(&site.clone().release(&release));
     let text = |path: &str| {
         let answer = get(machine.address(), &site.host(), path).unwrap();
         (answer.status, answer.text())
@@ -91,18 +91,17 @@ fn behind_apache_the_programs_of_a_folder_are_run_and_no_other() {
 
 fn from_an_app_to_a_program_and_back(server: Server) {
     let machine = Machine::start(server);
-    let (flask, cgi) = (machine.site("flask"), machine.site("cgi"));
+    let flask = machine.site("flask");
     let program = flask.clone().set("/spec/target/host/runtime", json!({ "cgi": { "script": "cgi-bin/app.py" } }));
     let program = program.unset("/spec/target/host/static");
-    drop(cgi);
     let version = || machine.get(&flask, "/").version().map(str::to_owned);
-    machine.agent.apply_and_wait(&flask.clone().release(&machine.release("flask", "v1"))).unwrap();
+    machine.deploy(&flask.clone().release(&machine.release("flask", "v1")));
     assert_eq!(version().as_deref(), Some("v1"));
-    machine.agent.apply_and_wait(&program.clone().release(&machine.release("cgi", "v2"))).unwrap();
+    machine.deploy(&program.clone().release(&machine.release("cgi", "v2")));
     assert_eq!(version().as_deref(), Some("v2"));
     let order = post(machine.address(), &flask.host(), "/order", "12345").unwrap();
     assert_eq!((order.status, order.text().trim()), (200, "{\"bytes\":5}"));
-    machine.agent.apply_and_wait(&flask.clone().release(&machine.release("flask", "v3"))).unwrap();
+    machine.deploy(&flask.clone().release(&machine.release("flask", "v3")));
     assert_eq!(version().as_deref(), Some("v3"));
 }
 
@@ -129,12 +128,15 @@ fn php_fpm(server: Server) {
         fs::copy(crate::kit::examples().join("php/app/public/index.php"), folder.join("public/index.php")).unwrap();
         folder
     };
-    let site = machine.site("php").set("/spec/target/host/runtime/command/argv/0", json!(program));
-    machine.agent.apply_and_wait(&site.clone().release(&release("v0"))).unwrap();
+    let site = machine.site("php").set(
+        "/spec/target/host/runtime/command/argv",
+        json!([program, "--nodaemonize", "--force-stderr", "--fpm-config", "fpm.conf"]),
+    );
+    machine.deploy(&site.clone().release(&release("v0")));
     let load = machine.load(&site);
     load.wait_for_version("v0").unwrap();
     for version in ["v1", "v2", "v3"] {
-        machine.agent.apply_and_wait(&site.clone().release(&release(version))).unwrap();
+        machine.deploy(&site.clone().release(&release(version)));
         load.wait_for_version(version).unwrap();
         load.wait_for_more(50).unwrap();
     }

@@ -6,7 +6,7 @@ fn cutovers(example: &str, server: Server) {
     let count: usize = std::env::var("BLUEGREEN_CUTOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let machine = Machine::start(server);
     let site = machine.site(example);
-    machine.agent.apply_and_wait(&site.clone().release(&machine.release(example, "v0"))).unwrap();
+    machine.deploy(&site.clone().release(&machine.release(example, "v0")));
     if example == "django" || example == "flask" {
         let style = machine.get(&site, "/static/shop.css");
         assert_eq!((style.status, style.version()), (200, None), "the web server answers it itself");
@@ -15,7 +15,7 @@ fn cutovers(example: &str, server: Server) {
     load.wait_for_version("v0").unwrap();
     for number in 1..=count {
         let version = format!("v{number}");
-        machine.agent.apply_and_wait(&site.clone().release(&machine.release(example, &version))).unwrap();
+        machine.deploy(&site.clone().release(&machine.release(example, &version)));
         load.wait_for_version(&version).unwrap();
         load.wait_for_more(50).unwrap();
     }

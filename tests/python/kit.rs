@@ -95,9 +95,21 @@ impl Machine {
         Load::to(self.address(), &site.host()).clients(clients).start().unwrap()
     }
 
+    /// Applies it and waits until it is live. pip may take its time on a machine that has other things to do.
+    pub fn deploy(&self, site: &Manifest) {
+        self.applied(site).unwrap();
+    }
+
+    fn applied(&self, site: &Manifest) -> anyhow::Result<()> {
+        let file = self.agent.folder().join("deployed.yaml");
+        site.write(&file)?;
+        let file = file.display().to_string();
+        self.agent.bluegreen(&["apply", "-f", &file, "--wait", "--timeout", "8m"]).map(drop)
+    }
+
     /// Waits until a release was refused, and returns the whole site.
     pub fn refused(&self, site: &Manifest, release: &Path) -> Value {
-        assert!(self.agent.apply_and_wait(&site.clone().release(release)).is_err());
+        assert!(self.applied(&site.clone().release(release)).is_err());
         self.agent.wait_for_phase(site.name(), "Idle").unwrap()
     }
 }

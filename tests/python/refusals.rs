@@ -11,7 +11,7 @@ use crate::kit::{Machine, Server, nothing_lost, says};
 fn live() -> (Machine, bluegreen_rig::manifest::Manifest) {
     let machine = Machine::start(Server::Nginx);
     let site = machine.site("flask");
-    machine.agent.apply_and_wait(&site.clone().release(&machine.release("flask", "v1"))).unwrap();
+    machine.deploy(&site.clone().release(&machine.release("flask", "v1")));
     (machine, site)
 }
 
@@ -31,7 +31,7 @@ fn requirements_that_do_not_resolve_are_refused_in_pip_s_words() {
     fs::write(bad.join("requirements.txt"), "flask>=3.1\ngunicorn\njinja2<3\n").unwrap();
     assert!(says(&machine.refused(&site, &bad), "Stalled").contains("jinja2<3"));
     // And what was mended goes live.
-    machine.agent.apply_and_wait(&site.clone().release(&machine.release("flask", "v4"))).unwrap();
+    machine.deploy(&site.clone().release(&machine.release("flask", "v4")));
     load.wait_for_version("v4").unwrap();
     let totals = load.stop();
     nothing_lost(&totals);
@@ -89,7 +89,7 @@ fn an_app_that_leaves_its_unit_is_refused_and_nothing_of_it_is_left() {
         std::net::TcpListener::bind(("127.0.0.1", green)).is_ok().then_some(())
     })
     .unwrap();
-    machine.agent.apply_and_wait(&site.clone().release(&machine.release("flask", "v3"))).unwrap();
+    machine.deploy(&site.clone().release(&machine.release("flask", "v3")));
     assert_eq!(machine.get(&site, "/").version(), Some("v3"));
 }
 
@@ -97,7 +97,7 @@ fn an_app_that_leaves_its_unit_is_refused_and_nothing_of_it_is_left() {
 fn a_program_that_is_not_executable_is_refused_before_anything_starts() {
     let machine = Machine::start(Server::Nginx);
     let site = machine.site("cgi");
-    machine.agent.apply_and_wait(&site.clone().release(&machine.release("cgi", "v1"))).unwrap();
+    machine.deploy(&site.clone().release(&machine.release("cgi", "v1")));
     let bad = machine.release("cgi", "v2");
     fs::set_permissions(bad.join("cgi-bin/app.py"), fs::Permissions::from_mode(0o644)).unwrap();
     let why = says(&machine.refused(&site, &bad), "Stalled");

@@ -32,7 +32,7 @@ fn an_environment_is_root_s_read_only_and_goes_with_its_release() {
     let site = machine.site("flask");
     for number in 0..6 {
         let release = machine.release("flask", &format!("v{number}"));
-        machine.agent.apply_and_wait(&site.clone().release(&release)).unwrap();
+        machine.deploy(&site.clone().release(&release));
     }
     let all = environments(&machine);
     let releases = fs::read_dir(machine.agent.site_dir("flask").join("releases")).unwrap().flatten();
@@ -55,7 +55,7 @@ fn an_environment_is_root_s_read_only_and_goes_with_its_release() {
 fn an_agent_that_is_killed_while_it_installs_goes_on() {
     let mut machine = Machine::start(Server::Nginx);
     let site = machine.site("flask");
-    machine.agent.apply_and_wait(&site.clone().release(&machine.release("flask", "v1"))).unwrap();
+    machine.deploy(&site.clone().release(&machine.release("flask", "v1")));
     let load = machine.load(&site);
     let next = machine.release("flask", "v2");
     machine.agent.apply(&site.clone().release(&next)).unwrap();

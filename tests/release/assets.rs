@@ -12,7 +12,14 @@ use rustix::fs::OFlags;
 use super::kit::{Shop, until, write};
 
 pub fn statics(keep: u8) -> Vec<Static> {
-    vec![Static { path: "/assets/".parse().unwrap(), root: "public/assets".parse().unwrap(), keep }]
+    vec![Static {
+        path: "/assets/".parse().unwrap(),
+        root: "public/assets".parse().unwrap(),
+        keep,
+        fallback: None,
+        cache_control: None,
+        precompressed: false,
+    }]
 }
 
 /// Releases 0 to `count`, each with a file of its own, one that all have, and one in a folder.
@@ -180,4 +187,28 @@ fn a_folder_deeper_than_any_stack_is_removed_like_any_other() {
     }
     prune(&shop.site, &[r[0]], 0).unwrap();
     assert!(!left.exists());
+}
+
+#[test]
+fn a_release_without_the_file_that_every_other_request_gets_is_refused() {
+    let (mut shop, _) = shop_with(0, 0);
+    shop.statics[0].fallback = Some("pages/index.html".parse().unwrap());
+    let upload = shop.upload("1");
+    write(&upload.join("public/assets/x.js"), "x", 0o644);
+    let missing = |shop: &Shop| {
+        let error = shop.take(&shop.folder("1")).unwrap_err();
+        assert_eq!(error.reason(), "StaticFallbackMissing", "{error}");
+        let said = "spec.target.host.static[0].fallback: the release has no file public/assets/pages/index.html";
+        assert!(error.to_string().starts_with(said), "{error}");
+    };
+    missing(&shop);
+    fs::create_dir_all(upload.join("public/assets/pages/index.html")).unwrap();
+    missing(&shop);
+    fs::remove_dir(upload.join("public/assets/pages/index.html")).unwrap();
+    // The web server answers nothing through a link.
+    symlink("../x.js", upload.join("public/assets/pages/index.html")).unwrap();
+    missing(&shop);
+    fs::remove_file(upload.join("public/assets/pages/index.html")).unwrap();
+    write(&upload.join("public/assets/pages/index.html"), "page", 0o644);
+    shop.take(&shop.folder("1")).unwrap();
 }

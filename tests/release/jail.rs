@@ -222,7 +222,9 @@ fn an_unpacker_that_says_nothing_sensible_or_cannot_be_started_is_an_error() {
             run: &shop.run(),
             account: &shop.account,
             limits: &shop.limits,
+            install_within: std::time::Duration::from_secs(60),
             unpacker: std::path::Path::new(program),
+            settings: bluegreen::api::site::SettingsGuards::default(),
             progress: &|_| {},
         };
         let error = bluegreen::platform::host::release::take(&shop.site, &order).unwrap_err();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bluegreen::api::site::{HealthCheck, Ports, ReleaseSource, Run, Runtime, SharedDir, Static};
+use bluegreen::api::site::{HealthCheck, Ports, ReleaseSource, Run, Runtime, SettingsGuards, SharedDir, Static};
 use bluegreen::api::types::AbsPath;
 use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::release::{
@@ -28,6 +28,7 @@ pub struct Shop {
     pub account: Account,
     pub limits: Limits,
     pub config_files: Vec<AbsPath>,
+    pub env_file: Option<AbsPath>,
     pub shared_dirs: Vec<SharedDir>,
     pub statics: Vec<Static>,
     pub incarnation: String,
@@ -74,6 +75,7 @@ impl Shop {
             },
             limits: Limits { spare: 0, ..Limits::default() },
             config_files: Vec::new(),
+            env_file: None,
             shared_dirs: Vec::new(),
             statics: Vec::new(),
             incarnation: String::new(),
@@ -99,6 +101,7 @@ impl Shop {
             user: "shop".parse().unwrap(),
             statics: self.statics.clone(),
             config_files: self.config_files.clone(),
+            env_file: self.env_file.clone(),
             shared_dirs: self.shared_dirs.clone(),
             env: BTreeMap::new(),
             health: HealthCheck {
@@ -116,7 +119,7 @@ impl Shop {
     pub fn identify(&self, source: &ReleaseSource) -> Result<Identity, TakeError> {
         Ok(Identity {
             fingerprint: read_fingerprint(source, &self.account, &self.limits)?,
-            config: Config::read(&self.config_files, &self.account)?.digest(),
+            config: Config::of(&self.run(), &self.account)?.digest(),
             incarnation: self.incarnation.clone(),
         })
     }
@@ -133,7 +136,9 @@ impl Shop {
             run: &self.run(),
             account: &self.account,
             limits: &self.limits,
+            install_within: std::time::Duration::from_secs(60),
             unpacker: Path::new(UNPACKER),
+            settings: SettingsGuards::default(),
             progress,
         };
         take(&self.site, &order)

@@ -146,7 +146,9 @@ fn configuration_behind_a_link_or_that_is_no_plain_file_is_refused() {
             symlink("real", folder).unwrap();
         }),
         ("a hard link", &|path| fs::hard_link(secret(path), path).unwrap()),
-        ("not a regular file", &|path| fs::create_dir(path).unwrap()),
+        ("not a regular file", &|path| {
+            assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        }),
     ];
     for (words, place) in cases {
         let shop = shop_with(place);
@@ -236,4 +238,69 @@ fn a_shared_folder_that_is_not_the_users_is_refused_with_the_way_on() {
     chown(&source, Some(0), Some(42_100)).unwrap();
     fs::set_permissions(&source, fs::Permissions::from_mode(0o770)).unwrap();
     shop.take(&shop.folder("1.0")).unwrap();
+}
+
+#[test]
+fn a_folder_of_configuration_is_taken_whole_or_not_at_all() {
+    let shop = shop_with(|path| {
+        write(path, SECRET, 0o600);
+        write(&path.with_file_name("b.conf"), "b", 0o600);
+    });
+    let folder = shop.config_files[0].as_path().parent().unwrap().to_owned();
+    let shop = Shop { config_files: vec![abs(&folder)], ..shop };
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let taken = shop.take(&shop.folder("1.0")).unwrap();
+    let copies = config_dir(&shop.site, taken.revision);
+    assert_eq!(fs::read_to_string(copies.join("app.conf")).unwrap(), SECRET);
+    assert_eq!(fs::read_to_string(copies.join("b.conf")).unwrap(), "b");
+
+    let refused = |what: &str| {
+        let error = shop.take(&shop.folder("1.0")).unwrap_err();
+        assert_eq!((error.reason(), error.class()), ("ConfigurationRefused", Class::User), "{what}: {error}");
+        error.to_string()
+    };
+    write(&folder.join("open.conf"), "x", 0o644);
+    assert!(refused("one that others may read").contains("open.conf"));
+    fs::remove_file(folder.join("open.conf")).unwrap();
+    std::os::unix::fs::symlink("/etc/shadow", folder.join("link.conf")).unwrap();
+    assert!(refused("a link").contains("link.conf"));
+    fs::remove_file(folder.join("link.conf")).unwrap();
+    fs::create_dir(folder.join("inner")).unwrap();
+    assert!(refused("a folder inside").contains("inner"));
+    fs::remove_dir(folder.join("inner")).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(refused("a folder for all to write in").contains("chmod 0750"));
+}
+
+#[test]
+fn a_file_of_variables_is_kept_with_the_release_for_root_alone() {
+    let mut shop = Shop::new();
+    lay(&shop.upload("1.0"), "one");
+    let file = shop.dir.path().join("etc/shop.env");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    write(&file, "KEY=hunter2\n", 0o600);
+    let without = shop.take(&shop.folder("1.0")).unwrap();
+    shop.env_file = Some(abs(&file));
+    let first = shop.take(&shop.folder("1.0")).unwrap();
+    assert_ne!(first.revision, without.revision);
+    let copy = shop.site.releases().join(format!("{}.env", first.revision));
+    let meta = fs::metadata(&copy).unwrap();
+    assert_eq!((meta.mode() & 0o7777, meta.uid()), (0o600, 0));
+    let key = || {
+        let all = bluegreen::platform::host::release::env(&shop.site, first.revision, &shop.run()).unwrap();
+        all.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(key(), ["KEY=hunter2"]);
+    write(&file, "KEY=other\n", 0o600);
+    assert_ne!(shop.take(&shop.folder("1.0")).unwrap().revision, first.revision);
+    assert_eq!(key(), ["KEY=hunter2"], "the old release keeps its own");
+    let shown = format!("{first:?} {}", fs::read_to_string(shop.site.release_json(first.revision)).unwrap());
+    assert!(!shown.contains("hunter2"));
+    // Lost, it is put back; and a release that goes takes it along.
+    write(&file, "KEY=hunter2\n", 0o600);
+    fs::remove_file(&copy).unwrap();
+    shop.take(&shop.folder("1.0")).unwrap();
+    assert_eq!(key(), ["KEY=hunter2"]);
+    bluegreen::platform::host::release::prune(&shop.site, &[], 0).unwrap();
+    assert_eq!(shop.shelf(), Vec::<String>::new());
 }

@@ -246,7 +246,14 @@ fn next_millisecond() {
 /// A static path for both colours.
 pub fn statics(shape: &mut Shape, path: &str, root: &str, keep: bool) {
     for side in [&mut shape.blue, &mut shape.green] {
-        side.statics.push(StaticPath { path: path.parse().unwrap(), root: root.parse().unwrap(), keep });
+        side.statics.push(StaticPath {
+            path: path.parse().unwrap(),
+            root: root.parse().unwrap(),
+            keep,
+            fallback: None,
+            cache: None,
+            precompressed: false,
+        });
     }
 }
 

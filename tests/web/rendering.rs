@@ -55,6 +55,13 @@ fn the_files_of_a_site_are_the_golden_ones() {
     statics(&mut app, "/a.b+c/", "public/c", false);
     let mut files = shape(own(), &[], &[]);
     statics(&mut files, "/", "public", false);
+    files.green.statics[0].cache = Some("no-cache".parse().unwrap());
+    statics(&mut files, "/assets/", "public/assets", true);
+    for side in [&mut files.blue, &mut files.green] {
+        side.statics[0].fallback = Some("index.html".parse().unwrap());
+        side.statics[1].cache = Some("public, max-age=31536000, immutable".parse().unwrap());
+        side.statics[1].precompressed = true;
+    }
     let mut include = shape(Mode::Include, &["127.0.0.1:8081"], &[]);
     statics(&mut include, "/assets/", "old", true);
     include.green.statics[0].root = "new".parse().unwrap();

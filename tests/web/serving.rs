@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bluegreen::platform::host::web::WebServer;
 use bluegreen::platform::host::web::nginx::NginxSettings;
+use bluegreen::platform::host::web::{Mode, WebServer};
 use bluegreen::rollout::Colour;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -30,6 +30,8 @@ on_every_server! {
     each_colour_s_files_lie_where_its_own_release_has_them,
     a_site_of_files_alone_has_its_index_and_its_folders,
     nothing_is_answered_through_a_symlink,
+    a_block_of_the_user_s_shows_the_app_the_same_path,
+    a_host_name_of_82_characters_is_served_and_told_whole,
 }
 
 async fn two_hundred_cutovers_lose_no_request_and_reload_nothing<K: Stands>() {
@@ -496,7 +498,7 @@ async fn nothing_is_answered_through_a_symlink<K: Stands>() {
     }
 }
 
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 18] = [
     "/a%2Fb",
     "/a%2fb%3Fc",
     "/a%3Fb?c=%2F%3f&d=e+f",
@@ -511,6 +513,10 @@ const PATHS: [&str; 14] = [
     "/a/./b",
     "/?",
     "/:80@x",
+    "/é/€/한국어?q=한",
+    "/..;/..;/x",
+    "/a%2F%2e%2e%2Fb",
+    "/%7f%80%ff",
 ];
 
 async fn the_app_sees_the_path_as_the_client_wrote_it<K: Stands>() {
@@ -559,4 +565,37 @@ async fn echo() -> std::net::SocketAddr {
         }
     });
     address
+}
+
+async fn a_block_of_the_user_s_shows_the_app_the_same_path<K: Stands>() {
+    let rig = Rig::<K>::start().await;
+    let blue = echo().await;
+    let mut shop = rig.site("shop", &[blue], &[]);
+    shop.mode = Mode::Include;
+    point(&shop.dir, Colour::Blue);
+    let include = format!("{}{}{}", K::INCLUDE, rig.web.snippet(&shop.site).display(), K::END);
+    rig.web.ensure(shop.clone()).await.unwrap_err();
+    rig.theirs("shop", &K::block(rig.http, "shop.test", true, &[&include]));
+    rig.web.ensure(shop).await.unwrap();
+    for path in PATHS {
+        assert_eq!(rig.raw(path).await, path);
+    }
+}
+
+/// The longest that somebody was seen to have trouble with.
+async fn a_host_name_of_82_characters_is_served_and_told_whole<K: Stands>() {
+    let rig = Rig::<K>::start().await;
+    let blue = Instance::start("blue").await;
+    let name = format!("{}.{}.test", "a".repeat(38), "b".repeat(38));
+    assert_eq!(name.len(), 82);
+    let mut shop = rig.site("shop", &[blue.address], &[]);
+    let Mode::Own { hostnames, .. } = &mut shop.mode else { panic!() };
+    hostnames.push(name.parse().unwrap());
+    point(&shop.dir, Colour::Blue);
+    rig.web.ensure(shop).await.unwrap();
+    for host in [name.clone(), format!("{name}:8443")] {
+        let told = rig.get(&host, "/headers").await.body;
+        assert!(told.lines().any(|line| line == format!("host: {host}")), "{told}");
+        assert!(told.lines().any(|line| line == format!("x-forwarded-host: {host}")), "{told}");
+    }
 }

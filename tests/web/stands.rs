@@ -22,6 +22,14 @@ pub trait Stands: Kind {
     const INCLUDE: &str;
     /// After it.
     const END: &str;
+    /// What has each answer carry `X-Mine: yes`.
+    const HEADER: &str;
+    /// Whether a header that is set further in is added to those that are set further out.
+    const ADDS_HEADERS: bool;
+    /// What one says of itself that is too old, how that is told, and what is needed.
+    const AN_OLD_ONE: (&str, &str, &str);
+    /// Has it speak TLS, where that has to be said.
+    const LOADS_TLS: &str;
 
     /// Everything below a folder, the door at this address.
     fn at(dir: &Path, door: SocketAddr) -> Self;
@@ -35,6 +43,8 @@ pub trait Stands: Kind {
     fn accepts(child: Pid) -> bool;
     /// A server block of the administrator's, with these lines in it, on an address where it is the first or one of several.
     fn block(listen: SocketAddr, name: &str, first: bool, lines: &[&str]) -> String;
+    /// A server block of the administrator's with a certificate.
+    fn tls_block(listen: SocketAddr, name: &str, certificate: &Path, key: &Path) -> String;
     /// The block that is to be the default of an address which is listened on already.
     fn default_block(listen: SocketAddr) -> String;
     /// What answers 410 below a path, for the inside of a block.
@@ -54,6 +64,10 @@ impl Stands for NginxSettings {
     const RELOAD: Signal = Signal::HUP;
     const INCLUDE: &str = "include ";
     const END: &str = ";";
+    const HEADER: &str = "add_header X-Mine yes;";
+    const ADDS_HEADERS: bool = false;
+    const AN_OLD_ONE: (&str, &str, &str) = ("nginx version: nginx/1.14.2", "nginx 1.14.2", "1.15.8");
+    const LOADS_TLS: &str = "";
 
     fn at(dir: &Path, door: SocketAddr) -> NginxSettings {
         NginxSettings {
@@ -108,6 +122,13 @@ impl Stands for NginxSettings {
         format!("server {{ listen {listen}; server_name {name}; {} }}\n", lines.join("\n"))
     }
 
+    fn tls_block(listen: SocketAddr, name: &str, certificate: &Path, key: &Path) -> String {
+        let (certificate, key) = (certificate.display(), key.display());
+        format!(
+            "server {{ listen {listen} ssl; server_name {name};\nssl_certificate {certificate};\nssl_certificate_key {key};\nreturn 410; }}\n"
+        )
+    }
+
     fn default_block(listen: SocketAddr) -> String {
         format!("server {{ listen {listen} default_server; return 410; }}")
     }
@@ -133,6 +154,10 @@ impl Stands for ApacheSettings {
     const RELOAD: Signal = Signal::USR1;
     const INCLUDE: &str = "Include ";
     const END: &str = "";
+    const HEADER: &str = "Header set X-Mine yes";
+    const ADDS_HEADERS: bool = true;
+    const AN_OLD_ONE: (&str, &str, &str) = ("Server version: Apache/2.4.38 (Debian)", "Apache 2.4.38", "2.4.47");
+    const LOADS_TLS: &str = "LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so";
 
     fn at(dir: &Path, door: SocketAddr) -> ApacheSettings {
         // It ends without a listener, so it has one that is nobody's.
@@ -177,6 +202,12 @@ impl Stands for ApacheSettings {
         let says = if first { format!("Listen {listen}\n") } else { String::new() };
         let lines = lines.join("\n");
         format!("<VirtualHost {listen}>\nServerName {name}\nRewriteEngine On\n{lines}\n</VirtualHost>\n{says}")
+    }
+
+    fn tls_block(listen: SocketAddr, name: &str, certificate: &Path, key: &Path) -> String {
+        let certificate = format!("SSLCertificateFile {}", certificate.display());
+        let key = format!("SSLCertificateKeyFile {}", key.display());
+        Self::block(listen, name, true, &["SSLEngine on", &certificate, &key, &Self::gone("/")])
     }
 
     fn default_block(listen: SocketAddr) -> String {

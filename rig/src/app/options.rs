@@ -40,6 +40,12 @@ pub struct Options {
     /// Listens on every address instead of 127.0.0.1 alone.
     #[arg(long, env = "RIG_EXPOSED")]
     pub exposed: bool,
+    /// The same, for IPv6 too.
+    #[arg(long, env = "RIG_EXPOSED6")]
+    pub exposed6: bool,
+    /// Listens here too, on every address, as a debugger or JMX does; it answers nothing there.
+    #[arg(long, env = "RIG_FURTHER_PORT")]
+    pub further_port: Option<u16>,
     /// Waits so many milliseconds before it listens.
     #[arg(long, env = "RIG_START_MS", default_value_t = 0)]
     pub start_ms: u64,

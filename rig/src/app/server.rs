@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -30,7 +30,15 @@ pub async fn serve(options: Options) -> io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let ballast = vec![1u8; options.memory_mib << 20];
     tokio::time::sleep(Duration::from_millis(options.start_ms)).await;
-    let address = if options.exposed { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+    let address: IpAddr = match (options.exposed6, options.exposed) {
+        (true, _) => Ipv6Addr::UNSPECIFIED.into(),
+        (false, true) => Ipv4Addr::UNSPECIFIED.into(),
+        (false, false) => Ipv4Addr::LOCALHOST.into(),
+    };
+    let _further = match options.further_port {
+        Some(port) => Some(TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await?),
+        None => None,
+    };
     let port = options.wrong_port.unwrap_or(options.port);
     let listener = TcpListener::bind(SocketAddr::from((address, port))).await?;
     let (ending, ended) = watch::channel(false);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::judge::Judge;
 use crate::api::names::cluster;
-use crate::api::site::{ClusterTarget, HttpRoute, Route, ServicePort, TargetPort};
+use crate::api::site::{ClusterTarget, HttpRoute, Route, ServicePort, SettingsGuards, TargetPort};
 use crate::api::spec;
 use crate::api::types::{Hostname, Label, PortName, SiteName, Token};
 
@@ -25,6 +25,7 @@ impl Judge {
         name: Option<&SiteName>,
         written: &spec::Cluster,
         incarnation: Option<Token>,
+        settings: SettingsGuards,
     ) -> Option<ClusterTarget> {
         let replicas = self.number(&format!("{CLUSTER}.replicas"), written.replicas, 1, 10_000);
         let service = self.service_name(name, &written.service);
@@ -42,6 +43,7 @@ impl Judge {
             deletion: written.deletion_policy,
             inject_pre_stop: written.inject_pre_stop,
             incarnation,
+            settings,
         })
     }
 

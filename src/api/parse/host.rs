@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::judge::Judge;
-use crate::api::site::{Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, SharedDir, Static};
-use crate::api::types::{AbsPath, EnvName, Token, UrlPath, UserName};
+use crate::api::site::{Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, SettingsGuards, SharedDir, Static};
+use crate::api::types::{AbsPath, EnvName, RelPath, Token, UrlPath, UserName};
 use crate::api::{spec, yaml};
 
 /// The path of everything in here.
@@ -19,6 +19,8 @@ impl Judge {
         host: &spec::Host,
         health: Option<HealthCheck>,
         incarnation: Option<Option<Token>>,
+        settings: SettingsGuards,
+        exposure: spec::GuardSpec,
     ) -> Option<HostTarget> {
         let front = self.front(host);
         let release = self.release(&host.release);
@@ -30,6 +32,7 @@ impl Judge {
         let user = self.user(host);
         let statics = self.statics(host);
         let config_files = self.config_files(host);
+        let env_file = self.maybe(&format!("{HOST}.envFile"), host.env_file.as_deref());
         let shared_dirs = self.shared_dirs(host);
         let env = self.env(&host.env);
         let stop_within = self.span(&format!("{HOST}.stopWithin"), &host.stop_within);
@@ -42,12 +45,15 @@ impl Judge {
                 user: user?,
                 statics: statics?,
                 config_files: config_files?,
+                env_file: env_file?,
                 shared_dirs: shared_dirs?,
                 env: env?,
                 health: health?,
                 stop_within: stop_within?,
                 incarnation: incarnation?,
             },
+            settings,
+            exposure,
         })
     }
 
@@ -171,6 +177,12 @@ impl Judge {
                 self.wrong(path, "an app needs at least one port for each colour, as in blue: [8081], green: [8082]");
                 return None;
             }
+            spec::RuntimeSpec::SpringBoot(_) | spec::RuntimeSpec::Tomcat(_)
+                if pair.blue.is_empty() && pair.green.is_empty() =>
+            {
+                self.wrong(path, "an app needs at least one port for each colour, as in blue: [8081], green: [8082]");
+                return None;
+            }
             _ => {}
         }
         if pair.blue.len() != pair.green.len() {
@@ -263,7 +275,26 @@ impl Judge {
             });
             let root = judge.narrow(&format!("{path}.root"), &entry.root);
             let keep = judge.number(&format!("{path}.keep"), entry.keep, 0, 100);
-            Some(Static { path: url?, root: root?, keep: keep? })
+            let fallback = judge.maybe(&format!("{path}.fallback"), entry.fallback.as_deref());
+            let fallback = fallback.filter(|file: &Option<RelPath>| {
+                let dot = file.as_ref().is_some_and(|file| file.as_str().split('/').any(|part| part.starts_with('.')));
+                if dot {
+                    judge.wrong(
+                        format!("{path}.fallback"),
+                        "lies behind a name that begins with a dot, and such files are never answered",
+                    );
+                }
+                !dot
+            });
+            let cache_control = judge.maybe(&format!("{path}.cacheControl"), entry.cache_control.as_deref());
+            Some(Static {
+                path: url?,
+                root: root?,
+                keep: keep?,
+                fallback: fallback?,
+                cache_control: cache_control?,
+                precompressed: entry.precompressed,
+            })
         });
         let paths: Vec<&String> = host.statics.iter().map(|entry| &entry.path).collect();
         self.once_at(&path, ".path", &paths);

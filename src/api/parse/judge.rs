@@ -33,6 +33,11 @@ impl Judge {
         }
     }
 
+    /// [`narrow`](Judge::narrow) for what may be left out; the outer `None`: it is wrong.
+    pub(super) fn maybe<T: FromStr<Err = Invalid>>(&mut self, path: &str, text: Option<&str>) -> Option<Option<T>> {
+        text.map_or(Some(None), |text| self.narrow(path, text).map(Some))
+    }
+
     pub(super) fn span(&mut self, path: &str, text: &str) -> Option<Duration> {
         match span::parse(text) {
             Ok(span) => Some(span),

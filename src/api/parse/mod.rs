@@ -3,6 +3,7 @@
 
 mod cluster;
 mod host;
+mod java;
 mod judge;
 mod python;
 mod runtime;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use super::names::annotations;
 use super::problem::{Problem, Problems};
-use super::site::{Route, Site, Target};
+use super::site::{Route, SettingsGuards, Site, Target};
 use super::spec::{self, BlueGreenSite};
 use super::{shape, yaml};
 pub use cluster::PROXIES_LAG;
@@ -83,6 +84,11 @@ impl Judge {
             None => Some(None),
             Some(token) => self.narrow(&format!("metadata.annotations[{}]", annotations::RESTART), token).map(Some),
         };
+        let guards = object.spec.guards.clone().unwrap_or_default();
+        let settings = SettingsGuards {
+            schema_changes: guards.schema_changes.unwrap_or_default(),
+            insecure_settings: guards.insecure_settings.unwrap_or_default(),
+        };
         let target = match &object.spec.target {
             spec::Target::Host(host) => {
                 let health = object.spec.health.clone().unwrap_or_default();
@@ -90,16 +96,30 @@ impl Judge {
                 if let (Some(health), Some(limits)) = (&health, &limits) {
                     self.time_to_be_ready(health, limits);
                 }
-                self.host(host, health, incarnation).map(Target::Host)
+                let exposure = guards.exposure.unwrap_or_default();
+                self.host(host, health, incarnation, settings, exposure).map(Target::Host)
             }
             spec::Target::Cluster(cluster) => {
+                if guards.insecure_settings.is_some() {
+                    self.wrong(
+                        "spec.guards.insecureSettings",
+                        "is for target.host: on a cluster they are files of the image, which nobody can see from here; leave it out",
+                    );
+                }
                 if object.spec.health.is_some() {
                     self.wrong(
                         "spec.health",
                         "is for target.host: on a cluster the readiness probes of the template say whether an instance can serve",
                     );
                 }
-                let target = incarnation.and_then(|incarnation| self.cluster(name.as_ref(), cluster, incarnation));
+                if guards.exposure.is_some() {
+                    self.wrong(
+                        "spec.guards.exposure",
+                        "is for target.host: on a cluster a NetworkPolicy says who reaches a pod; leave it out",
+                    );
+                }
+                let target =
+                    incarnation.and_then(|incarnation| self.cluster(name.as_ref(), cluster, incarnation, settings));
                 if let (Some(limits), Some(target)) = (&mut limits, &target) {
                     limits.drain_within += match &target.route {
                         Route::Service => PROXIES_LAG,

@@ -14,6 +14,8 @@ impl Judge {
             RuntimeSpec::Asgi(asgi) => self.asgi(asgi),
             RuntimeSpec::Cgi(cgi) => self.cgi(cgi),
             RuntimeSpec::Static(_) => Some(Runtime::Static),
+            RuntimeSpec::SpringBoot(spec) => self.spring_boot(spec),
+            RuntimeSpec::Tomcat(spec) => self.tomcat(spec),
         }
     }
 

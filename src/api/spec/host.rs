@@ -6,9 +6,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::java::{SpringBootSpec, TomcatSpec};
 use super::python::{AsgiSpec, CgiSpec, WsgiSpec};
 use crate::api::span;
-use crate::api::types::{AbsPath, Hostname, RelPath, Sha256, UrlPath, UserName};
+use crate::api::types::{AbsPath, CacheControl, Hostname, RelPath, Sha256, UrlPath, UserName};
 
 /// A site on a plain machine.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,8 +63,8 @@ pub struct Host {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
     pub statics: Vec<StaticSpec>,
-    /// Files outside the release that belong to it: copied beside it when a rollout starts, into the folder that the variable
-    /// BLUEGREEN_CONFIG names, so that a rollback brings them back too.
+    /// Files outside the release that belong to it, or folders of them: copied beside it when a rollout starts, into the folder that the
+    /// variable BLUEGREEN_CONFIG names, so that a rollback brings them back too. A Spring app reads them after its own, over which they win.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".into()]))]
@@ -78,6 +79,11 @@ pub struct Host {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256))]
     pub env: BTreeMap<String, String>,
+    /// A file of further variables outside the release, a line each as KEY=VALUE: taken over when a rollout starts, and never shown. What env
+    /// says wins over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
+    pub env_file: Option<String>,
     /// How long an instance has from SIGTERM to SIGKILL.
     #[serde(default = "super::default::stop_within")]
     #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
@@ -136,15 +142,21 @@ pub enum RuntimeSpec {
     Cgi(CgiSpec),
     /// Nothing: the web server answers everything from files. Written `static: {}`.
     Static(StaticRuntime),
+    /// A Spring Boot jar.
+    SpringBoot(SpringBootSpec),
+    /// A war on Tomcat 10.
+    Tomcat(TomcatSpec),
 }
 
 impl RuntimeSpec {
     /// The path that such a release answers at when it can serve, unless the site says another.
     #[must_use]
-    pub fn health_path(&self) -> &'static str {
+    pub fn health_path(&self) -> &str {
         match self {
             RuntimeSpec::Command(_) | RuntimeSpec::Static(_) => "/",
             RuntimeSpec::Wsgi(_) | RuntimeSpec::Asgi(_) | RuntimeSpec::Cgi(_) => "/",
+            RuntimeSpec::SpringBoot(_) => "/actuator/health",
+            RuntimeSpec::Tomcat(tomcat) => &tomcat.path,
         }
     }
 }
@@ -206,13 +218,26 @@ pub struct StaticSpec {
     #[serde(default = "super::default::keep")]
     #[schemars(range(min = 0, max = 100))]
     pub keep: i32,
+    /// The file of root that is answered, with status 200, to a GET or HEAD below path that meets no file: the page of an application that
+    /// does its routing in the browser. It is answered with 'Cache-Control: no-cache'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = RelPath::PATTERN), length(max = 1024))]
+    pub fallback: Option<String>,
+    /// The header Cache-Control of answers with a file, as in 'public, max-age=31536000, immutable' for files whose names change with what
+    /// is in them. Neither an error nor the fallback carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = CacheControl::PATTERN), length(max = 256))]
+    pub cache_control: Option<String>,
+    /// Whether FILE.gz, where it lies beside FILE, is answered to a request for FILE that accepts gzip.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub precompressed: bool,
 }
 
 /// A file outside the release that belongs to it.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigFile {
-    /// Where it is. Its copy has the same last name.
+    /// Where it is: a file, whose copy has the same last name, or a folder, all of whose files are taken.
     #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
     pub path: String,
 }

@@ -5,7 +5,9 @@
 //! them all again, since a host has no API server.
 
 mod cluster;
+mod guards;
 mod host;
+mod java;
 mod python;
 
 use kube::{CustomResource, KubeSchema};
@@ -17,7 +19,9 @@ use super::status::SiteStatus;
 use super::types::UrlPath;
 
 pub use cluster::*;
+pub use guards::*;
 pub use host::*;
+pub use java::*;
 pub use python::*;
 
 /// What a site shall be: where it lives, how its health is asked, and how a new revision of it goes live.
@@ -57,6 +61,9 @@ pub use python::*;
 #[x_kube(validation = Rule::new("!has(self.target.cluster) || !has(self.health)").message(
     "health is for target.host: on a cluster the readiness probes of the template say whether an instance can serve"
 ))]
+#[x_kube(validation = Rule::new("!has(self.target.cluster) || !has(self.guards) || !has(self.guards.exposure)").message(
+    "guards.exposure is for target.host: on a cluster a NetworkPolicy says who reaches a pod"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct BlueGreenSiteSpec {
     /// Where the site lives: exactly one of the fields below.
@@ -70,11 +77,15 @@ pub struct BlueGreenSiteSpec {
     /// How a new revision goes live, and how long each phase of that may last.
     #[serde(default)]
     pub strategy: Strategy,
+    /// What stops a new revision before it goes live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guards: Option<Guards>,
 }
 
 /// Where a site lives: exactly one of the fields.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::large_enum_variant, reason = "one is read at a time, and lives briefly")]
 pub enum Target {
     /// On a plain machine, behind its nginx or Apache.
     Host(Host),

@@ -96,10 +96,17 @@ impl Page {
                 0 => String::new(),
                 keep => format!(", and of {keep} earlier revisions"),
             };
-            self.part("Static", &format!("{} from {} of the release{keep}", entry.path, entry.root));
+            let fallback = entry.fallback.as_ref().map(|file| format!("; else {file}")).unwrap_or_default();
+            let cache = entry.cache_control.as_ref().map(|cache| format!("; {cache}")).unwrap_or_default();
+            let gzip = if entry.precompressed { "; precompressed" } else { "" };
+            let root = &entry.root;
+            self.part("Static", &format!("{} from {root} of the release{keep}{fallback}{cache}{gzip}", entry.path));
         }
         for file in &host.config_files {
             self.part("Config file", &file.path);
+        }
+        if let Some(file) = &host.env_file {
+            self.part("Env file", file);
         }
         for dir in &host.shared_dirs {
             self.part("Shared dir", &format!("{} -> {}", dir.path, dir.source));
@@ -376,5 +383,18 @@ fn runtime(runtime: &RuntimeSpec) -> String {
             (None, folder) => format!("CGI, the programs in {} of the release", folder.as_deref().unwrap_or(NONE)),
         },
         RuntimeSpec::Static(_) => "static (the web server answers everything)".to_owned(),
+        RuntimeSpec::SpringBoot(app) => {
+            let jar = app.jar.as_deref().unwrap_or("the only jar");
+            let profile = app.profile.as_ref().map_or_else(String::new, |profile| format!(", profile {profile}"));
+            format!("Spring Boot: {jar} of the release{profile}")
+        }
+        RuntimeSpec::Tomcat(app) => {
+            format!(
+                "Tomcat in {}: {} of the release at {}",
+                app.home,
+                app.war.as_deref().unwrap_or("the only war"),
+                app.path
+            )
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! From a view to text. Pure: the moment is an argument, and nothing is asked or written.
 
 pub mod describe;
+pub mod doctor;
 pub mod table;
 pub mod tree;
 

@@ -29,8 +29,20 @@ pub struct AgentConfig {
     pub supervisor: Option<SupervisorKind>,
     /// The front door.
     pub web_server: WebServerConfig,
+    /// What closes the ports of apps to others than this machine. Default: nftables.
+    pub firewall: FirewallKind,
     /// How the log is written.
     pub log_format: LogFormat,
+}
+
+/// What closes the ports of apps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FirewallKind {
+    /// A table of the agent's own, beside whatever else there is.
+    Nftables {},
+    /// Nothing: another firewall does, or every app listens on loopback alone.
+    Off,
 }
 
 /// Where metrics and health are served.
@@ -97,6 +109,7 @@ impl Default for AgentConfig {
             metrics: MetricsConfig::default(),
             supervisor: None,
             web_server: WebServerConfig::default(),
+            firewall: FirewallKind::Nftables {},
             log_format: LogFormat::default(),
         }
     }
@@ -195,6 +208,7 @@ metrics: { listen: '127.0.0.1:0' }
 supervisor: direct
 webServer:
   nginx: { binary: /e, prefix: /f, conf: /g, confDir: /h, includeDir: /i, pidFile: /j, door: '127.0.0.9:948' }
+firewall: off
 logFormat: json
 ";
         let config = AgentConfig::parse(text).expect("valid");
@@ -205,6 +219,9 @@ logFormat: json
         let apache = AgentConfig::parse(&text.replace("  nginx:", "  apache:")).expect("valid").web_server;
         assert_eq!((apache.apache, apache.nginx), (Some(nginx), None));
         assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.firewall, FirewallKind::Off);
+        let nftables = AgentConfig::parse("firewall: { nftables: {} }").expect("valid");
+        assert_eq!(nftables.firewall, FirewallKind::Nftables {});
         assert_eq!(config.metrics.listen.port(), 0);
     }
 
@@ -215,6 +232,7 @@ logFormat: json
             ("sitesDir: a", "absolute"),
             ("metrics: { listen: '0.0.0.0:9415' }", "loopback"),
             ("supervisor: upstart", "upstart"),
+            ("firewall: ufw", "ufw"),
             ("webServer: { nginx: {}, apache: {} }", "both nginx and apache"),
         ] {
             let why = AgentConfig::parse(text).expect_err("invalid");

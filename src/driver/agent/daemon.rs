@@ -9,7 +9,7 @@ use sd_notify::NotifyState;
 
 use super::Agent;
 use super::backend::Answers;
-use super::config::{AgentConfig, ConfigError};
+use super::config::{AgentConfig, ConfigError, FirewallKind, SupervisorKind};
 use super::front;
 use super::lock::{Lock, LockError};
 use super::metrics::{self, Metrics};
@@ -18,6 +18,7 @@ use crate::control::server::{self, SocketError};
 use crate::driver::log;
 use crate::driver::process;
 use crate::platform::Fault;
+use crate::platform::host::firewall::{self, Firewall};
 use crate::platform::host::probe::Prober;
 use crate::platform::host::release::{Limits, OURSELVES};
 use crate::platform::host::site::Host;
@@ -89,8 +90,10 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
     let supervisor = Arc::new(Chosen::open(&config).await?);
     let web = front::Chosen::new(&config);
     metrics.count_reloads(web.clone());
+    let firewall = Arc::new(firewall(&config).await);
     let host = Arc::new(Host {
         state: config.state_dir.clone(),
+        firewall: firewall.clone(),
         web,
         prober: Prober::new(supervisor.clone()),
         supervisor,
@@ -98,6 +101,8 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
         limits: Limits::default(),
     });
     let (agent, again) = Agent::new(config, host, metrics.clone());
+    // Before a site of an earlier run is looked at: what it needs closed was written down.
+    firewall.ensure().await;
     agent.take_over()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), %address, sites = agent.names().len(),
@@ -114,10 +119,25 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
         }
         () = agent.clone().watch_folder(again) => {}
         () = watchdog() => {}
+        () = firewall.keep() => {}
     }
     tell_systemd(&[NotifyState::Stopping]);
     tracing::info!("the agent ends; the apps go on");
     Ok(())
+}
+
+/// What closes the ports of apps, with what an earlier run closed.
+async fn firewall(config: &AgentConfig) -> Firewall {
+    let booted = config.supervisor() == SupervisorKind::Systemd;
+    let settings =
+        firewall::Settings { state: config.state_dir.clone(), units: booted.then(|| "/etc/systemd/system".into()) };
+    if config.firewall == FirewallKind::Off {
+        Firewall::take_back(&settings).await;
+        return Firewall::off();
+    }
+    let folders = std::fs::read_dir(config.state_dir.join("sites")).into_iter().flatten().flatten();
+    let sites = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok()).collect();
+    Firewall::open(settings, &sites)
 }
 
 /// Tells systemd that the agent is alive, twice as often as it wants to know.

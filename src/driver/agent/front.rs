@@ -76,6 +76,16 @@ impl WebServer for Chosen {
     }
 }
 
+/// The web servers of a machine, as its configuration has them; the one that it does not name, as the distribution has it.
+pub(super) fn both(config: &AgentConfig) -> (NginxSettings, ApacheSettings) {
+    let usual = PlacesConfig::default();
+    let servers = &config.web_server;
+    (
+        nginx(servers.nginx.as_ref().unwrap_or(&usual), config.run_dir.join("nginx")),
+        apache(servers.apache.as_ref().unwrap_or(&usual), config.run_dir.join("apache")),
+    )
+}
+
 fn nginx(config: &PlacesConfig, work: PathBuf) -> NginxSettings {
     let usual = NginxSettings::default();
     NginxSettings {

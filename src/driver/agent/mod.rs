@@ -44,6 +44,7 @@ use crate::api::names::reasons;
 use crate::api::site::SiteOnHost;
 use crate::api::types::SiteName;
 use crate::platform::Fault;
+use crate::platform::host::audit;
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::site::{Host, HostSite, Wanted};
 use crate::platform::host::supervise::Supervisor;
@@ -65,6 +66,20 @@ pub(super) struct Agent<W, S> {
     intake: tokio::sync::Mutex<()>,
     changes: watch::Sender<()>,
     again: mpsc::UnboundedSender<SiteName>,
+}
+
+/// Where `doctor` is to look on the machine of this configuration.
+#[must_use]
+pub fn places(config: &AgentConfig, expected: BTreeSet<u16>) -> audit::Places {
+    let (nginx, apache) = front::both(config);
+    audit::Places {
+        state: config.state_dir.clone(),
+        manifests: config.sites_dir.clone(),
+        firewall: config.firewall != config::FirewallKind::Off,
+        nginx,
+        apache,
+        expected,
+    }
 }
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {

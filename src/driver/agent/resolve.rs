@@ -30,7 +30,7 @@ pub fn tell(site: &SiteOnHost, limits: &Limits) -> Result<Told, Fault> {
             fault @ Fault { class: Class::Conflict, .. } => Fault { class: Class::Transient, ..fault },
             fault => fault,
         })?;
-    let config = Config::read(&run.config_files, &account)?.digest();
+    let config = Config::of(run, &account)?.digest();
     let identity = Identity {
         fingerprint,
         config,

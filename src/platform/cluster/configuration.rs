@@ -115,7 +115,7 @@ impl ClusterPlatform {
         Ok(digests)
     }
 
-    async fn configuration(&self, source: Source, name: &str) -> Result<Option<Value>, Fault> {
+    pub(super) async fn configuration(&self, source: Source, name: &str) -> Result<Option<Value>, Fault> {
         Ok(self.ask.read(source.resource(), &self.path_of(source), name).await?)
     }
 

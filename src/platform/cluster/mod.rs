@@ -9,6 +9,7 @@
 //! | `release`, `references` | what a revision is, and which configuration belongs to it: pure |
 //! | `ask` | requests, their time-outs, and what a refusal means |
 //! | `prepare`, `configuration` | a candidate is tried, its configuration copied, its release stored |
+//! | `guards` | the settings of a template that must not reach production |
 //! | `steps` | takes one step, with a last look right before it |
 //! | `front` | the object that carries the route and the ledger |
 //! | `tend` | what needs no decision: Services, seals, sizes, drift of what is live |
@@ -18,6 +19,7 @@ mod ask;
 pub mod children;
 mod configuration;
 mod front;
+mod guards;
 pub mod look;
 mod memory;
 pub mod objects;

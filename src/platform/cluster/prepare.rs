@@ -37,6 +37,11 @@ impl ClusterPlatform {
             (self.wake)();
             return Ok(());
         }
+        if let Some(refused) = self.settings_refused(wanted).await? {
+            inner.eyes.unusable.insert(what, refused);
+            (self.wake)();
+            return Ok(());
+        }
         let template = self.snapshot(wanted, inner).await?;
         let release = Arc::new(release(&wanted.site.target, template));
         self.store_release(wanted, what, &release).await?;

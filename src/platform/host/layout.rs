@@ -11,6 +11,7 @@
 //!     live                             → slots/blue; the only thing that a cutover changes
 //!     kept/                            hashed assets of earlier revisions
 //!     logs/blue.0.log                  what an instance printed (supervisor `direct`)
+//!     work/blue.0/                     what an instance may write into besides, while it runs (see `runtime`)
 //!     run/blue.0.json                  what supervisor `direct` knows of an instance; holds secrets
 //! STATE/tick/                          other names for the same, one for each millisecond of a second (see `tick`)
 //!     000 … 999                        → ../sites

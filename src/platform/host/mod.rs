@@ -8,14 +8,22 @@
 //! | `store` | state files: written whole or not at all |
 //! | `web` | the front door: configuration of nginx, the link that decides, what it answers |
 //! | `runtime` | how an instance is run: one file for each kind of app |
+//! | `guards` | reads the settings of a release that must not reach production, for `crate::guards` to judge |
 //! | `supervise` | starts, stops and watches the instances of a colour |
 //! | `release` | takes artifacts over into read-only releases |
 //! | `state` | the two memories, and what happened |
 //! | `site` | one site: ties all of these together |
+//! | `memory` | whether a second copy of an app fits into the machine |
 //! | `probe` | asks the instances for their health |
+//! | `audit` | what is wrong with the machine, for `bluegreen doctor` |
+//! | `firewall` | closes the instances' ports to everybody but this machine |
 //! | `sockets` | who listens where, and what is still in flight |
 
+pub mod audit;
+pub mod firewall;
+pub mod guards;
 pub mod layout;
+mod memory;
 pub mod probe;
 pub mod release;
 pub mod route;

@@ -34,7 +34,7 @@ mod unpack;
 mod work;
 
 pub use account::{Account, AccountError, check_user};
-pub use config::{Config, ConfigDigest, ConfigError};
+pub use config::{Config, ConfigDigest, ConfigError, Taken};
 pub use entry::{Danger, Special};
 pub use fingerprint::{Fingerprint, Fingerprints, Identity, read as read_fingerprint, revision};
 pub use kept::{KeptError, keep_assets, kept_dir};
@@ -42,7 +42,7 @@ pub use limits::{Excess, Limits, Measure, Tally};
 pub use programs::{FCGIWRAP, ProgramError, SPAWN_FCGI, programs};
 pub use python::{PythonError, SUBCOMMAND as INSTALL, install_main};
 pub use shared::{SharedError, check as check_shared};
-pub use shelf::{Listed, Record, ShelfError, config_dir, env_dir, is_complete, list, prune, record};
+pub use shelf::{Listed, Record, ShelfError, config_dir, env, is_complete, list, prune, record, venv_dir};
 pub use source::{Kind, SourceError};
 pub use take::{Order, Step, TakeError, take};
 pub use tree::TreeError;

@@ -4,11 +4,13 @@
 //! releases/REVISION/            a release; it is complete because it has this name
 //! releases/REVISION.json        how to run it: written before
 //! releases/REVISION.config/     its configuration files, the site's user's alone: written before
-//! releases/REVISION.env/        what was installed for it, if it is one of Python's: written before
+//! releases/REVISION.venv/       what was installed for it, if it is one of Python's: written before
+//! releases/REVISION.env         its further variables, root's alone: written before
 //! releases/.taking-…            a take under way, or killed
 //! releases/.gone-…              a removal under way, or killed
 //! ```
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::Permissions;
 use std::io;
@@ -24,6 +26,7 @@ use super::beneath;
 use super::fingerprint::Identity;
 use super::limits::Tally;
 use crate::api::site::{ReleaseSource, Run};
+use crate::api::types::EnvName;
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::store::{self, StoreError};
 use crate::platform::{Class, Fault};
@@ -45,6 +48,9 @@ pub struct Record {
     pub taken_at: jiff::Timestamp,
     /// How much it is.
     pub size: Tally,
+    /// What its settings do that they should not, for people; it runs all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A complete release, and its record or what is wrong with it.
@@ -132,8 +138,21 @@ pub fn config_dir(dir: &SiteDir, revision: Revision) -> PathBuf {
 
 /// The environment of a release of Python's.
 #[must_use]
-pub fn env_dir(dir: &SiteDir, revision: Revision) -> PathBuf {
-    dir.releases().join(format!("{revision}.env"))
+pub fn venv_dir(dir: &SiteDir, revision: Revision) -> PathBuf {
+    dir.releases().join(format!("{revision}.venv"))
+}
+
+/// A release's further variables; none if it has no file of them.
+///
+/// # Errors
+/// [`StoreError`]; a file that should be there and isn't is as bad as a damaged one.
+pub fn env(dir: &SiteDir, revision: Revision, run: &Run) -> Result<BTreeMap<EnvName, String>, StoreError> {
+    if run.env_file.is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let path = dir.releases().join(format!("{revision}.env"));
+    let damaged = || StoreError::Damaged { path: path.clone(), why: "it is missing".to_owned() };
+    store::read(&path, store::LIMIT)?.ok_or_else(damaged)
 }
 
 /// Removes old releases: all but those in `keep`, those that a slot runs, and the `count` newest of the others. Returns what it removed.
@@ -205,6 +224,7 @@ impl Shelf {
                 .strip_suffix(".json")
                 .or_else(|| text.strip_suffix(".config"))
                 .or_else(|| text.strip_suffix(".env"))
+                .or_else(|| text.strip_suffix(".venv"))
                 .and_then(|stem| stem.parse::<Revision>().ok());
             let orphan = revision.is_some_and(|of| !names.iter().any(|name| revision_of(name) == Some(of)));
             if orphan || text.starts_with(TAKING) || text.starts_with(GONE) {
@@ -230,6 +250,7 @@ impl Shelf {
         self.remove(&format!("{revision}.json"))?;
         self.remove(&format!("{revision}.config"))?;
         self.remove(&format!("{revision}.env"))?;
+        self.remove(&format!("{revision}.venv"))?;
         self.remove(&gone)
     }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::account::{Account, AccountError};
@@ -25,9 +25,11 @@ use super::source::{self, Opened, SourceError};
 use super::tree::TreeError;
 use super::unpack::UnpackError;
 use super::work::Work;
-use crate::api::site::{ReleaseSource, Run};
+use crate::api::site::{ReleaseSource, Run, SettingsGuards};
 use crate::api::types::RelPath;
+use crate::platform::host::guards;
 use crate::platform::host::layout::SiteDir;
+use crate::platform::host::runtime;
 use crate::platform::host::store::{self, StoreError};
 use crate::platform::{Class, Fault};
 use crate::rollout::Revision;
@@ -48,6 +50,8 @@ pub struct Order<'a> {
     pub install_within: Duration,
     /// The program that unpacks archives: [`super::OURSELVES`], and in tests the one that was built.
     pub unpacker: &'a Path,
+    /// What becomes of settings that must not reach production.
+    pub settings: SettingsGuards,
     /// Told of each step, for a log or a progress line.
     pub progress: &'a dyn Fn(Step<'_>),
 }
@@ -120,6 +124,21 @@ pub enum TakeError {
         /// What was named.
         root: RelPath,
     },
+    /// It can't be run, or must not be.
+    #[error(transparent)]
+    Runtime(Fault),
+    /// The web server is to answer with a file that isn't in it.
+    #[error(
+        "spec.target.host.static[{index}].fallback: the release has no file {root}/{file}; name one that it has, or upload a release that has it"
+    )]
+    NoFallback {
+        /// Which of the static paths.
+        index: usize,
+        /// Its folder.
+        root: RelPath,
+        /// What was named.
+        file: RelPath,
+    },
     /// There is no room for it.
     #[error(
         "not enough room in {}: it takes {need} bytes and {free} are free, of which {spare} are left to the rest of the machine; make room, or \
@@ -182,6 +201,8 @@ impl TakeError {
             },
             TakeError::Changed { .. } => "ReleaseChanged",
             TakeError::NoRoot { .. } => "StaticRootMissing",
+            TakeError::Runtime(fault) => fault.reason,
+            TakeError::NoFallback { .. } => "StaticFallbackMissing",
             TakeError::NoRoom { .. } => "DiskFull",
             TakeError::Python(error) => error.reason(),
             TakeError::Programs(error) => error.reason(),
@@ -210,7 +231,8 @@ impl TakeError {
             TakeError::Changed { .. } => Class::Conflict,
             TakeError::Python(error) => error.class(),
             TakeError::Programs(ProgramError::Io { .. }) => Class::Transient,
-            TakeError::NoRoot { .. } | TakeError::Programs(_) => Class::User,
+            TakeError::NoRoot { .. } | TakeError::NoFallback { .. } | TakeError::Programs(_) => Class::User,
+            TakeError::Runtime(fault) => fault.class,
             TakeError::Config(error) => error.class(),
             TakeError::Shared(error) => error.class(),
             TakeError::Shelf(error) => error.class(),
@@ -237,31 +259,47 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     let revision = order.identity.revision(order.run)?;
     let shelf = Shelf::open(dir)?;
     shelf.tidy()?;
-    let config_name = format!("{revision}.config");
-    let env_name = format!("{revision}.env");
+    let (config_name, env_name) = (format!("{revision}.config"), format!("{revision}.env"));
+    let venv_name = format!("{revision}.venv");
     let complete = shelf::is_complete(dir, revision);
-    if complete && order.run.runtime.installed().is_some() && !shelf.has(&env_name) {
+    if complete && order.run.runtime.installed().is_some() && !shelf.has(&venv_name) {
         // Somebody removed it: what it was installed from is still here.
         let work = Work::begin(&shelf, revision)?;
         python::install(&work, dir, revision, &dir.release(revision), order)?;
         beneath::sync(work.folder.as_fd(), u64::MAX).map_err(|error| work.failed("syncing", error))?;
-        work.put("env", &env_name)?;
+        work.put("venv", &venv_name)?;
     }
-    if complete && (order.run.config_files.is_empty() || shelf.has(&config_name)) {
+    let has_config = order.run.config_files.is_empty() || shelf.has(&config_name);
+    let has_env = order.run.env_file.is_none() || shelf.has(&env_name);
+    if complete && has_config && has_env {
         // What it was taken from may be gone by now.
         return recorded(dir, order, revision);
     }
-    let config = Config::read(&order.run.config_files, order.account)?;
+    let config = Config::of(order.run, order.account)?;
     if config.digest() != order.identity.config {
         return Err(TakeError::Changed {
-            path: order.run.config_files.first().map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
+            path: order
+                .run
+                .config_files
+                .iter()
+                .chain(&order.run.env_file)
+                .next()
+                .map_or_else(PathBuf::new, |file| file.as_path().to_owned()),
         });
     }
     if complete {
         let work = Work::begin(&shelf, revision)?;
-        config.place(work.folder.as_fd(), "config", order.account)?;
+        if !has_config {
+            config.place(work.folder.as_fd(), "config", order.account)?;
+        }
+        config.place_env(&work.path.join("env"))?;
         beneath::sync(work.folder.as_fd(), config.len()).map_err(|error| work.failed("syncing", error))?;
-        work.put("config", &config_name)?;
+        if !has_config {
+            work.put("config", &config_name)?;
+        }
+        if !has_env {
+            work.put("env", &env_name)?;
+        }
         return recorded(dir, order, revision);
     }
     shared::check(&order.run.shared_dirs, order.account)?;
@@ -276,6 +314,9 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
         Opened::Archive(kind, file, bytes) => work.take_archive(&kind, file, bytes, &release, order)?,
     };
     has_roots(release.as_fd(), order.run)?;
+    let inside = work.path.join("release");
+    runtime::check(&inside, order.run).map_err(TakeError::Runtime)?;
+    let warnings = guards::check(&inside, order.run, &config, order.settings).map_err(TakeError::Runtime)?;
     shared::link(release.as_fd(), &order.run.shared_dirs)?;
     rustix::fs::fchmod(&release, Mode::from_raw_mode(0o555)).map_err(|error| work.failed("sealing", error))?;
     (order.progress)(Step::Filled);
@@ -288,7 +329,8 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     if !config.is_empty() {
         config.place(work.folder.as_fd(), "config", order.account)?;
     }
-    let record = record(order, revision, size);
+    config.place_env(&work.path.join("env"))?;
+    let record = Record { warnings, ..record(order, revision, size) };
     store::write(&work.path.join("record"), &record, 0o600)?;
     (order.progress)(Step::Recorded);
 
@@ -300,6 +342,9 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
         (order.progress)(Step::ConfigPlaced);
     }
     if installed.is_some() {
+        work.put("venv", &venv_name)?;
+    }
+    if order.run.env_file.is_some() {
         work.put("env", &env_name)?;
     }
     work.put("record", &format!("{revision}.json"))?;
@@ -322,6 +367,19 @@ fn has_roots(release: BorrowedFd<'_>, run: &Run) -> Result<(), TakeError> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         if rustix::fs::openat2(release, root, flags, Mode::empty(), resolve).is_err() {
             return Err(TakeError::NoRoot { index, root: one.root.clone() });
+        }
+        let Some(file) = &one.fallback else { continue };
+        let resolve = resolve | ResolveFlags::NO_SYMLINKS;
+        let found = rustix::fs::openat2(
+            release,
+            root.join(file.as_path()),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        )
+        .and_then(|file| rustix::fs::fstat(&file));
+        if !found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) {
+            return Err(TakeError::NoFallback { index, root: one.root.clone(), file: file.clone() });
         }
     }
     Ok(())
@@ -347,5 +405,6 @@ fn record(order: &Order<'_>, revision: Revision, size: Tally) -> Record {
         source: order.source.clone(),
         taken_at: jiff::Timestamp::now(),
         size,
+        warnings: Vec::new(),
     }
 }

@@ -5,7 +5,11 @@
 
 mod cgi;
 mod command;
+mod java;
 mod python;
+mod spring;
+mod tomcat;
+mod work;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +22,9 @@ use crate::platform::host::release;
 use crate::platform::host::supervise::Launch;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Revision};
+
+pub use java::artifact;
+pub use work::{clear, prepare};
 
 /// Where programs are found when the site says nothing else.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -32,6 +39,10 @@ struct Instance<'a> {
     environment: &'a Path,
     /// The instance's port.
     port: u16,
+    /// A folder of the instance's own, made by [`prepare`] where the kind needs one.
+    work: &'a Path,
+    /// The release's configuration files, if it has any.
+    config: Option<&'a Path>,
     /// From SIGTERM to SIGKILL.
     stop_within: Duration,
 }
@@ -59,24 +70,19 @@ pub fn launches(
     run: &Run,
 ) -> Result<Vec<Launch>, Fault> {
     let folder = dir.release(revision);
+    let further = release::env(dir, revision, run)?;
     let config = release::config_dir(dir, revision);
-    let slot = dir.slot_release(colour);
-    let environment = release::env_dir(dir, revision);
     let mut launches = Vec::new();
-    for (index, port) in run.ports.of(colour).iter().enumerate() {
-        let instance = Instance {
-            release: &folder,
-            slot: &slot,
-            environment: &environment,
-            port: *port,
-            stop_within: run.stop_within,
-        };
+    each(dir, colour, revision, run, |instance| {
+        let index = launches.len();
         let program = match &run.runtime {
-            Runtime::Command { argv, .. } => command::program(argv, &instance)?,
-            Runtime::Wsgi(wsgi) => python::wsgi(wsgi, &instance)?,
-            Runtime::Asgi(asgi) => python::asgi(asgi, &instance)?,
-            Runtime::Cgi(cgi) => cgi::program(cgi, &instance)?,
-            Runtime::Static => return Ok(Vec::new()),
+            Runtime::Command { argv, .. } => command::program(argv, instance)?,
+            Runtime::Wsgi(wsgi) => python::wsgi(wsgi, instance)?,
+            Runtime::Asgi(asgi) => python::asgi(asgi, instance)?,
+            Runtime::Cgi(cgi) => cgi::program(cgi, instance)?,
+            Runtime::Static => return Ok(()),
+            Runtime::SpringBoot(app) => spring::program(app, instance)?,
+            Runtime::Tomcat(app) => tomcat::program(app, instance)?,
         };
         let mut env = BTreeMap::new();
         let all = [
@@ -91,8 +97,9 @@ pub fn launches(
         for (name, value) in all.into_iter().chain(program.env) {
             env.insert(variable(name)?, value);
         }
+        env.extend(further.clone());
         env.extend(run.env.clone());
-        env.insert(variable("PORT")?, port.to_string());
+        env.insert(variable("PORT")?, instance.port.to_string());
         let shared = run.shared_dirs.iter().map(|shared| shared.source.as_path().to_owned());
         launches.push(Launch {
             argv: program.argv,
@@ -102,8 +109,51 @@ pub fn launches(
             writable: shared.chain(program.writable).collect(),
             stop_within: run.stop_within,
         });
-    }
+        Ok(())
+    })?;
     Ok(launches)
+}
+
+/// Whether a release can be run at all, before anything is started: `release` is its folder, wherever that lies now.
+///
+/// # Errors
+/// What is missing, for people ([`Class::User`]).
+pub fn check(release: &Path, run: &Run) -> Result<(), Fault> {
+    match &run.runtime {
+        Runtime::Command { .. } | Runtime::Static | Runtime::Wsgi(_) | Runtime::Asgi(_) | Runtime::Cgi(_) => Ok(()),
+        Runtime::SpringBoot(app) => {
+            java::java(app.java.as_ref())?;
+            java::check_jar(&java::artifact(release, app.jar.as_ref(), "jar")?)
+        }
+        Runtime::Tomcat(app) => {
+            java::java(app.java.as_ref())?;
+            tomcat::check(app, release)
+        }
+    }
+}
+
+/// Calls `with` for each instance of a colour, in the order of their indices.
+fn each(
+    dir: &SiteDir,
+    colour: Colour,
+    revision: Revision,
+    run: &Run,
+    mut with: impl FnMut(&Instance<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let (release, config) = (dir.release(revision), release::config_dir(dir, revision));
+    let (slot, environment) = (dir.slot_release(colour), release::venv_dir(dir, revision));
+    for (index, port) in run.ports.of(colour).iter().enumerate() {
+        with(&Instance {
+            release: &release,
+            slot: &slot,
+            environment: &environment,
+            port: *port,
+            work: &work::folder(dir, colour, index),
+            config: (!run.config_files.is_empty()).then_some(config.as_path()),
+            stop_within: run.stop_within,
+        })?;
+    }
+    Ok(())
 }
 
 fn variable(name: &str) -> Result<EnvName, Fault> {
@@ -123,8 +173,10 @@ mod tests {
         Instance {
             release: Path::new("/r"),
             slot: Path::new("/s"),
-            environment: Path::new("/r.env"),
+            environment: Path::new("/r.venv"),
             port,
+            work: Path::new("/w"),
+            config: None,
             stop_within: Duration::from_secs(30),
         }
     }

@@ -97,7 +97,7 @@ mod tests {
         let wsgi = super::wsgi(&Wsgi { app, workers: 2, threads: 4, installed: installed() }, &instance(8081));
         assert_eq!(
             wsgi.expect("valid").argv.join(" "),
-            "/r.env/bin/python -m gunicorn --bind 127.0.0.1:8081 --worker-class gthread --workers 2 --threads 4 --keep-alive 75 \
+            "/r.venv/bin/python -m gunicorn --bind 127.0.0.1:8081 --worker-class gthread --workers 2 --threads 4 --keep-alive 75 \
              --graceful-timeout 29 --forwarded-allow-ips 127.0.0.1 --error-logfile - shop.wsgi:application"
         );
     }
@@ -111,9 +111,9 @@ mod tests {
         let program = asgi.expect("valid");
         assert_eq!(
             program.argv.join(" "),
-            "/r.env/bin/python -m uvicorn --host 127.0.0.1 --port 8081 --workers 1 --timeout-keep-alive 75 \
+            "/r.venv/bin/python -m uvicorn --host 127.0.0.1 --port 8081 --workers 1 --timeout-keep-alive 75 \
              --timeout-graceful-shutdown 29 --proxy-headers --forwarded-allow-ips 127.0.0.1 --no-use-colors main:app"
         );
-        assert!(program.env.contains(&("PATH", "/r.env/bin:/usr/local/bin:/usr/bin:/bin".to_owned())));
+        assert!(program.env.contains(&("PATH", "/r.venv/bin:/usr/local/bin:/usr/bin:/bin".to_owned())));
     }
 }

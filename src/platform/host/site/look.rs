@@ -44,7 +44,13 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                 slots.insert(colour, occupant);
             }
         }
-        let verdict = self.verdict(inner, &slots);
+        let exposed = self.close_ports(inner);
+        let verdict = match self.verdict(inner, &slots) {
+            Some(verdict) if verdict.passed && verdict.stage == Stage::Verify => {
+                self.unexposed(verdict, &exposed, inner).await
+            }
+            verdict => verdict,
+        };
         let route = match named {
             None => Route::Nowhere,
             Some(colour) => Route::To { colour, seen: self.seen(colour, stamp, inner).await },
@@ -104,6 +110,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         self.watch(colour, &record, inner);
         let draining = self.draining(colour, &record, named, moved, now, inner)?;
         let watched = inner.watched(colour).as_mut().ok_or("nothing is watched")?;
+        watched.pids = pids(&states);
         let report = watched.probe.as_ref().map(|probe| probe.report());
         if let Some(report) = &report {
             watched.falls.note(&states, report);
@@ -153,6 +160,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         });
         *watched = Some(Watched {
             revision: record.revision,
+            pids: Vec::new(),
+            further: BTreeSet::new(),
             adopted: probe.is_some().then_some((begun, begun + patience)),
             probe,
             down: None,
@@ -295,6 +304,14 @@ fn health(watched: &mut Watched, report: Option<&Report>, now: Time) -> Option<H
         return Some(if report.all_ready() { Health::Ready } else { Health::Degraded });
     }
     Some(Health::Down(*watched.down.get_or_insert(now)))
+}
+
+fn pids(states: &[InstanceState]) -> Vec<u32> {
+    let running = states.iter().filter_map(|state| match state {
+        InstanceState::Running { pids, .. } => Some(pids),
+        InstanceState::Stopped | InstanceState::Failed { .. } => None,
+    });
+    running.flatten().copied().collect()
 }
 
 fn empty(colour: Colour, named: Option<Colour>) -> SlotView {

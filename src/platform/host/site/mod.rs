@@ -7,6 +7,7 @@
 //! | `steps` | takes one step, with a last look right before it |
 //! | `tend` | what needs no decision: the shape in force, an instance that somebody stopped |
 //! | `take` | takes a release in the background |
+//! | `exposure` | which ports are to be closed, and what others than this machine can reach all the same |
 //! | `drain` | evidence that nothing is in flight any more |
 //! | `drift` | hears of it when somebody moves the link |
 //! | `falls` | instances that were ready and ended by themselves |
@@ -16,6 +17,7 @@
 
 mod drain;
 mod drift;
+mod exposure;
 mod falls;
 mod look;
 mod shape;
@@ -23,7 +25,7 @@ mod steps;
 mod take;
 mod tend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +38,7 @@ use self::drain::Draining;
 use self::drift::Drift;
 use self::falls::Falls;
 use self::take::Takes;
+use super::firewall::Firewall;
 use super::layout::SiteDir;
 use super::probe::{Probe, Prober};
 use super::release::{Identity, Limits, Record};
@@ -55,6 +58,8 @@ pub struct Host<W, S> {
     pub state: PathBuf,
     /// The front door.
     pub web: W,
+    /// What closes the instances' ports to others than this machine.
+    pub firewall: Arc<Firewall>,
     /// Who keeps the instances running.
     pub supervisor: Arc<S>,
     /// Who asks them for their health.
@@ -116,6 +121,8 @@ struct Inner {
     nowhere: Option<Time>,
     /// Asks it again.
     ask_again: Option<Timer>,
+    /// What was last said of each exposed revision that goes live all the same, so that it is said once.
+    warned: BTreeMap<Revision, String>,
 }
 
 /// The complete releases, as they were when the folder last changed.
@@ -128,6 +135,10 @@ struct Records {
 /// A colour that is looked after.
 struct Watched {
     revision: Revision,
+    /// The processes of its instances at the last look.
+    pids: Vec<u32>,
+    /// The ports that they were seen to open besides their own, to more than loopback.
+    further: BTreeSet<u16>,
     /// `None`: it has no instances.
     probe: Option<Probe>,
     /// Since when none of its instances is ready.
@@ -231,6 +242,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         }
         // A unit without its site would be started, in vain, at each reboot. The folder goes last: while it is there, all of this is tried again.
         self.host.supervisor.forget(&self.name).await?;
+        self.host.firewall.forget(&self.name);
         let root = self.dir.root().to_owned();
         blocking(move || match std::fs::remove_dir_all(&root) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Fault {

@@ -38,7 +38,14 @@ fn side(run: &Run, colour: Colour) -> Side {
         statics: run
             .statics
             .iter()
-            .map(|one| StaticPath { path: one.path.clone(), root: one.root.clone(), keep: one.keep > 0 })
+            .map(|one| StaticPath {
+                path: one.path.clone(),
+                root: one.root.clone(),
+                keep: one.keep > 0,
+                fallback: one.fallback.clone(),
+                cache: one.cache_control.clone(),
+                precompressed: one.precompressed,
+            })
             .collect(),
     }
 }

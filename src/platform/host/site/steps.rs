@@ -5,9 +5,9 @@ use std::io;
 use super::drain::{forget_served, note_served};
 use super::{HostSite, Inner, blocking, cannot};
 use crate::driver::Store;
-use crate::platform::host::supervise::{Supervisor, oom};
+use crate::platform::host::supervise::{InstanceState, Supervisor, oom};
 use crate::platform::host::web::WebServer;
-use crate::platform::host::{release, route, runtime};
+use crate::platform::host::{memory, release, route, runtime};
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Goal, Ledger, Plan, Refusal, Revision, Step, Why, guard};
 
@@ -28,6 +28,11 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             message: format!("{what}; nothing is done before it can be seen"),
         })?;
         guard(goal, &ledger, &world).map_err(refused)?;
+        if let Step::Route { why: Why::Cutover, colour, revision } = step
+            && !ledger.cleared.contains(&revision)
+        {
+            self.refuse_exposed(colour, inner).await?;
+        }
         match step {
             Step::Start { colour, revision } => self.start(colour, revision, &ledger, inner).await,
             Step::Stop { colour, .. } => self.stop(colour, &ledger, plan, inner).await,
@@ -62,18 +67,24 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             ),
         })?;
         let launches = runtime::launches(&self.name, &self.dir, colour, revision, &record.run)?;
+        if !launches.is_empty() {
+            self.fits(colour).await?;
+        }
         self.keep_assets(colour, revision, ledger, inner).await?;
         let dir = self.dir.clone();
+        let run = record.run.clone();
         blocking(move || {
             let held = || -> io::Result<()> {
                 route::prepare(&dir)?;
                 if route::held(&dir, colour)? != Some(revision) {
                     forget_served(&dir, colour)?;
+                    runtime::clear(&dir, colour)?;
                     route::hold(&dir, colour, Some(revision))?;
                 }
                 Ok(())
             };
-            held().map_err(|e| cannot(&format!("put the release into {colour}"), &e))
+            held().map_err(|e| cannot(&format!("put the release into {colour}"), &e))?;
+            runtime::prepare(&dir, colour, revision, &run)
         })
         .await?;
         if !launches.is_empty() {
@@ -85,6 +96,25 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             watched.adopted = None;
         }
         Ok(())
+    }
+
+    /// Whether a colour that is about to start fits beside the live one. A standby is no reason to wait: it is where the candidate goes, so it was
+    /// stopped before. What is live itself, or runs already in part, is completed anyway.
+    async fn fits(&self, colour: Colour) -> Result<(), Fault> {
+        if !matches!(route::live(&self.dir), Ok(Some(live)) if live == colour.other()) {
+            return Ok(());
+        }
+        let pids = |states: Vec<InstanceState>| -> Vec<u32> {
+            let running = states.into_iter().filter_map(|state| match state {
+                InstanceState::Running { pids, .. } => Some(pids),
+                InstanceState::Stopped | InstanceState::Failed { .. } => None,
+            });
+            running.flatten().collect()
+        };
+        if !pids(self.host.supervisor.states(&self.name, colour).await?).is_empty() {
+            return Ok(());
+        }
+        memory::fits(&pids(self.host.supervisor.states(&self.name, colour.other()).await?))
     }
 
     async fn stop(&self, colour: Colour, ledger: &Ledger, plan: &Plan, inner: &mut Inner) -> Result<(), Fault> {
@@ -102,6 +132,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         blocking(move || {
             let emptied = route::hold(&dir, colour, None).and_then(|()| forget_served(&dir, colour));
             emptied.map_err(|e| cannot(&format!("empty {colour}"), &e))?;
+            runtime::clear(&dir, colour).map_err(|e| cannot(&format!("remove what {colour} worked in"), &e))?;
             // Old releases take up room and nothing else: what can't be removed now is removed the next time.
             if let Err(error) = release::prune(&dir, &needed, KEPT) {
                 tracing::warn!(site = %name, %error, "old releases were not removed");

@@ -122,7 +122,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
 fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std::path::Path) -> Result<(), Fault> {
     let Some(of) = &wanted.release else { return Ok(()) };
     let account = release::check_user(&of.run.user)?;
-    release::take(
+    let record = release::take(
         dir,
         &Order {
             source: &wanted.site.target.release,
@@ -133,8 +133,12 @@ fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std:
             unpacker,
             // A little less than the phase has, so that people are told what took so long.
             install_within: wanted.site.limits.prepare_within.mul_f32(0.9),
+            settings: wanted.site.target.settings,
             progress: &|_| {},
         },
     )?;
+    for warning in &record.warnings {
+        tracing::warn!(site = %wanted.site.name, revision = %of.revision, "{warning}");
+    }
     Ok(())
 }

@@ -76,7 +76,7 @@ pub fn ports_of(listening: &[Socket], pids: &[u32]) -> BTreeSet<u16> {
 }
 
 /// The sockets that a process has open.
-fn inodes(pid: u32) -> impl Iterator<Item = u64> {
+pub(super) fn inodes(pid: u32) -> impl Iterator<Item = u64> {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     files.filter_map(|file| {
         let target = fs::read_link(file.path()).ok()?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::draft::Drafter;
 use super::files::{Name, Set};
 use super::kind::{Dump, Kind, Outcome, Places};
-use super::no::{No, Whose, copy, down, everyone, unasked, unwritten};
+use super::no::{No, Whose, by_whom, copy, down, everyone, unasked, unwritten};
 use super::serving::{Server, Serving};
 use super::trial::{Refusal, TrialError};
 use super::{Mode, Shape, door, fault, reason};
@@ -20,6 +20,7 @@ use crate::platform::{Class, Fault};
 
 /// What is to become of a site.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a few live at a time, and briefly")]
 pub enum Change {
     /// It has this shape.
     Put(Shape),
@@ -96,6 +97,7 @@ impl<K: Kind> Applier<K> {
             return Ok(Vec::new());
         }
 
+        self.kind.suits().map_err(|error| everyone(unasked(&error)))?;
         let base = self.look(&live)?;
         if let Err(error @ TrialError::NoModule(..)) = &base {
             return Err(everyone(unasked(error)));
@@ -274,13 +276,14 @@ impl<K: Kind> Applier<K> {
         if outcome != Outcome::Down {
             reloads.fetch_add(1, Ordering::Relaxed);
         }
+        let held = |refusal: &Refusal| refusal.address.map(|address| by_whom(address.port())).unwrap_or_default();
         let (whose, class, why) = match outcome {
             Outcome::Seen => return Ok(()),
             // The files are right: it comes up with them.
             Outcome::Down => return Err(everyone(down(&self.kind))),
             Outcome::Refused(refusal) => {
                 let whose = self.who_is_refused(&refusal, wanted, live, changes);
-                (whose, Class::User, refusal.to_string())
+                (whose, Class::User, format!("{refusal}{}", held(&refusal)))
             }
             Outcome::Nothing => (
                 Whose::Everyone,
@@ -315,6 +318,16 @@ impl<K: Kind> Applier<K> {
     /// A reload would have ended at this.
     fn refused_before(&self, refusal: &Refusal, live: &Set, wanted: &Set, changes: &[&Change]) -> No {
         let name = self.kind.words().name;
+        if refusal.place.is_some() && self.owner(refusal).is_none() {
+            return everyone(fault(
+                Class::User,
+                reason::CONFIGURATION_BROKEN,
+                format!(
+                    "{name} would end at a reload, and bluegreen has no part in it: {refusal}; mend that, and this goes on by itself; nothing was \
+                     changed"
+                ),
+            ));
+        }
         No {
             whose: self.who_is_refused(refusal, wanted, live, changes),
             fault: fault(

@@ -127,6 +127,11 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
     /// The addresses on which a file of ours listens, the door's left out.
     fn listens(&self, name: &Name, text: &[u8]) -> BTreeSet<SocketAddr>;
 
+    /// Whether it is one that takes files of ours at all.
+    fn suits(&self) -> Result<(), TrialError> {
+        Ok(())
+    }
+
     /// Tests the whole configuration with each of `over` (what, over what) in place.
     fn trial(&self, over: &[(PathBuf, PathBuf)]) -> Result<Self::Dump, TrialError>;
 

@@ -12,6 +12,7 @@
 //! | `files` | which files are ours, and how a new set takes their place |
 //! | `trial` | tests a configuration that is not in place |
 //! | `serving` | what else the web server serves, and what of it is in the way |
+//! | `version` | whether it is new enough |
 //! | `process`, `log` | its processes, and what it says of a reload |
 //! | `fastcgi` | what a program that is started for each request is told of its place |
 //! | `door` | asks which colour a request gets now, and from which generation |
@@ -31,6 +32,7 @@ pub mod queue;
 pub mod reason;
 mod serving;
 mod trial;
+mod version;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -38,7 +40,7 @@ use std::time::Duration;
 
 use super::layout::SiteDir;
 use crate::api::site::Protocol;
-use crate::api::types::{Hostname, RelPath, SiteName, UrlPath};
+use crate::api::types::{CacheControl, Hostname, RelPath, SiteName, UrlPath};
 use crate::platform::{Class, Fault};
 use crate::rollout::Colour;
 
@@ -126,6 +128,12 @@ pub struct StaticPath {
     /// `kept/INDEX/`, all in one folder or behind a link to one; INDEX is the position of this path in the list that it stands in. A file must
     /// keep its time of change: a browser is told by it whether its copy is still good.
     pub keep: bool,
+    /// The file below the root that is answered to a GET or HEAD that meets no file.
+    pub fallback: Option<RelPath>,
+    /// What answers with a file say of caching them; errors and the fallback don't.
+    pub cache: Option<CacheControl>,
+    /// Whether `FILE.gz` is answered for `FILE` to who accepts it.
+    pub precompressed: bool,
 }
 
 fn fault(class: Class, reason: &'static str, message: String) -> Fault {

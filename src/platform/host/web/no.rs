@@ -5,6 +5,7 @@ use super::kind::{Kind, RenderError};
 use super::trial::TrialError;
 use super::{fault, reason};
 use crate::api::types::SiteName;
+use crate::platform::host::sockets;
 use crate::platform::{Class, Fault};
 
 /// Why a group of changes is not in force, and who gave the reason.
@@ -63,6 +64,7 @@ pub fn unwritten(error: FilesError) -> No {
 pub fn unasked(error: &TrialError) -> Fault {
     match error {
         TrialError::NoProgram(..) => fault(Class::User, reason::MISSING, error.to_string()),
+        TrialError::TooOld { .. } => fault(Class::User, reason::TOO_OLD, error.to_string()),
         TrialError::NoModule(..) => fault(Class::User, reason::MODULE_MISSING, error.to_string()),
         _ => fault(Class::Transient, reason::UNTESTED, error.to_string()),
     }
@@ -76,4 +78,11 @@ pub fn everyone(fault: Fault) -> No {
 /// A fault is told to each site that it concerns.
 pub fn copy(of: &Fault) -> Fault {
     fault(of.class, of.reason, of.message.clone())
+}
+
+/// ` by nginx (123)`: who listens on a port, as far as that can be told.
+pub fn by_whom(port: u16) -> String {
+    let listening = sockets::listeners().unwrap_or_default();
+    let holder = listening.iter().filter(|socket| socket.local.port() == port).find_map(|s| sockets::holder(s.inode));
+    holder.map(|holder| format!(" by {} ({})", holder.program, holder.pid)).unwrap_or_default()
 }

@@ -4,6 +4,8 @@
 pub const DOWN: &str = "WebServerDown";
 /// The web server is not installed.
 pub const MISSING: &str = "WebServerMissing";
+/// The web server is too old.
+pub const TOO_OLD: &str = "WebServerTooOld";
 /// The web server lacks a module.
 pub const MODULE_MISSING: &str = "WebServerModuleMissing";
 /// The web server refuses its configuration because of somebody else's file.

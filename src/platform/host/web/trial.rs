@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::mount::MountPropagationFlags;
 use rustix::thread::UnshareFlags;
 
+use super::version::Version;
+
 /// A web server looks up host names while it tests, and waits for name servers that don't answer.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -23,6 +25,18 @@ pub enum TrialError {
     /// There is no such program.
     #[error("there is no program {}; install {}", .0.display(), .1)]
     NoProgram(PathBuf, &'static str),
+    /// It is too old.
+    #[error(
+        "{name} {found} is too old: {oldest} or later is needed; install that from your distribution or from the makers of {name}"
+    )]
+    TooOld {
+        /// Its name.
+        name: &'static str,
+        /// What it is.
+        found: Version,
+        /// What is needed.
+        oldest: Version,
+    },
     /// It lacks modules that our files need: whose, and which, with spaces between.
     #[error("{} lacks what sites need, {}: run `a2enmod {}` and restart it, or load it as your distribution does", .0, .1, .1)]
     NoModule(&'static str, String),

@@ -197,7 +197,7 @@ pub(super) fn install(
         gid: account.gid,
         work: work.path.clone(),
         release: [at.to_owned(), dir.release(revision)],
-        env: shelf::env_dir(dir, revision),
+        env: shelf::venv_dir(dir, revision),
         python: installed.python.as_path().to_owned(),
         requirements: list.clone(),
         wheels: at.join(WHEELS).is_dir(),
@@ -238,8 +238,8 @@ fn judge(
 fn take_over(work: &Work<'_>, order: &Order<'_>, python: &Path) -> Result<Tally, TakeError> {
     let failed = |error| work.failed("taking the environment over", error);
     let built = work.open("built")?;
-    work.make("env", Mode::RWXU)?;
-    let env = work.open("env")?;
+    work.make("venv", Mode::RWXU)?;
+    let env = work.open("venv")?;
     let copy = Copy { to: env.as_fd(), progress: &|_| {} };
     let sum = tree::walk(built.as_fd(), Some(&copy), None, order.limits)
         .map_err(|source| TakeError::Tree { path: work.path.join("built"), source })?;

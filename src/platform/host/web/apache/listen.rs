@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use crate::platform::host::sockets;
+use crate::platform::host::web::no::by_whom;
 use crate::platform::host::web::trial::Refusal;
 
 /// What a `Listen` asks for.
@@ -130,7 +130,7 @@ pub fn in_file(text: &str, modules: &BTreeSet<String>) -> Vec<Listen> {
     found
 }
 
-fn holds(condition: &str, modules: &BTreeSet<String>) -> bool {
+pub(super) fn holds(condition: &str, modules: &BTreeSet<String>) -> bool {
     let (wanted, name) = match condition.strip_prefix('!') {
         Some(name) => (false, name),
         None => (true, condition),
@@ -165,12 +165,6 @@ pub fn probe(what: Listen) -> Result<(), Refusal> {
         return Err(Refusal { text: why, place: None, address: Some(address) });
     }
     Ok(())
-}
-
-fn by_whom(port: u16) -> String {
-    let listening = sockets::listeners().unwrap_or_default();
-    let holder = listening.iter().filter(|socket| socket.local.port() == port).find_map(|s| sockets::holder(s.inode));
-    holder.map(|holder| format!(" by {} ({})", holder.program, holder.pid)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 //! | `render` | from a shape to the text of files |
 //! | `dump`, `refusal` | what Apache says of a configuration, when it takes it and when it doesn't |
 //! | `listen` | who says `Listen` for which address, and whether it can be had |
+//! | `certificates` | whether it could use those that are named |
 //! | `process`, `reload` | a graceful restart, and seeing it in every child |
 //! | `status` | the requests that are being answered |
 
+mod certificates;
 mod dump;
 mod listen;
 mod process;
@@ -32,6 +34,7 @@ use super::no::No;
 use super::queue::Front;
 use super::serving::{Server, Serving};
 use super::trial::{self, Ask, Refusal, TrialError};
+use super::version::{self, Needs, Version};
 use super::{Shape, door, fault, reason};
 use crate::api::types::SiteName;
 use crate::platform::{Class, Fault};
@@ -152,6 +155,12 @@ impl Kind for ApacheSettings {
         line.unwrap_or_default().split_whitespace().filter_map(|address| address.parse().ok()).collect()
     }
 
+    fn suits(&self) -> Result<(), TrialError> {
+        // `upgrade=` of a balancer's member.
+        let needs = Needs { mark: "Apache/", name: "Apache", oldest: Version(2, 4, 47) };
+        version::check(Command::new(&self.program), needs)
+    }
+
     fn trial(&self, over: &[(PathBuf, PathBuf)]) -> Result<Dump, TrialError> {
         let mut command = Command::new(&self.program);
         for (flag, path) in [("-d", &self.prefix), ("-f", &self.conf)] {
@@ -178,6 +187,16 @@ impl Kind for ApacheSettings {
         let Some(master) = process::master(&self.pid) else {
             return Ok(());
         };
+        let modules = &dump.modules;
+        if modules.contains("ssl") {
+            for file in dump.files.iter().filter(|file| Name::of(file, &self.folders).is_none()) {
+                let text = std::fs::read(file).unwrap_or_default();
+                certificates::check(file, &String::from_utf8_lossy(&text), modules)?;
+            }
+            for (name, text) in wanted {
+                certificates::check(&name.path(&self.folders), &String::from_utf8_lossy(text), modules)?;
+            }
+        }
         let said = |set: &Set| listen::said(set.get(&Name::Common).map(Vec::as_slice).unwrap_or_default());
         let before = said(live);
         let ours = said(wanted).into_iter().filter(|what| !before.contains(what));
@@ -227,7 +246,7 @@ fn module_of(directive: &str) -> Option<&'static str> {
     match directive {
         "ExtendedStatus" => Some("status"),
         "RewriteEngine" => Some("rewrite"),
-        "RequestHeader" => Some("headers"),
+        "RequestHeader" | "Header" => Some("headers"),
         "ProxyPreserveHost" | "ProxyAddHeaders" => Some("proxy"),
         _ => None,
     }

@@ -89,6 +89,8 @@ struct SiteContext {
     sides: Vec<Instances>,
     statics: Vec<Static>,
     fastcgi: Vec<FastCgi>,
+    falls_back: bool,
+    precompressed: bool,
 }
 
 #[derive(Serialize)]
@@ -109,6 +111,7 @@ struct Instances {
 struct Static {
     path: String,
     number: usize,
+    precompressed: bool,
     sides: Vec<Places>,
 }
 
@@ -118,6 +121,9 @@ struct Places {
     colour: &'static str,
     place: String,
     others: Vec<String>,
+    fallback: Option<String>,
+    cache: Vec<String>,
+    precompressed: bool,
 }
 
 fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
@@ -129,6 +135,7 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
         }),
         Mode::Include => None,
     };
+    let statics = statics(shape);
     SiteContext {
         site: shape.site.to_string(),
         id: door::name(&shape.site),
@@ -148,8 +155,10 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
                 instances: shape.side(colour).instances.iter().map(ToString::to_string).collect(),
             })
             .collect(),
-        statics: statics(shape),
         fastcgi: fastcgi::sides(shape).0,
+        falls_back: statics.iter().any(|entry| entry.sides.iter().any(|side| side.fallback.is_some())),
+        precompressed: statics.iter().any(|entry| entry.precompressed),
+        statics,
     }
 }
 
@@ -166,10 +175,9 @@ fn only_port(mode: &Mode) -> Option<u16> {
 fn statics(shape: &Shape) -> Vec<Static> {
     let all = Colour::BOTH.into_iter().flat_map(|colour| &shape.side(colour).statics);
     let paths: BTreeSet<(usize, &str)> = all.map(|entry| (entry.path.as_str().len(), entry.path.as_str())).collect();
-    let of = |number, path: &str| Static {
-        path: path.to_owned(),
-        number,
-        sides: Colour::BOTH.into_iter().filter_map(|colour| places(shape, colour, path)).collect(),
+    let of = |number, path: &str| {
+        let sides: Vec<Places> = Colour::BOTH.into_iter().filter_map(|colour| places(shape, colour, path)).collect();
+        Static { path: path.to_owned(), number, precompressed: sides.iter().any(|side| side.precompressed), sides }
     };
     paths.into_iter().enumerate().map(|(number, (_, path))| of(number, path)).collect()
 }
@@ -184,7 +192,14 @@ fn places(shape: &Shape, colour: Colour, path: &str) -> Option<Places> {
         others.extend(found(shape.side(other), path).map(|(_, entry)| release(other, entry)));
         others.push(format!("{}/{index}", shape.dir.kept().display()));
     }
-    Some(Places { colour: colour.name(), place: release(colour, entry), others })
+    Some(Places {
+        colour: colour.name(),
+        place: release(colour, entry),
+        others,
+        fallback: entry.fallback.as_ref().map(ToString::to_string),
+        cache: entry.cache.iter().flat_map(|cache| cache.directives().map(str::to_owned)).collect(),
+        precompressed: entry.precompressed,
+    })
 }
 
 fn found<'a>(side: &'a Side, path: &str) -> Option<(usize, &'a StaticPath)> {
@@ -206,6 +221,12 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(
         ("stub.conf", include_str!("templates/stub.conf.j2")),
         ("common.conf", include_str!("templates/common.conf.j2")),
         ("body", include_str!("templates/body.j2")),
+        ("file", include_str!("templates/file.j2")),
+        ("name", include_str!("templates/name.j2")),
+        ("pattern", include_str!("templates/pattern.j2")),
+        ("flags", include_str!("templates/flags.j2")),
+        ("page", include_str!("templates/page.j2")),
+        ("types", include_str!("templates/types.j2")),
     ] {
         env.add_template(name, text)?;
     }

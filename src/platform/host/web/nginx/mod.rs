@@ -21,6 +21,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use self::reload::Reload;
+pub use self::syntax::Directive;
 use self::syntax::Dump;
 use super::apply::Change;
 use super::files::{Folders, Name, Set};
@@ -29,6 +30,7 @@ use super::no::{No, Whose};
 use super::queue::Front;
 use super::serving::{Server, Serving};
 use super::trial::{self, Ask, TrialError};
+use super::version::{self, Needs, Version};
 use super::{Shape, fault, reason};
 use crate::api::types::SiteName;
 use crate::platform::Class;
@@ -188,6 +190,12 @@ impl Kind for NginxSettings {
 
     fn listens(&self, name: &Name, text: &[u8]) -> BTreeSet<SocketAddr> {
         self.served_by(name, text).1
+    }
+
+    fn suits(&self) -> Result<(), TrialError> {
+        // `$upstream_bytes_sent`. Older than 1.22 is tried by nobody of ours.
+        let needs = Needs { mark: "nginx/", name: "nginx", oldest: Version(1, 15, 8) };
+        version::check(self.command(), needs)
     }
 
     fn trial(&self, over: &[(PathBuf, PathBuf)]) -> Result<Dump, TrialError> {

@@ -100,6 +100,7 @@ struct SiteContext {
     appless: Vec<&'static str>,
     statics: Vec<Static>,
     switches: Vec<Switch>,
+    headers: Vec<Header>,
     whole: bool,
     miss: &'static str,
 }
@@ -123,6 +124,10 @@ struct Static {
     other: String,
     kept: String,
     keep: bool,
+    fallback: Option<String>,
+    cache: Vec<String>,
+    precompressed: bool,
+    miss: String,
 }
 
 /// A value that depends on the colour.
@@ -131,6 +136,14 @@ struct Switch {
     variable: String,
     blue: String,
     green: String,
+}
+
+/// A header whose value depends on the colour: words that are joined by commas.
+#[derive(Serialize)]
+struct Header {
+    variable: String,
+    blue: Vec<String>,
+    green: Vec<String>,
 }
 
 /// A folder that no slot has.
@@ -148,13 +161,22 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
     }
     let id = door::name(&shape.site);
     let (fastcgi, http) = fastcgi::sides(shape);
-    let mut switches = Vec::new();
+    let (mut switches, mut headers) = (Vec::new(), Vec::new());
     if !fastcgi.is_empty() {
         script(&id, &fastcgi, shape, &mut switches);
     }
+    let miss = if app { "@bluegreen_app" } else { "=404" };
     let statics: Vec<Static> = (0..)
         .zip(&paths)
-        .map(|(number, path)| static_context(&format!("{number}_{id}"), path, shape, &mut switches))
+        .map(|(number, path): (usize, _)| {
+            let mut entry = static_context(&format!("{number}_{id}"), path, shape, &mut switches);
+            entry.cache = cache(&format!("{number}_{id}"), path, shape, &mut headers);
+            entry.miss = match entry.fallback {
+                Some(_) => format!("@bluegreen_fallback_{number}"),
+                None => miss.to_owned(),
+            };
+            entry
+        })
         .collect();
     if statics.iter().any(|s| s.keep) {
         let other = |colour: Colour| colour.other().name().to_owned();
@@ -190,9 +212,10 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
         app,
         appless: Colour::BOTH.into_iter().filter(|c| shape.side(*c).instances.is_empty()).map(Colour::name).collect(),
         whole: paths.contains(&"/"),
-        miss: if app { "@bluegreen_app" } else { "=404" },
+        miss,
         statics,
         switches,
+        headers,
     }
 }
 
@@ -240,13 +263,39 @@ fn static_context(id: &str, path: &str, shape: &Shape, switches: &mut Vec<Switch
         variable
     };
     let keep = Colour::BOTH.into_iter().any(keeps);
+    let fallback = |colour: Colour| match entry(colour) {
+        Some((_, StaticPath { root, fallback: Some(file), .. })) => format!("release/{root}/{file}"),
+        _ => NOWHERE.to_owned(),
+    };
+    let falls_back = Colour::BOTH.into_iter().any(|colour| fallback(colour) != NOWHERE);
+    // nginx can't tell the colours apart in this, so both have to want it.
+    let precompressed = Colour::BOTH.into_iter().filter_map(entry).all(|(_, found)| found.precompressed);
     Static {
         path: path.to_owned(),
         place: either("place", &place),
         other: if keep { either("other", &other) } else { String::new() },
         kept: if keep { either("kept", &kept) } else { String::new() },
         keep,
+        fallback: falls_back.then(|| either("fallback", &fallback)),
+        cache: Vec::new(),
+        precompressed,
+        miss: String::new(),
     }
+}
+
+/// The words of `Cache-Control` for a static path, or the variable that holds them.
+fn cache(id: &str, path: &str, shape: &Shape, headers: &mut Vec<Header>) -> Vec<String> {
+    let words = |colour: Colour| -> Vec<String> {
+        let found = entry(shape.side(colour), path).and_then(|(_, found)| found.cache.as_ref());
+        found.map(|cache| cache.directives().map(str::to_owned).collect()).unwrap_or_default()
+    };
+    let (blue, green) = (words(Colour::Blue), words(Colour::Green));
+    if blue == green {
+        return blue;
+    }
+    let variable = format!("$bluegreen_cache_{id}");
+    headers.push(Header { variable: variable.clone(), blue, green });
+    vec![variable]
 }
 
 fn entry<'a>(side: &'a Side, path: &str) -> Option<(usize, &'a StaticPath)> {
@@ -287,6 +336,9 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(
         ("colour", include_str!("templates/colour.j2")),
         ("body", include_str!("templates/body.j2")),
         ("static", include_str!("templates/static.j2")),
+        ("file", include_str!("templates/file.j2")),
+        ("gzip", include_str!("templates/gzip.j2")),
+        ("words", include_str!("templates/words.j2")),
         ("stream", include_str!("templates/stream.j2")),
         ("forward", include_str!("templates/forward.j2")),
         ("proxy", include_str!("templates/proxy.j2")),

@@ -1,0 +1,251 @@
+//! Production settings where they don't belong: inside a release, inside a jar, or in a Git checkout, from where they get into everybody's hands.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use super::sites::Sites;
+use super::{Notes, Severity};
+
+/// How deep a release is looked into, and how much of it.
+const DEPTH: u32 = 10;
+const ENTRIES: usize = 50_000;
+/// A file of settings in Python is looked into as far as this.
+const LARGEST: u64 = 1 << 20;
+/// The index of a checkout of a hundred thousand files takes ten megabytes.
+const LARGEST_INDEX: u64 = 64 << 20;
+/// Where people keep what they deploy from.
+const CHECKOUTS: [&str; 4] = ["/srv", "/opt", "/var/www", "/home"];
+
+pub(super) fn look(sites: &Sites, notes: &mut Notes) {
+    for site in &sites.all {
+        // The newest stands for those before it: whoever mends it mends the next one.
+        let newest =
+            site.releases.iter().max_by_key(|folder| fs::metadata(folder).and_then(|meta| meta.modified()).ok());
+        if let Some(folder) = newest {
+            walk(folder, &mut |file, inside| in_release(site.name.as_str(), folder, file, inside, notes));
+        }
+        if let Some(source) = site.source.as_deref().filter(|source| source.is_file()) {
+            in_archive(site.name.as_str(), source, notes);
+        }
+    }
+    let mut checkouts = BTreeSet::new();
+    for source in sites.all.iter().filter_map(|site| site.source.as_deref()) {
+        checkouts.extend(source.ancestors().find(|folder| folder.join(".git").is_dir()).map(Path::to_owned));
+    }
+    for folder in CHECKOUTS {
+        find_checkouts(Path::new(folder), 3, &mut checkouts);
+    }
+    for checkout in checkouts {
+        in_checkout(&checkout, notes);
+    }
+}
+
+fn in_release(site: &str, folder: &Path, file: &Path, inside: &str, notes: &mut Notes) {
+    let place = || format!("{inside} in {}", folder.display());
+    if let Some(what) = production(file) {
+        notes.find(
+            Severity::High,
+            "ProductionFileInRelease",
+            format!("the release of site {site} carries {what}, and so does every copy of it"),
+            place(),
+            format!("take {inside} out of the release, keep it outside and name it in spec.target.host.configFiles"),
+        );
+    }
+    if inside == ".git/HEAD" {
+        notes.find(
+            Severity::Medium,
+            "GitInRelease",
+            format!("the release of site {site} carries its whole history"),
+            place(),
+            "deploy an export (`git archive`), or leave .git out of what you upload",
+        );
+    }
+    if is_archive(file) {
+        in_archive(site, file, notes);
+    }
+}
+
+fn in_archive(site: &str, file: &Path, notes: &mut Notes) {
+    let Some(found) = is_archive(file).then(|| names(file)).flatten() else { return };
+    for name in found.iter().filter(|name| is_production_name(Path::new(name))) {
+        notes.find(
+            Severity::High,
+            "ProductionFileInArchive",
+            format!("an archive of site {site} carries production settings, and so does every copy of it"),
+            format!("{name} in {}", file.display()),
+            format!("leave {name} out when you build, keep it outside and name it in spec.target.host.configFiles"),
+        );
+    }
+}
+
+fn in_checkout(checkout: &Path, notes: &mut Notes) {
+    let index = checkout.join(".git/index");
+    let index =
+        fs::metadata(&index).ok().filter(|meta| meta.len() <= LARGEST_INDEX).and_then(|_| fs::read(&index).ok());
+    let index = index.unwrap_or_default();
+    let ignored = fs::read_to_string(checkout.join(".gitignore")).unwrap_or_default();
+    walk(checkout, &mut |file, inside| {
+        if inside.starts_with(".git/") {
+            return;
+        }
+        let Some(what) = production(file) else { return };
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let tracked = is_tracked(&index, inside);
+        if !tracked
+            && ignored.lines().any(|line| {
+                line.trim().trim_start_matches('/') == name || line.trim().trim_start_matches('/') == inside
+            })
+        {
+            return;
+        }
+        let (severity, how) = if tracked {
+            (Severity::High, "is committed")
+        } else {
+            (Severity::Medium, "is one `git add .` from being committed")
+        };
+        let fix = if tracked {
+            format!(
+                "git -C {} rm --cached {inside}, move it outside, add it to .gitignore, and change the passwords in it",
+                checkout.display()
+            )
+        } else {
+            format!("mv {} /etc/<site>/ and name it in spec.target.host.configFiles", file.display())
+        };
+        notes.find(severity, "ProductionFileInGit", format!("{what} {how}"), file.display().to_string(), fix);
+    });
+}
+
+/// What kind of production settings a file is, if it is one.
+fn production(file: &Path) -> Option<&'static str> {
+    if is_production_name(file) {
+        return Some("production settings");
+    }
+    let name = file.file_name()?.to_str()?;
+    let python = name.ends_with(".py")
+        && ["settings", "production", "local_settings", "prod"].iter().any(|word| name.contains(word));
+    if python && fs::metadata(file).is_ok_and(|meta| meta.len() <= LARGEST) {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let literal = |line: &str| {
+            line.trim_start()
+                .strip_prefix("SECRET_KEY")
+                .and_then(|rest| rest.trim_start().strip_prefix('='))
+                .is_some_and(|value| {
+                    let value = value.trim();
+                    // What a new project comes with is known to everybody, and Django's own check speaks of it.
+                    value.starts_with(['"', '\'']) && value.len() > 2 && !value.contains("django-insecure-")
+                })
+        };
+        return text.lines().any(literal).then_some("a SECRET_KEY in its settings");
+    }
+    None
+}
+
+fn is_production_name(file: &Path) -> bool {
+    let Some(name) = file.file_name().and_then(|name| name.to_str()) else { return false };
+    let profile = |rest: &str| {
+        let (stem, ending) = rest.rsplit_once('.').unwrap_or((rest, ""));
+        matches!(ending, "yml" | "yaml" | "properties") && ["prod", "live"].iter().any(|word| stem.starts_with(word))
+    };
+    if name.strip_prefix("application-").is_some_and(profile) {
+        return true;
+    }
+    match name.strip_prefix(".env") {
+        Some("") => true,
+        Some(rest) => rest.starts_with(".prod") || rest.starts_with(".live"),
+        None => false,
+    }
+}
+
+fn is_archive(file: &Path) -> bool {
+    file.extension().is_some_and(|ending| ["jar", "war", "zip", "ear"].iter().any(|known| ending == *known))
+}
+
+fn names(file: &Path) -> Option<Vec<String>> {
+    let archive = zip::ZipArchive::new(BufReader::new(File::open(file).ok()?)).ok()?;
+    Some(archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect())
+}
+
+/// Whether the index of a checkout names this path. Each of its entries ends with the path and a NUL; what stands before differs by version.
+fn is_tracked(index: &[u8], path: &str) -> bool {
+    let wanted = [path.as_bytes(), b"\0"].concat();
+    index.windows(wanted.len()).any(|window| window == wanted)
+}
+
+fn find_checkouts(folder: &Path, depth: u32, found: &mut BTreeSet<PathBuf>) {
+    if folder.join(".git").is_dir() {
+        found.insert(folder.to_owned());
+    }
+    if depth == 0 {
+        return;
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder && !entry.file_name().to_string_lossy().starts_with('.') {
+            find_checkouts(&entry.path(), depth - 1, found);
+        }
+    }
+}
+
+/// Each regular file below a folder, with its path there. Links are not followed, and dependencies are not looked into.
+fn walk(root: &Path, see: &mut dyn FnMut(&Path, &str)) {
+    let mut todo = vec![(root.to_owned(), 0)];
+    let mut seen = 0;
+    while let Some((folder, depth)) = todo.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            seen += 1;
+            if seen > ENTRIES {
+                return;
+            }
+            let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
+            let skipped = ["node_modules", "site-packages", "objects"].iter().any(|name| entry.file_name() == *name);
+            if kind.is_dir() && depth < DEPTH && !skipped {
+                todo.push((path, depth + 1));
+            } else if kind.is_file()
+                && let Some(inside) = path.strip_prefix(root).ok().and_then(Path::to_str)
+            {
+                see(&path, inside);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn production_settings_are_told_by_their_name_and_examples_are_not() {
+        for (name, is) in [
+            ("application-prod.yml", true),
+            ("application-production.yaml", true),
+            ("BOOT-INF/classes/application-prod1.properties", true),
+            ("application-live.yml", true),
+            ("application.yml", false),
+            ("application-dev.yml", false),
+            ("application-product.txt", false),
+            (".env", true),
+            (".env.production", true),
+            (".env.example", false),
+            (".envrc", false),
+        ] {
+            assert_eq!(is_production_name(Path::new(name)), is, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_secret_key_that_is_written_out_counts_and_one_from_outside_does_not() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("settings.py");
+        for (text, counts) in [
+            ("SECRET_KEY = 'x1y2z3'\n", true),
+            ("SECRET_KEY = os.environ['SECRET_KEY']\n", false),
+            ("# SECRET_KEY = 'x'\n", false),
+            ("SECRET_KEY = 'django-insecure-abc'\n", false),
+        ] {
+            fs::write(&file, text).expect("written");
+            assert_eq!(production(&file).is_some(), counts, "{text}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Reads the settings that a release would run with, out of its jar or war, beside it, its configuration files, variables and arguments, and has them
+//! judged ([`crate::guards`]). `release` asks when a release was taken, before it is complete: nothing of it has run then.
+
+mod archive;
+
+use std::path::Path;
+
+use self::archive::Archive;
+use crate::api::site::{Run, Runtime, SettingsGuards};
+use crate::api::spec::GuardSpec;
+use crate::guards::spring::{self, Effective, File, Sources};
+use crate::guards::{Finding, Guard, django, schema};
+use crate::platform::host::release::Config;
+use crate::platform::{Class, Fault};
+
+/// The largest file of settings that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Judges a release in the folder `release`. Returns what is wrong and let pass.
+///
+/// # Errors
+/// A guard denies it, or its settings can't be read ([`Class::User`]).
+pub fn check(release: &Path, run: &Run, config: &Config, guards: SettingsGuards) -> Result<Vec<String>, Fault> {
+    let env = variables(run, config);
+    let mut found = Vec::new();
+    if let Some(app) = app(release, run) {
+        match effective(&app, release, config, &env) {
+            Ok(effective) => {
+                health(&app, run, &effective)?;
+                found.extend(schema::judge(&effective.settings));
+            }
+            Err(broken) => found.push(Finding {
+                guard: Guard::SchemaChanges,
+                message: format!("{broken}: so nobody can tell what the app would do to its database"),
+            }),
+        }
+    }
+    found.extend(of_django(release, &env));
+    let mut warnings = Vec::new();
+    let mut denied: Vec<Finding> = Vec::new();
+    for finding in found {
+        let guard = match finding.guard {
+            Guard::SchemaChanges => guards.schema_changes,
+            Guard::InsecureSettings => guards.insecure_settings,
+        };
+        match guard {
+            GuardSpec::Deny => denied.push(finding),
+            GuardSpec::Warn => warnings.push(finding.message),
+            GuardSpec::Off => {}
+        }
+    }
+    let Some(first) = denied.first().map(|finding| finding.guard) else { return Ok(warnings) };
+    let all: Vec<String> = denied.into_iter().map(|finding| finding.message).collect();
+    Err(Fault {
+        class: Class::User,
+        reason: first.reason(),
+        message: format!(
+            "{}; take it out of the production settings, or override it there; if it is meant, write {}: Warn, and `bluegreen retry`",
+            all.join("; "),
+            first.field()
+        ),
+    })
+}
+
+/// A Spring app, or one that may be.
+struct App {
+    archive: Archive,
+    jvm: Vec<String>,
+    arguments: Vec<String>,
+}
+
+fn app(release: &Path, run: &Run) -> Option<App> {
+    match &run.runtime {
+        Runtime::SpringBoot(app) => {
+            let jar = crate::platform::host::runtime::artifact(release, app.jar.as_ref(), "jar").ok()?;
+            let mut arguments = app.arguments.clone();
+            arguments.extend(app.profile.iter().map(|profile| format!("--spring.profiles.active={profile}")));
+            Some(App { archive: Archive::open(&jar)?, jvm: app.jvm.clone(), arguments })
+        }
+        Runtime::Tomcat(app) => {
+            let war = crate::platform::host::runtime::artifact(release, app.war.as_ref(), "war").ok()?;
+            Some(App { archive: Archive::open(&war)?, jvm: app.jvm.clone(), arguments: Vec::new() })
+        }
+        Runtime::Command { argv, .. } => {
+            // Somebody's own command for a jar.
+            let at = argv.iter().position(|word| word == "-jar")?;
+            let jar = release.join(argv.get(at + 1)?);
+            let (jvm, arguments) = (argv[1..at.max(1)].to_vec(), argv[at + 2..].to_vec());
+            jar.starts_with(release).then(|| Archive::open(&jar)).flatten().map(|archive| App {
+                archive,
+                jvm,
+                arguments,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn variables(run: &Run, config: &Config) -> Vec<(String, String)> {
+    let all = config.env().chain(&run.env);
+    all.map(|(name, value)| (name.to_string(), value.clone())).collect()
+}
+
+fn effective(
+    app: &App,
+    release: &Path,
+    config: &Config,
+    env: &[(String, String)],
+) -> Result<Effective, spring::Broken> {
+    let read = |name: &str| {
+        let (place, path) = name.split_once(':')?;
+        match place {
+            "classpath" => app.archive.read(path),
+            "file" => beside(release, path),
+            _ => {
+                let file = config.files().iter().find(|file| file.name == path)?;
+                let text = String::from_utf8_lossy(&file.content).into_owned();
+                Some(File { name: file.path.display().to_string(), text })
+            }
+        }
+    };
+    spring::effective(&Sources { read: &read, env, jvm: &app.jvm, arguments: &app.arguments })
+}
+
+/// A file of the release: taken over by us, so no link in it leads out.
+fn beside(release: &Path, path: &str) -> Option<File> {
+    let file = release.join(path);
+    let plain = std::fs::metadata(&file).is_ok_and(|found| found.is_file() && found.len() <= LARGEST);
+    let bytes = if plain { std::fs::read(&file).ok()? } else { return None };
+    Some(File { name: path.to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() })
+}
+
+/// Whether anything can answer at the usual path for health.
+fn health(app: &App, run: &Run, effective: &Effective) -> Result<(), Fault> {
+    const USUAL: &str = "/actuator/health";
+    if !matches!(run.runtime, Runtime::SpringBoot(_)) || run.health.path.as_str() != USUAL {
+        return Ok(());
+    }
+    let wrong = |message: String| Fault { class: Class::User, reason: "HealthPathMissing", message };
+    if app.archive.has("BOOT-INF/lib/") && !app.archive.has("BOOT-INF/lib/spring-boot-actuator-") {
+        return Err(wrong(format!(
+            "nothing in {} answers {USUAL}: add spring-boot-starter-actuator to the app, or name a path that it answers in spec.health.path",
+            app.archive.name()
+        )));
+    }
+    let settings = &effective.settings;
+    let set = |key: &str| {
+        settings.value(key).filter(|value| !value.is_empty() && value != "/").map(|value| (key.to_owned(), value))
+    };
+    let context = set("server.servlet.context-path").or_else(|| set("spring.webflux.base-path"));
+    let base = settings.value("management.endpoints.web.base-path");
+    if context.is_none() && base.as_deref().is_none_or(|base| base == "/actuator") {
+        return Ok(());
+    }
+    let (context, base) =
+        (context.map(|(_, value)| value).unwrap_or_default(), base.unwrap_or_else(|| "/actuator".to_owned()));
+    Err(wrong(format!(
+        "the app answers for its health at {context}{}/health, and is to be asked at {USUAL}: write spec.health.path",
+        base.trim_end_matches('/')
+    )))
+}
+
+fn of_django(release: &Path, env: &[(String, String)]) -> Vec<Finding> {
+    let module = env.iter().rev().find(|(name, _)| name == "DJANGO_SETTINGS_MODULE");
+    let file = module.and_then(|(_, module)| django::file_of(module)).and_then(|path| beside(release, &path));
+    file.map(|file| django::judge(&file.name, &file.text)).unwrap_or_default()
+}
