@@ -1,6 +1,6 @@
 //! The web server that the configuration names. Called by `daemon`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::config::{AgentConfig, PlacesConfig};
@@ -23,11 +23,15 @@ impl Chosen {
     /// The one that the configuration names.
     pub(super) fn new(config: &AgentConfig) -> Chosen {
         let run = &config.run_dir;
-        match (&config.web_server.apache, &config.web_server.nginx) {
-            (Some(places), _) => Chosen::Apache(Apache::new(apache(places, run.join("apache")))),
-            (None, Some(places)) => Chosen::Nginx(Nginx::new(nginx(places, run.join("nginx")))),
-            (None, None) => Chosen::Nginx(Nginx::new(nginx(&PlacesConfig::default(), run.join("nginx")))),
+        if let Some(places) = &config.web_server.apache {
+            let settings = apache(places, run.join("apache"));
+            warn_of_absence(&settings.program);
+            return Chosen::Apache(Apache::new(settings));
         }
+        let places = config.web_server.nginx.clone().unwrap_or_default();
+        let settings = nginx(&places, run.join("nginx"));
+        warn_of_absence(&settings.program);
+        Chosen::Nginx(Nginx::new(settings))
     }
 
     /// How often it was told to reload.
@@ -36,6 +40,16 @@ impl Chosen {
             Chosen::Nginx(nginx) => nginx.reloads(),
             Chosen::Apache(apache) => apache.reloads(),
         }
+    }
+}
+
+/// Each site would say so too, but there may be none yet.
+fn warn_of_absence(program: &Path) {
+    if !program.exists() {
+        tracing::warn!(
+            program = %program.display(),
+            "the web server is not installed, and no site can be served: install it, or name another one (`webServer` in the agent's configuration)"
+        );
     }
 }
 
