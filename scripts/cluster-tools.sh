@@ -2,7 +2,7 @@
 # Builds the programs of a real cluster from Go modules, once, into a cache folder outside of the checkout, and prints the folder
 # that each tool's programs are in, one a line, in the order in which they were asked for.
 #
-#   scripts/cluster-tools.sh                  what the tests of a cluster need: etcd kube kwok helm argocd
+#   scripts/cluster-tools.sh                  what the tests of a cluster need: etcd kube kwok helm argocd argocd-install
 #   scripts/cluster-tools.sh etcd kube        these alone
 #   PATH=$(scripts/cluster-tools.sh etcd kube | paste -sd:):$PATH
 #
@@ -12,6 +12,7 @@
 # | kwok    | kwok, and stages/ for nodes and pods                                            | 4 min         |
 # | helm    | helm                                                                            | 3 min         |
 # | argocd  | argocd                                                                          | 10 min        |
+# | argocd-install | install.yaml of the same version: definitions, roles, settings           | 1 s           |
 # | traefik | traefik, and crd/ and rbac.yaml of the Gateway API                              | 4 min         |
 # | node    | kubelet kube-proxy containerd containerd-shim-runc-v2 ctr coredns pause, cni/…  | 10 min        |
 #
@@ -31,8 +32,9 @@ modules() {
     case $1 in
     etcd | kube) echo kube ;;
     node) echo kube containerd cni coredns pause ;;
+    argocd-install) echo argocd ;;
     kwok | helm | argocd | traefik) echo "$1" ;;
-    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd traefik node" ;;
+    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install traefik node" ;;
     esac
 }
 
@@ -114,6 +116,11 @@ build_helm() {
 
 build_argocd() { program argocd github.com/argoproj/argo-cd/v3/cmd argocd -ldflags '-s -w'; }
 
+build_argocd-install() {
+    the_go
+    install -m 644 "$(source_of argocd github.com/argoproj/argo-cd/v3)/manifests/install.yaml" "$bin/"
+}
+
 build_traefik() {
     local work lego api module it=github.com/traefik/traefik/v3
     the_go
@@ -155,7 +162,7 @@ build_node() {
     program pause . pause -ldflags '-s -w'
 }
 
-[ $# -gt 0 ] || set -- etcd kube kwok helm argocd
+[ $# -gt 0 ] || set -- etcd kube kwok helm argocd argocd-install
 mkdir -p "$cache"
 for tool in "$@"; do
     bin=$(folder "$tool")

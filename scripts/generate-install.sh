@@ -63,7 +63,4 @@ mkdir -p "$out/deploy/argocd"
         echo "      action.lua: |"
         indent 8 "$scripts/actions/$action/action.lua"
     done
-    echo "  resource.customizations.knownTypeFields.$kind: |"
-    echo "    - field: spec.target.cluster.template.spec"
-    echo "      type: core/v1/PodSpec"
 } >"$out/deploy/argocd/argocd-cm.yaml"

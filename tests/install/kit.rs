@@ -1,13 +1,19 @@
 //! Programs, files and documents that the tests of this folder share.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bluegreen_rig::cluster::{ControlPlane, Options, tools};
+use bluegreen_rig::process::Guarded;
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Where the chart is installed.
+pub const HOME: &str = "bluegreen-system";
 
 /// A file of the repository.
 pub fn file(path: &str) -> PathBuf {
@@ -141,4 +147,21 @@ pub fn site(name: &str, image: &str) -> String {
         "apiVersion: bluegreen.dev/v1alpha1\nkind: BlueGreenSite\nmetadata: {{name: {name}}}\nspec:\n  target:\n    cluster:\n      \
          service: {{ports: [{{port: 80, targetPort: 8080}}]}}\n      template: {{spec: {{containers: [{{name: app, image: \"{image}\"}}]}}}}\n"
     )
+}
+
+/// The program, with the arguments of the chart's Deployment and the account's token.
+pub fn operator(plane: &ControlPlane, log: &Path) -> Guarded {
+    let deployment = plane.json(&["--namespace", HOME, "get", "deployment", "bluegreen"]).unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let token = plane.service_account_token(HOME, "bluegreen").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bluegreen"));
+    for argument in container["args"].as_array().unwrap() {
+        // The kubelet puts variables in; ports are the pod's own there, and everybody's here.
+        let argument = argument.as_str().unwrap().replace("$(POD_NAMESPACE)", HOME);
+        command.arg(argument.replace("0.0.0.0:8080", "127.0.0.1:0").replace("0.0.0.0:8081", "127.0.0.1:0"));
+    }
+    command.env("KUBECONFIG", plane.kubeconfig_for("operator", &token).unwrap());
+    command.env("POD_NAME", "bluegreen-0").env("POD_NAMESPACE", HOME);
+    command.stdout(File::create(log).unwrap()).stderr(File::options().append(true).open(log).unwrap());
+    Guarded::start(&mut command, Signal::TERM, Duration::from_secs(20)).unwrap()
 }

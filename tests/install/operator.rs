@@ -1,22 +1,17 @@
 //! The operator as the chart starts it: its arguments, its service account's token, and nothing else. A site goes live, forward and back, by
 //! Argo CD's own judgement and buttons; the API server tells whether anything was refused.
 
-use std::fs::{self, File};
-use std::path::Path;
-use std::process::Command;
+use std::fs;
 use std::time::Duration;
 
 use bluegreen_rig::cluster::{ControlPlane, Namespace, Options};
-use bluegreen_rig::process::Guarded;
 use bluegreen_rig::wait::until;
-use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::argocd::argocd;
-use crate::kit::{Helm, chart, documents, succeeded};
+use crate::kit::{HOME, Helm, chart, documents, operator, succeeded};
 
-const HOME: &str = "bluegreen-system";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const SHOP: &str = "\
@@ -54,7 +49,7 @@ fn a_site_goes_live_forward_and_back_with_the_charts_roles_and_argo_cds_buttons(
     plane.kubectl(&["wait", "--for=condition=Established", "crd/bluegreensites.bluegreen.dev"]).unwrap();
     let log = TempDir::new().unwrap();
     let mark = plane.mark();
-    let _operator = start(&plane, &log.path().join("operator.log"));
+    let _operator = operator(&plane, &log.path().join("operator.log"));
     let web = plane.namespace("web").unwrap();
     let site = Shop { namespace: &web, log: log.path().join("operator.log") };
 
@@ -105,23 +100,6 @@ fn a_site_goes_live_forward_and_back_with_the_charts_roles_and_argo_cds_buttons(
     let granted = format!("secrets.namespaces={{{}}}", web.name());
     Helm::at(&plane).said(&["upgrade", "bluegreen", chart.to_str().unwrap(), "--namespace", HOME, "--set", &granted]);
     site.until("Suspended");
-}
-
-/// The program, with the arguments of the chart's Deployment and the account's token.
-fn start(plane: &ControlPlane, log: &Path) -> Guarded {
-    let deployment = plane.json(&["--namespace", HOME, "get", "deployment", "bluegreen"]).unwrap();
-    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-    let token = plane.service_account_token(HOME, "bluegreen").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bluegreen"));
-    for argument in container["args"].as_array().unwrap() {
-        // The kubelet puts variables in; ports are the pod's own there, and everybody's here.
-        let argument = argument.as_str().unwrap().replace("$(POD_NAMESPACE)", HOME);
-        command.arg(argument.replace("0.0.0.0:8080", "127.0.0.1:0").replace("0.0.0.0:8081", "127.0.0.1:0"));
-    }
-    command.env("KUBECONFIG", plane.kubeconfig_for("operator", &token).unwrap());
-    command.env("POD_NAME", "bluegreen-0").env("POD_NAMESPACE", HOME);
-    command.stdout(File::create(log).unwrap()).stderr(File::options().append(true).open(log).unwrap());
-    Guarded::start(&mut command, Signal::TERM, Duration::from_secs(20)).unwrap()
 }
 
 struct Shop<'a> {

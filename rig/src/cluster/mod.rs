@@ -10,11 +10,13 @@
 //! | `kubectl` | the real kubectl against it; namespaces that end with their test |
 //! | `audit` | who asked the API server for what, counted by itself |
 //! | `node` | [`Node`]: a real node, with kubelet, containerd and kube-proxy, where an answer's way through a Service counts |
+//! | `argocd` | [`ArgoCd`]: its controller, its repository server, its API, on such a control plane |
 //! | `bound` | processes and folders that never outlive this process |
 //! | `tools` | where the programs are |
 //!
 //! How pods behave is said by annotations of their template: [`POD`], [`AFTER`].
 
+mod argocd;
 mod audit;
 mod bound;
 mod files;
@@ -24,6 +26,7 @@ mod plane;
 mod servers;
 pub mod tools;
 
+pub use argocd::ArgoCd;
 pub use audit::{Mark, Request, counted};
 pub use kubectl::Namespace;
 pub use node::{Node, NodeLoad};
