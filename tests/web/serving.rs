@@ -529,6 +529,10 @@ async fn the_app_sees_the_path_as_the_client_wrote_it<K: Stands>() {
         for path in PATHS {
             assert_eq!(rig.raw(path).await, path);
         }
+        // As to a proxy: the host is told by the request line, and is no part of the path.
+        for path in ["/a%2Fb?c=d", "/"] {
+            assert_eq!(rig.raw(&format!("http://shop.test{path}")).await, path);
+        }
     }
 }
 

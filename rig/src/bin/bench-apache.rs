@@ -1,5 +1,5 @@
 //! `make bench-apache`: what the link costs behind Apache. Requests a second of a site of ours, and of a VirtualHost that names the same app with
-//! `ProxyPass` and nothing else, in one Apache, in turn. Needs root and wrk.
+//! `ProxyPass` and tells it the same of the client, in one Apache, in turn. Needs root and wrk.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +28,17 @@ struct Options {
     at_least: f64,
 }
 
+/// What a site of ours tells its app of the client, and what anybody has to who wants its redirects and logs right.
+const TOLD: &str = "\
+RequestHeader set X-Real-IP expr=%{REMOTE_ADDR}
+RequestHeader append X-Forwarded-For expr=%{REMOTE_ADDR}
+RequestHeader set X-Forwarded-Proto expr=%{REQUEST_SCHEME}
+RequestHeader set X-Forwarded-Host expr=%{HTTP_HOST}
+RequestHeader set X-Forwarded-Port 80
+RequestHeader unset Forwarded
+RequestHeader unset Proxy
+";
+
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
     interrupt::heed()?;
@@ -41,7 +52,7 @@ fn main() -> Result<ExitCode> {
     apache.write(
         "bare.conf",
         &format!(
-            "Listen {bare}\n<VirtualHost {bare}>\nServerName bare.test\nProxyPreserveHost On\n\
+            "Listen {bare}\n<VirtualHost {bare}>\nServerName bare.test\nProxyPreserveHost On\nProxyAddHeaders Off\n{TOLD}\
              ProxyPass / http://127.0.0.1:{}/\n</VirtualHost>\n",
             ports[0]
         ),
