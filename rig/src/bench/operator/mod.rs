@@ -50,8 +50,8 @@ async fn run(plan: Plan) -> Result<Report> {
     plane.kubectl(&["apply", "--server-side", "--filename", crd])?;
     plane.wait_for_resource("bluegreensites")?;
     let sites = Sites::new(&plane, plan.sites).await?;
-    let observer = Observer::start(sites.client(), sites.namespace());
-    let mut program = Program::start(&plane, sites.namespace())?;
+    let observer = Observer::start(sites.client());
+    let mut program = Program::start(&plane, sites.lease_namespace())?;
     // A limit for something that hangs, and nothing that is measured.
     let patience = Duration::from_secs(300) + Duration::from_millis(600) * u32::try_from(plan.sites)?;
 
@@ -109,7 +109,7 @@ async fn run(plan: Plan) -> Result<Report> {
     sites.release(&sites.names()[..1], version).await?;
     let mark = plane.mark();
     let started = jiff::Timestamp::now();
-    let program = Program::start(&plane, sites.namespace())?;
+    let program = Program::start(&plane, sites.lease_namespace())?;
     observer.all_live(&sites.names()[..1], version, patience).await.with_context(|| program.said())?;
     let first = ours(&plane, mark)?.into_iter().filter(counts).map(|one| one.at).min().context("it wrote nothing")?;
     let restart =

@@ -63,12 +63,12 @@ pub struct Steps {
 
 impl Observer {
     /// Begins to watch. To be called within a runtime.
-    pub fn start(client: Client, namespace: &'static str) -> Observer {
+    pub fn start(client: Client) -> Observer {
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let config = || watcher::Config::default().labels("bluegreen.dev/site");
-        let pods = watcher(Api::<Pod>::namespaced(client.clone(), namespace), config());
-        let slices = watcher(Api::<EndpointSlice>::namespaced(client.clone(), namespace), config());
-        let sites: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource());
+        let pods = watcher(Api::<Pod>::all(client.clone()), config());
+        let slices = watcher(Api::<EndpointSlice>::all(client.clone()), config());
+        let sites: Api<DynamicObject> = Api::all_with(client, &resource());
         let sites = watcher(sites, watcher::Config::default());
         let tasks = vec![
             tokio::spawn(each(pods, seen.clone(), pod)),

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -11,7 +12,10 @@ use crate::cluster::ControlPlane;
 
 /// So many requests at once.
 const AT_ONCE: usize = 16;
-/// Where the sites are.
+/// So many share a namespace, as the sites of one team do. Kubernetes' own controllers compare each pod with every Service of its namespace, so thousands
+/// in one would be a measurement of these.
+const TOGETHER: usize = 50;
+/// Where the operator's lease is.
 const NAMESPACE: &str = "bench";
 
 /// Many sites.
@@ -36,7 +40,7 @@ impl Sites {
         let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.proxy_url = None;
-        let names = (0..count).map(|number| format!("site-{number:05}")).collect();
+        let names: Vec<String> = (0..count).map(|number| format!("site-{number:05}")).collect();
         Ok(Sites { client: Client::try_from(config)?, names })
     }
 
@@ -45,8 +49,8 @@ impl Sites {
         self.client.clone()
     }
 
-    /// Where they are.
-    pub fn namespace(&self) -> &'static str {
+    /// Where the operator is to keep its lease.
+    pub fn lease_namespace(&self) -> &'static str {
         NAMESPACE
     }
 
@@ -57,9 +61,13 @@ impl Sites {
 
     /// Makes them all.
     pub async fn create(&self) -> Result<()> {
-        let api = self.api();
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        for name in self.names.chunks(TOGETHER).filter_map(|chunk| chunk.first()) {
+            let metadata = ObjectMeta { name: Some(namespace(name)), ..ObjectMeta::default() };
+            namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await?;
+        }
         let make = |name: &String| {
-            let (api, site) = (api.clone(), site(name));
+            let (api, site) = (self.api(name), site(name));
             async move {
                 let object = serde_json::from_value(site)?;
                 api.create(&PostParams::default(), &object).await.context("a site can't be made")?;
@@ -71,7 +79,6 @@ impl Sites {
 
     /// Lets these have another version of their app.
     pub async fn release(&self, names: &[String], version: u32) -> Result<()> {
-        let api = self.api();
         let patch = json!([{
             "op": "replace",
             "path": "/spec/target/cluster/template/spec/containers/0/image",
@@ -79,7 +86,7 @@ impl Sites {
         }]);
         let patch: Patch<DynamicObject> = Patch::Json(serde_json::from_value(patch)?);
         let change = |name: &String| {
-            let (api, patch, name) = (api.clone(), patch.clone(), name.clone());
+            let (api, patch, name) = (self.api(name), patch.clone(), name.clone());
             async move {
                 api.patch(&name, &PatchParams::default(), &patch).await.context("a site can't be changed")?;
                 anyhow::Ok(())
@@ -88,9 +95,15 @@ impl Sites {
         stream::iter(names.iter().map(change)).buffer_unordered(AT_ONCE).try_collect().await
     }
 
-    fn api(&self) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), NAMESPACE, &resource())
+    fn api(&self, name: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client(), &namespace(name), &resource())
     }
+}
+
+/// The namespace of a site.
+fn namespace(name: &str) -> String {
+    let number: usize = name.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_default();
+    format!("{NAMESPACE}-{:03}", number / TOGETHER)
 }
 
 /// The image of a version.
