@@ -11,6 +11,7 @@
 //! | `drain` | evidence that nothing is in flight any more |
 //! | `drift` | hears of it when somebody moves the link |
 //! | `falls` | instances that were ready and ended by themselves |
+//! | `tls` | the certificate that the site names, copied |
 //! | `shape` | what the web server has to know |
 //!
 //! Each colour runs by its own release's record (ports, environment, health), never by the newest specification.
@@ -24,6 +25,7 @@ mod shape;
 mod steps;
 mod take;
 mod tend;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -2,7 +2,8 @@
 //! holds nothing.
 
 use super::shape::shape;
-use super::{HostSite, Inner, held};
+use super::{HostSite, Inner, held, tls};
+use crate::api::site::Front;
 use crate::platform::host::probe::Pace;
 use crate::platform::host::supervise::{InstanceState, Supervisor};
 use crate::platform::host::web::WebServer;
@@ -58,11 +59,23 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         }
         let wanted = self.wanted();
         let [blue, green] = &runs;
-        let Some(shape) = shape(&self.name, &self.dir, &wanted.site.target.front, blue.as_ref(), green.as_ref()) else {
+        let front = &wanted.site.target.front;
+        let (tls, wrong) = match front {
+            Front::Own { tls: Some(tls), .. } => match (tls::keep(&self.dir, tls), tls::last(&self.dir, tls)) {
+                (Ok(kept), _) => (Some(kept), None),
+                // A certificate that can't be used holds up nothing else.
+                (Err(fault), Some(last)) => (Some(last), Some(fault)),
+                (Err(fault), None) => return Err(fault),
+            },
+            _ => (None, None),
+        };
+        let Some(shape) = shape(&self.name, &self.dir, front, tls.clone(), blue.as_ref(), green.as_ref()) else {
             return Ok(());
         };
         route::prepare(&self.dir).map_err(|e| super::cannot("make the slots", &e))?;
-        self.host.web.ensure(shape).await
+        self.host.web.ensure(shape).await?;
+        tls::tidy(&self.dir, tls.as_ref());
+        wrong.map_or(Ok(()), Err)
     }
 }
 
