@@ -45,8 +45,7 @@ test-kills: ## Kill the agent a hundred times at random moments of rollouts unde
 
 test-runtimes: ## Twenty cutovers of each kind of app on nginx and on Apache under load (half an hour)
 	@scripts/setup.sh test
-	BLUEGREEN_CUTOVERS=20 $(CARGO) test --test python --locked cutovers::
-	BLUEGREEN_RUNTIME_CUTOVERS=20 $(CARGO) test --test java --locked -- --nocapture cutovers
+	BLUEGREEN_RUNTIME_CUTOVERS=20 $(CARGO) test --test java --test python --locked -- --nocapture cutovers::
 
 test-node: ## Fifty cutovers through a Service and fifty through an HTTPRoute of a real node under load, the operator in a pod (root; half an hour)
 	@scripts/setup.sh node

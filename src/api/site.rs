@@ -317,6 +317,11 @@ impl Ports {
             Colour::Green => &self.green,
         }
     }
+
+    /// The ports of both.
+    pub fn all(&self) -> impl Iterator<Item = u16> + '_ {
+        self.blue.iter().chain(&self.green).copied()
+    }
 }
 
 /// A path that the web server answers itself.

@@ -266,8 +266,8 @@ fn is_plain_path_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'~' | b'+' | b'@' | b',' | b'=')
 }
 
-/// Names of Python's, joined by dots.
-fn is_dotted(s: &str) -> bool {
+/// Names of Python's, joined by dots: a module.
+pub(crate) fn is_dotted(s: &str) -> bool {
     s.split('.').all(|name| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

@@ -2,6 +2,7 @@
 //! with a plain value, is seen; what is computed, imported, or set in a branch is not.
 
 use super::{Finding, Guard};
+use crate::api::types;
 
 /// Judges the module of settings in the file `name`.
 #[must_use]
@@ -65,12 +66,7 @@ fn without_comment(line: &str) -> &str {
 /// The file of a Python module, below the folder that it is imported from: `shop.settings` is `shop/settings.py`. `None`: it is no module's name.
 #[must_use]
 pub fn file_of(module: &str) -> Option<String> {
-    let part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with(|first: char| first.is_ascii_digit())
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    module.split('.').all(part).then(|| format!("{}.py", module.replace('.', "/")))
+    types::is_dotted(module).then(|| format!("{}.py", module.replace('.', "/")))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Each example from version to version under keep-alive GETs and POSTs: nothing lost. `BLUEGREEN_CUTOVERS` says how often, three times if it doesn't.
+//! Each example from version to version under keep-alive GETs and POSTs: nothing lost. `BLUEGREEN_RUNTIME_CUTOVERS` says how often, three times if it doesn't.
 
 use crate::kit::{Machine, Server, nothing_lost};
 
 fn cutovers(example: &str, server: Server) {
-    let count: usize = std::env::var("BLUEGREEN_CUTOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let count: usize = std::env::var("BLUEGREEN_RUNTIME_CUTOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let machine = Machine::start(server);
     let site = machine.site(example);
     machine.deploy(&site.clone().release(&machine.release(example, "v0")));

@@ -13,7 +13,7 @@ use crate::kit::{Machine, Server, nothing_lost, says};
 fn environments(machine: &Machine) -> Vec<PathBuf> {
     let releases = machine.agent.site_dir("flask").join("releases");
     let all = fs::read_dir(releases).unwrap().flatten().map(|entry| entry.path());
-    all.filter(|path| path.extension().is_some_and(|ending| ending == "env")).collect()
+    all.filter(|path| path.extension().is_some_and(|ending| ending == "venv")).collect()
 }
 
 fn each(path: &Path, look: &mut dyn FnMut(&Path, &fs::Metadata)) {

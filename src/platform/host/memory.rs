@@ -9,18 +9,27 @@ use crate::platform::{Class, Fault};
 
 /// What the machine has left for another copy, in bytes: what it could free without swapping, and what is free of its swap. `None`: it can't be told.
 fn left() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    Some(field(&text, "MemAvailable")? + field(&text, "SwapFree").unwrap_or(0))
+    Some(of_machine("MemAvailable")? + of_machine("SwapFree").unwrap_or(0))
 }
 
 /// The most that a process had for itself, in bytes; 0 for one that is gone.
 fn peak(pid: u32) -> u64 {
+    of_process(pid, "VmHWM").saturating_sub(of_process(pid, "RssFile"))
+}
+
+/// A figure of `/proc/meminfo`, in bytes. `None`: it can't be told.
+pub(super) fn of_machine(name: &str) -> Option<u64> {
+    field(&fs::read_to_string("/proc/meminfo").ok()?, name)
+}
+
+/// A figure of a process's memory (`/proc/PID/status`), in bytes; 0 for one that is gone.
+pub(super) fn of_process(pid: u32, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    field(&text, "VmHWM").unwrap_or(0).saturating_sub(field(&text, "RssFile").unwrap_or(0))
+    field(&text, name).unwrap_or(0)
 }
 
 /// A field in KiB of a file of the kernel's, in bytes.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }

@@ -42,14 +42,6 @@ pub(super) fn describe(pid: u32) -> Process {
     }
 }
 
-/// The most memory that a process ever had in use at once, in bytes.
-pub(super) fn peak(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
-}
-
 /// The site and the colour that a process was told that it is of.
 pub(super) fn told(pid: u32, what: &str) -> Option<String> {
     let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use super::processes;
 use super::sites::Sites;
 use super::{Notes, Places, Severity};
+use crate::platform::host::memory;
 use crate::platform::host::supervise::process;
 
 /// Less than this part of the disk is too little.
@@ -25,19 +26,16 @@ pub(super) fn look(places: &Places, sites: &Sites, notes: &mut Notes) {
 }
 
 fn memory(sites: &Sites, notes: &mut Notes) {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let Some(free) = available(&text) else {
+    let Some(free) = memory::of_machine("MemAvailable") else {
         notes.unseen("how much memory is free: /proc/meminfo does not say");
         return;
     };
-    let pids = process::numbers("/proc");
+    let told = |pid| Some((pid, processes::told(pid, "BLUEGREEN_SITE")?, processes::told(pid, "BLUEGREEN_COLOUR")?));
+    let apps: Vec<(u32, String, String)> = process::numbers("/proc").into_iter().filter_map(told).collect();
     for site in &sites.all {
         let Some(colour) = site.alone else { continue };
-        let own = pids.iter().filter(|pid| {
-            processes::told(**pid, "BLUEGREEN_SITE").as_deref() == Some(site.name.as_str())
-                && processes::told(**pid, "BLUEGREEN_COLOUR").as_deref() == Some(colour.name())
-        });
-        let peak: u64 = own.map(|pid| processes::peak(*pid)).sum();
+        let own = apps.iter().filter(|(_, of, on)| of == site.name.as_str() && on == colour.name());
+        let peak: u64 = own.map(|(pid, ..)| memory::of_process(*pid, "VmHWM")).sum();
         if let Some((what, fix)) = too_little(peak, free) {
             notes.find(Severity::Medium, "MemoryForOneColour", what, format!("site {}", site.name), fix);
         }
@@ -54,11 +52,6 @@ fn too_little(peak: u64, free: u64) -> Option<(String, String)> {
         );
         (what, format!("give the app less (for Java -Xmx{}m), or the machine more", (free >> 20) * 3 / 4))
     })
-}
-
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.split_ascii_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 fn disk(places: &Places, sites: &Sites, notes: &mut Notes) {
@@ -151,7 +144,7 @@ mod tests {
 
     #[test]
     fn two_colours_fit_when_as_much_is_free_as_the_live_one_ever_took() {
-        assert_eq!(available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"), Some(2 << 20));
+        assert_eq!(memory::field("MemTotal: 9 kB\nMemAvailable:    2048 kB\n", "MemAvailable"), Some(2 << 20));
         assert_eq!(too_little(1 << 30, 1 << 30), None);
         assert_eq!(too_little(0, 0), None);
         let (what, fix) = too_little(1 << 30, 400 << 20).expect("too little");

@@ -108,7 +108,7 @@ fn site(name: SiteName, dir: &SiteDir, notes: &mut Notes) -> Known {
     let mut held = Vec::new();
     for colour in Colour::BOTH {
         if let Some(run) = route::held(dir, colour).ok().flatten().and_then(|revision| runs.get(&revision)) {
-            known.ports.extend(run.ports.blue.iter().chain(&run.ports.green));
+            known.ports.extend(run.ports.all());
             held.push(colour);
         }
     }
@@ -121,7 +121,7 @@ fn site(name: SiteName, dir: &SiteDir, notes: &mut Notes) -> Known {
 fn wanted(known: &mut Known, object: &BlueGreenSite) {
     let Some(site) = Site::parse(object).ok().and_then(|site| site.on_host().ok()) else { return };
     let run = &site.target.run;
-    known.ports.extend(run.ports.blue.iter().chain(&run.ports.green));
+    known.ports.extend(run.ports.all());
     if let Front::Own { listen, .. } = &site.target.front {
         known.doors.extend(listen.iter().map(std::net::SocketAddr::port));
     }

@@ -320,8 +320,8 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     shared::link(release.as_fd(), &order.run.shared_dirs)?;
     rustix::fs::fchmod(&release, Mode::from_raw_mode(0o555)).map_err(|error| work.failed("sealing", error))?;
     (order.progress)(Step::Filled);
-    programs::check(&work.path.join("release"), &order.run.runtime)?;
-    let installed = python::install(&work, dir, revision, &work.path.join("release"), order)?;
+    programs::check(&inside, &order.run.runtime)?;
+    let installed = python::install(&work, dir, revision, &inside, order)?;
     if installed.is_some() {
         (order.progress)(Step::Installed);
     }

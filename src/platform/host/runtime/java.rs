@@ -1,7 +1,10 @@
 //! What all apps on a Java virtual machine need: the Java itself, and the one jar or war that a release is about.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+
+use zip::ZipArchive;
 
 use super::{PATH, wrong};
 use crate::api::types::{AbsPath, RelPath};
@@ -60,12 +63,18 @@ pub fn artifact(release: &Path, named: Option<&RelPath>, ending: &str) -> Result
     }
 }
 
+/// Opens a jar or a war: whatever its name ends in, it must be whole.
+pub(super) fn open(path: &Path, kind: &str) -> Result<ZipArchive<BufReader<File>>, Fault> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let file = File::open(path).map_err(|error| wrong(&format!("{name} can't be opened: {error}")))?;
+    ZipArchive::new(BufReader::new(file))
+        .map_err(|error| wrong(&format!("{name} is not a {kind}: {error}; upload it again, whole")))
+}
+
 /// Whether `java -jar` can begin with this jar.
 pub(super) fn check_jar(jar: &Path) -> Result<(), Fault> {
     let name = jar.file_name().unwrap_or_default().to_string_lossy();
-    let file = std::fs::File::open(jar).map_err(|error| wrong(&format!("{name} can't be opened: {error}")))?;
-    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file))
-        .map_err(|error| wrong(&format!("{name} is not a jar: {error}; upload it again, whole")))?;
+    let mut archive = open(jar, "jar")?;
     let mut manifest = String::new();
     let entry = archive.by_name("META-INF/MANIFEST.MF").map_err(|_| {
         wrong(&format!("{name} has no manifest (META-INF/MANIFEST.MF), so Java can't run it: build it with spring-boot-maven-plugin's repackage or Gradle's bootJar"))

@@ -97,11 +97,7 @@ pub(super) fn check(app: &Tomcat, release: &Path) -> Result<(), Fault> {
     if war.is_dir() {
         return Ok(());
     }
-    let name = war.file_name().unwrap_or_default().to_string_lossy();
-    let file = std::fs::File::open(&war).map_err(|error| wrong(&format!("{name} can't be opened: {error}")))?;
-    zip::ZipArchive::new(std::io::BufReader::new(file))
-        .map(drop)
-        .map_err(|error| wrong(&format!("{name} is not a war: {error}; upload it again, whole")))
+    java::open(&war, "war").map(drop)
 }
 
 fn at(app: &Tomcat, name: &str) -> PathBuf {

@@ -34,8 +34,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     /// Tells the firewall which ports are the site's, and finds what its instances expose.
     pub(super) fn close_ports(&self, inner: &mut Inner) -> Result<Vec<Exposed>, String> {
         let wanted = self.wanted();
-        let run = &wanted.site.target.run;
-        let mut close: BTreeSet<u16> = run.ports.blue.iter().chain(&run.ports.green).copied().collect();
+        let mut close: BTreeSet<u16> = wanted.site.target.run.ports.all().collect();
         let listening = sockets::listeners().map_err(|e| format!("the kernel does not tell who listens: {e}"))?;
         let outside: Vec<Socket> =
             listening.into_iter().filter(|socket| !socket.local.ip().to_canonical().is_loopback()).collect();
@@ -44,7 +43,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             let Some(watched) = inner.watched(colour).as_ref() else { continue };
             let (revision, pids) = (watched.revision, watched.pids.clone());
             if let Some(record) = self.records(inner).map_err(|fault| fault.message)?.get(&revision) {
-                close.extend(Colour::BOTH.iter().flat_map(|colour| record.run.ports.of(*colour)));
+                close.extend(record.run.ports.all());
             }
             if !outside.is_empty() {
                 owners
