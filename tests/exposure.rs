@@ -10,3 +10,5 @@ mod firewall;
 mod guard;
 #[path = "exposure/kit.rs"]
 mod kit;
+#[path = "exposure/runtimes.rs"]
+mod runtimes;
