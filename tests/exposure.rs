@@ -12,3 +12,5 @@ mod guard;
 mod kit;
 #[path = "exposure/runtimes.rs"]
 mod runtimes;
+#[path = "exposure/warnings.rs"]
+mod warnings;

@@ -125,8 +125,6 @@ struct Inner {
     nowhere: Option<Time>,
     /// Asks it again.
     ask_again: Option<Timer>,
-    /// What was last said of each exposed revision that goes live all the same, so that it is said once.
-    warned: BTreeMap<Revision, String>,
 }
 
 /// The complete releases, as they were when the folder last changed.
