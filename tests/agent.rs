@@ -15,5 +15,7 @@ mod kit;
 mod many;
 #[path = "agent/rollout.rs"]
 mod rollout;
+#[path = "agent/tls.rs"]
+mod tls;
 #[path = "agent/worlds.rs"]
 mod worlds;

@@ -140,6 +140,21 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
             "line 8: spec.target.host.hostnames: a server block needs at least one host name: name it, or write front: Include to use a server block of your own",
         ),
         (
+            "      user: shop",
+            "      user: shop\n      tls: { certificate: shop.pem, key: /etc/ssl/shop.key }",
+            "line 15: spec.target.host.tls.certificate: \"shop.pem\" is not an absolute path of letters, digits, '-', '_', '.', '~', '+', '@', ',' and '=', without '.' or '..' as a part",
+        ),
+        (
+            "      user: shop",
+            "      user: shop\n      tls: { certificate: /etc/ssl/shop.pem, key: /etc/ssl/shop.key, listen: ['*:80'] }",
+            "line 15: spec.target.host.tls.listen: 0.0.0.0:80 is in the site's own listen too: an address speaks HTTPS or it doesn't",
+        ),
+        (
+            "      user: shop",
+            "      user: shop\n      tls: { certificate: /etc/ssl/shop.pem, key: /etc/ssl/shop.key, listen: ['*:8081'] }",
+            "line 13: spec.target.host.ports.blue[0]: 8081 is where the site itself listens (listen): take another one",
+        ),
+        (
             "hostnames: [shop.example.com]",
             "hostnames: ['shop.example.com; return 200']",
             "line 8: spec.target.host.hostnames[0]: \"shop.example.com; return 200\" is not a host name: lower-case labels of letters, digits and '-', joined by dots, optionally '*.' in front",

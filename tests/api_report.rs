@@ -27,6 +27,7 @@ struct Story {
     world: World,
     memory: Memory,
     told: Option<SiteStatus>,
+    warnings: Vec<Fault>,
     now: i64,
     generation: i64,
 }
@@ -61,6 +62,7 @@ impl Story {
             },
             memory: Memory::default(),
             told: None,
+            warnings: Vec::new(),
             now: 1_795_372_200_000,
             generation: 2,
         };
@@ -92,6 +94,7 @@ impl Story {
             observed: &observed,
             decision,
             fault,
+            warnings: &self.warnings,
             before: self.told.as_ref(),
             now: Time(self.now),
         });
@@ -272,6 +275,45 @@ fn what_nobody_can_go_on_with_is_stalled_and_what_passes_is_not() {
 }
 
 #[test]
+fn what_is_warned_of_is_a_condition_of_its_own_while_there_is_something_and_holds_up_nothing() {
+    let mut story = Story::upgrade();
+    story.plan.wanted = story.memory.ledger.as_ref().and_then(|ledger| ledger.stable).map(|stable| stable.revision);
+    let quiet = lines(story.turn());
+    let warning = |reason, message: &str| Fault { class: Class::User, reason, message: message.to_owned() };
+    story.warnings = vec![warning("PortExposed", "app listens on 0.0.0.0:8081")];
+    let one = lines(story.turn());
+    assert_eq!(one[..quiet.len()], quiet);
+    assert_eq!(one[quiet.len()..], ["Warning=True PortExposed: app listens on 0.0.0.0:8081"]);
+    story.warnings.push(warning("FirewallUnavailable", "there is no program nft"));
+    let both = "Warning=True SeveralWarnings: PortExposed: app listens on 0.0.0.0:8081\nFirewallUnavailable: there is no program nft";
+    assert_eq!(lines(story.turn()).last().map(String::as_str), Some(both));
+    let now = Time(story.now);
+    let unusable = report::unusable("ConflictsWithSite", "it is another site's", 2, story.told.as_ref(), now);
+    assert_eq!(lines(&unusable).last().map(String::as_str), Some(both), "a manifest that can't be used mends nothing");
+    story.warnings.clear();
+    assert_eq!(lines(story.turn()), quiet);
+}
+
+#[test]
+fn what_was_cleared_and_is_on_its_way_down_is_retired_also_when_the_status_is_lost() {
+    let mut story = Story::upgrade();
+    let ledger = story.memory.ledger.as_mut().expect("it was decided");
+    let stable = ledger.stable.expect("one is live");
+    ledger.cleared.insert(new());
+    story.plan.wanted = Some(stable.revision);
+    let leaving = Occupant { health: Health::Down(Time(story.now)), ..ready(new()) };
+    match stable.colour {
+        Colour::Blue => story.world.green = Some(leaving),
+        Colour::Green => story.world.blue = Some(leaving),
+    }
+    for _ in 0..2 {
+        let phase = story.turn().phase;
+        assert_eq!(phase, Some(Phase::Retiring), "nothing is taken back");
+        story.memory.status = None;
+    }
+}
+
+#[test]
 fn what_can_not_be_seen_is_unknown_and_what_was_live_is_still_said() {
     let mut story = Story::upgrade();
     let observed = Observed::Unknown("nginx does not answer".to_owned());
@@ -285,6 +327,7 @@ fn what_can_not_be_seen_is_unknown_and_what_was_live_is_still_said() {
         observed: &observed,
         decision: &decision,
         fault: None,
+        warnings: &[],
         before: story.told.as_ref(),
         now: Time(story.now),
     });

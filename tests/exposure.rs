@@ -10,3 +10,7 @@ mod firewall;
 mod guard;
 #[path = "exposure/kit.rs"]
 mod kit;
+#[path = "exposure/runtimes.rs"]
+mod runtimes;
+#[path = "exposure/warnings.rs"]
+mod warnings;

@@ -39,3 +39,5 @@ mod rendering;
 mod serving;
 #[path = "web/stands.rs"]
 mod stands;
+#[path = "web/tls.rs"]
+mod tls;

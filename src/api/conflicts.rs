@@ -16,10 +16,10 @@ pub fn conflicts(sites: &[SiteOnHost]) -> Vec<(SiteName, Problem)> {
     let mut doors: BTreeMap<(SocketAddr, &str), &SiteName> = BTreeMap::new();
     for site in sites {
         let mut said: Vec<&str> = Vec::new();
-        if let Front::Own { hostnames, listen } = &site.target.front {
+        if let front @ Front::Own { hostnames, .. } = &site.target.front {
             for (index, hostname) in hostnames.iter().enumerate() {
-                for address in listen {
-                    let owner = *doors.entry((*address, hostname.as_str())).or_insert(&site.name);
+                for address in front.doors() {
+                    let owner = *doors.entry((address, hostname.as_str())).or_insert(&site.name);
                     if *owner != site.name && !said.contains(&hostname.as_str()) {
                         said.push(hostname.as_str());
                         found.push((

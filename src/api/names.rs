@@ -79,6 +79,8 @@ pub mod conditions {
     pub const STALLED: &str = "Stalled";
     /// The live colour can serve, whatever else is wrong.
     pub const AVAILABLE: &str = "Available";
+    /// Somebody should know something, although it holds up nothing. Present only while there is something.
+    pub const WARNING: &str = "Warning";
 }
 
 /// Reasons of conditions that are not the name of a phase or of a rejection ([`crate::rollout::Reason`]) and not a platform's
@@ -132,6 +134,8 @@ pub mod reasons {
     pub const PODS_LEFT: &str = "PodsLeft";
     /// The Gateway API is not installed.
     pub const NO_GATEWAY_API: &str = "GatewayApiMissing";
+    /// There are several warnings; the message says each with its reason.
+    pub const SEVERAL: &str = "SeveralWarnings";
     /// The route waits to be seen.
     pub const ROUTE_UNSEEN: &str = "FrontDoorSilent";
 }

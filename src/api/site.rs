@@ -187,9 +187,33 @@ pub enum Front {
         hostnames: Vec<Hostname>,
         /// Where it listens.
         listen: Vec<SocketAddr>,
+        /// How it is served over HTTPS, if it is.
+        tls: Option<Tls>,
     },
     /// The user's server block includes our snippet.
     Include,
+}
+
+impl Front {
+    /// Every address on which the site listens.
+    pub fn doors(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        let (plain, tls) = match self {
+            Front::Own { listen, tls, .. } => (listen.as_slice(), tls.as_ref()),
+            Front::Include => (&[][..], None),
+        };
+        plain.iter().chain(tls.into_iter().flat_map(|tls| &tls.listen)).copied()
+    }
+}
+
+/// How a site is served over HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Its certificate and those between it and its root.
+    pub certificate: AbsPath,
+    /// The private key.
+    pub key: AbsPath,
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// What somebody uploaded.

@@ -36,7 +36,7 @@ pub struct SiteStatus {
     /// What selects the pods of the live colour, for autoscalers. On a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Ready, Reconciling, Stalled and Available, as kstatus understands them.
+    /// Ready, Reconciling and Stalled as kstatus understands them, Available, and Warning with what holds up nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

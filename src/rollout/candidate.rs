@@ -115,9 +115,11 @@ impl Turn<'_> {
             return self.to(Phase::Idle, None, None);
         };
         let about = Some(self.ledger.attempt(occupant.revision));
-        let warm = self.ledger.trusts(occupant.revision) && occupant.health == Health::Ready;
-        if !warm {
-            return self.stop(idle, Phase::RollingBack, about);
+        let trusted = self.ledger.trusts(occupant.revision);
+        if !trusted || occupant.health != Health::Ready {
+            // What was cleared is not taken back: it may be on its way down, and a lost status doesn't say so any more.
+            let phase = if trusted { Phase::Retiring } else { Phase::RollingBack };
+            return self.stop(idle, phase, about);
         }
         let over = self.expired(Phase::Idle, None) || self.phase() == Some(Phase::Retiring);
         if over || self.plan.limits.standby.is_zero() {

@@ -374,6 +374,7 @@ impl Telling<'_> {
             observed,
             decision,
             fault: self.fault.as_ref(),
+            warnings: &[],
             before: before.as_ref(),
             now: wall(),
         });

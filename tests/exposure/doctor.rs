@@ -99,6 +99,21 @@ fn redis(bind: &str, port: u16) -> Guarded {
     server
 }
 
+/// A machine that systemd booted, as `doctor` is to see it: whether its clock is right, and what stands in the folder of its units, are played.
+fn booted(folder: &TempDir, synchronised: &str, units: &str) -> String {
+    let program = folder.path().join("timedatectl");
+    fs::write(&program, format!("#!/bin/sh\necho {synchronised}\n")).unwrap();
+    mode(&program, 0o755);
+    format!(
+        "mount -t tmpfs none /run; mkdir -p /run/systemd/system; mount --bind {} /usr/bin/timedatectl
+         mount -t tmpfs none /etc/systemd/system; cd /etc/systemd/system; {units}",
+        program.display()
+    )
+}
+
+const UNIT: &str = "/etc/systemd/system/bluegreen-firewall.service";
+const ENABLED: &str = "touch bluegreen-firewall.service; mkdir sysinit.target.wants; ln -s ../bluegreen-firewall.service sysinit.target.wants/";
+
 #[test]
 fn on_a_clean_machine_nothing_is_wrong() {
     let machine = Machine::on_disk();
@@ -112,10 +127,14 @@ fn on_a_clean_machine_nothing_is_wrong() {
     let config = folder.path().join("application-production.yml");
     fs::write(&config, "password: hunter2\n").unwrap();
     mode(&config, 0o600);
+    let variables = folder.path().join("quiet.env");
+    fs::write(&variables, "DB_PASSWORD=hunter2\n").unwrap();
+    mode(&variables, 0o600);
     let quiet = machine
         .site("quiet", 2)
         .release(&machine.release_that("quiet-v1", ""))
-        .set("/spec/target/host/configFiles", json!([{ "path": config }]));
+        .set("/spec/target/host/configFiles", json!([{ "path": config }]))
+        .set("/spec/target/host/envFile", json!(variables));
     machine.agent.apply_and_wait(&quiet).unwrap();
     // A site that is none of ours.
     let other = machine.ports[17].number();
@@ -129,7 +148,7 @@ fn on_a_clean_machine_nothing_is_wrong() {
         )
         .unwrap();
     machine.nginx.reload_and_wait().unwrap();
-    let (code, report) = report(&machine, "");
+    let (code, report) = report(&machine, &booted(&folder, "yes", ENABLED));
     assert_eq!(findings(&report), [], "{report:#}");
     assert_eq!(report["unseen"], json!([]));
     assert_eq!(code, 0);
@@ -164,6 +183,11 @@ fn careless(machine: &Machine) -> PathBuf {
                z.writestr('META-INF/MANIFEST.MF', 'Manifest-Version: 1.0\\n'); z.writestr('BOOT-INF/classes/application-prod.yml', 'x: y'); z.close()";
     let made = Command::new("python3").args(["-c", jar]).arg(folder.join("shop.jar")).status().unwrap();
     assert!(made.success());
+    // A tool that somebody checked out into it, with its settings.
+    let tool = folder.join("vendor/tool");
+    fs::create_dir_all(&tool).unwrap();
+    fs::write(tool.join(".env.production"), "API_TOKEN=hunter2\n").unwrap();
+    administrator(&format!("git init -q {}", tool.display()));
     let checkout = folder.parent().unwrap();
     fs::write(checkout.join(".env"), "DB_PASSWORD=hunter2\n").unwrap();
     administrator(&format!("cd {} && git init -q . && git add -f .env", checkout.display()));
@@ -180,13 +204,17 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
     let config = at("database.yml");
     fs::write(&config, "password: hunter2\n").unwrap();
     mode(&config, 0o600);
+    let variables = at("shop.env");
+    fs::write(&variables, "OTHER=hunter2\n").unwrap();
+    mode(&variables, 0o600);
     let [blue, green] = machine.ports_of(0);
     let further = machine.ports[18].number();
     let site = machine
         .site("shop", 0)
         .release(&careless(&machine))
         .env("DB_PASSWORD", "hunter2")
-        .set("/spec/target/host/configFiles", json!([{ "path": config }]));
+        .set("/spec/target/host/configFiles", json!([{ "path": config }]))
+        .set("/spec/target/host/envFile", json!(variables));
     machine.agent.apply_and_wait(&site).unwrap();
 
     // 1 and 2: the agent is off and somebody flushed the rules, so the app and its debugger are open (3).
@@ -200,6 +228,7 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
     until_listening(forgotten);
     // 6: settings for everybody's eyes. 7: a manifest with a password. 8: a folder of manifests for everybody's hand.
     mode(&config, 0o644);
+    mode(&variables, 0o644);
     let manifest = machine.agent.sites_dir().join("shop.yaml");
     mode(&manifest, 0o644);
     mode(&machine.agent.sites_dir(), 0o777);
@@ -225,12 +254,15 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
     // 15: a disk that the next release does not fit on. 16: a ufw that only says that it is on.
     machine.agent.disk().unwrap().fill_but(1 << 20).unwrap();
     let ufw = "cp -a /etc/ufw /srv/ufw; mount --bind /srv/ufw /etc/ufw; sed -i s/ENABLED=no/ENABLED=yes/ /etc/ufw/ufw.conf; rm -f /srv/ufw/x";
+    // 17: somebody else on the port that the next version is to have. 18 and 19: on a machine that systemd booted, nothing keeps the clock right, and
+    // the unit that closes the ports at a reboot is gone. 20 and 21: a checkout in the release, with its settings.
+    let _taker = redis("127.0.0.1", green);
+    let ufw = &format!("{ufw}\n{}", booted(&folder, "no", ""));
 
     let (code, report) = report(&machine, ufw);
     let rules = machine.agent.state_dir().join("firewall.nft").display().to_string();
     let block = machine.nginx.conf_d().join("theirs.conf").display().to_string();
-    let (config, manifest, key) =
-        (config.display().to_string(), manifest.display().to_string(), key.display().to_string());
+    let [config, variables, manifest, key] = [config, variables, manifest, key].map(|path| path.display().to_string());
     let checkout = uploads.join(".env").display().to_string();
     let planted: Vec<(&str, String, String)> = vec![
         ("FirewallNotInForce", "inet bluegreen".to_owned(), format!("nft -f {rules}")),
@@ -247,6 +279,7 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
             format!("let it listen on 127.0.0.1:{forgotten}"),
         ),
         ("SecretReadable", config.clone(), format!("chmod o-rwx {config}")),
+        ("SecretReadable", variables.clone(), format!("chmod o-rwx {variables}")),
         ("SecretReadable", manifest.clone(), format!("chmod 600 {manifest}")),
         ("SecretReadable", key.clone(), format!("chmod o-rwx {key}")),
         ("ManifestsWritable", machine.agent.sites_dir().display().to_string(), "chmod go-w".to_owned()),
@@ -265,11 +298,25 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
         ("WebServerHandsOutFiles", format!("{block}:5"), "a folder of public files alone".to_owned()),
         ("DiskAlmostFull", machine.agent.state_dir().display().to_string(), "larger disk".to_owned()),
         ("UfwNotLoaded", "ufw".to_owned(), "ufw reload".to_owned()),
+        (
+            "PortTaken",
+            format!("127.0.0.1:{green} (redis-server, pid "),
+            "give the site another one in spec.target.host.ports".to_owned(),
+        ),
+        ("ClockNotSynchronised", "the clock".to_owned(), "timedatectl set-ntp true".to_owned()),
+        ("FirewallNotAtBoot", UNIT.to_owned(), "systemctl restart bluegreen".to_owned()),
+        ("GitInRelease", "vendor/tool/.git/HEAD in ".to_owned(), "leave .git out of what you upload".to_owned()),
+        (
+            "ProductionFileInRelease",
+            "vendor/tool/.env.production in ".to_owned(),
+            "spec.target.host.configFiles".to_owned(),
+        ),
     ];
     let mut found = findings(&report);
     // A file that lies in the checkout is found there as well, and is two findings for a reason: each place needs its own hand.
     found.retain(|(reason, place, _)| {
-        !(reason == "ProductionFileInGit" && place.ends_with("config/application-prod.yml"))
+        let twice = place.ends_with("config/application-prod.yml") || place.ends_with("tool/.env.production");
+        !(reason == "ProductionFileInGit" && twice)
     });
     for (reason, place, fix) in &planted {
         let at = found.iter().position(|one| one.0 == *reason && one.1.contains(place.as_str()));
@@ -281,6 +328,11 @@ fn every_planted_fault_is_found_with_its_fix_and_nothing_else() {
     assert_eq!(code, 1);
     let (_, text) = run(&machine, ufw, "--quiet");
     assert!(text.contains("HIGH  ServiceExposed"), "{text}");
+
+    // A unit that is there and not enabled is another matter.
+    let (_, disabled) = self::report(&machine, &booted(&folder, "yes", "touch bluegreen-firewall.service"));
+    let unit = findings(&disabled).into_iter().find(|one| one.0 == "FirewallNotAtBoot").unwrap();
+    assert_eq!((unit.1.as_str(), unit.2.as_str()), (UNIT, "systemctl enable bluegreen-firewall.service"));
 
     // The fixes that are commands do what they say.
     for (reason, _, fix) in

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::kit::{EVERYWHERE, Machine, nothing_lost, says, why};
 
 /// A `PATH` on which everything is but nft.
-fn without_nft() -> (TempDir, Firewall) {
+pub fn without_nft() -> (TempDir, Firewall) {
     let folder = tempfile::tempdir().unwrap();
     for bin in ["/usr/bin", "/usr/sbin", "/bin", "/sbin"] {
         for entry in std::fs::read_dir(bin).unwrap().flatten() {
@@ -73,6 +73,11 @@ fn with_warn_and_with_off_an_exposed_candidate_goes_live_and_warn_says_so() {
         |port: u16| log.lines().any(|line| line.contains("PortExposed") && line.contains(&format!("0.0.0.0:{port}")));
     assert!(said(machine.ports_of(0)[0]), "{log}");
     assert!(!said(machine.ports_of(1)[0]), "{log}");
+    let warned = machine.agent.site("warned").unwrap();
+    let open = "PortExposed: app (pid ";
+    assert!(says(&warned, "Warning").contains(open), "{warned:#}");
+    assert!(says(&warned, "Warning").contains(&format!("0.0.0.0:{}", machine.ports_of(0)[0])), "{warned:#}");
+    assert_eq!(why(&machine.agent.site("silent").unwrap(), "Warning"), "FirewallUnavailable");
     // The port is open, as the test says: nothing closes it here.
     assert_eq!(machine.network.answers(machine.ports_of(0)[0]).unwrap(), (true, false));
 }

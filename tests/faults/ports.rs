@@ -27,6 +27,40 @@ fn a_port_that_a_stranger_holds_is_said_with_its_holder_and_is_free_for_a_retry(
 }
 
 #[test]
+fn when_all_ports_of_the_idle_colour_are_taken_each_is_said_with_its_holder_and_the_live_colour_goes_on() {
+    let mut served = Served::start();
+    let free: Vec<u16> = served.machine.ports[2..5].iter().map(Port::number).collect();
+    let (one, two) = (TcpListener::bind(("127.0.0.1", free[0])), TcpListener::bind(("0.0.0.0", free[1])));
+    // A range that is too small is no rollout at all.
+    let live = served.machine.ports[0].number();
+    let ports = |green: &[u16]| json!({ "blue": [live, free[2]], "green": green });
+    let v2 = served.site.clone().release(&served.machine.release("v2"));
+    let small = v2.clone().set("/spec/target/host/ports", ports(&free[..1]));
+    let refusal = format!("{:#}", served.agent().apply(&small).unwrap_err());
+    assert!(
+        refusal.contains("spec.target.host.ports") && refusal.contains("each colour needs a port for each instance"),
+        "{refusal}"
+    );
+    let twice = v2.clone().set("/spec/target/host/ports", ports(&[free[0], live]));
+    let refusal = format!("{:#}", served.agent().apply(&twice).unwrap_err());
+    assert!(refusal.contains("each instance needs a port of its own"), "{refusal}");
+    served.is_untouched();
+    // One that others have used up is, and ends where it began.
+    let taken = v2.clone().set("/spec/target/host/ports", ports(&free[..2]));
+    served.with_a_reload(|served| assert!(served.agent().apply_and_wait(&taken).is_err()));
+    let held = |port: u16| format!("port {port} is held by process {} (faults", std::process::id());
+    served.says("ReadyDeadlineExceeded", &["0 of 2 ready", &held(free[0]), &held(free[1])]);
+    served.is_untouched();
+    drop((one, two));
+    served.with_a_reload(|served| {
+        served.agent().bluegreen(&["retry", "shop"]).unwrap();
+        served.agent().wait_for("shop", "is live", |site| crate::machine::why(site, "Ready") == "Live").unwrap();
+    });
+    served.load().wait_for_version("v2").unwrap();
+    served.ends_with_versions(&["v2"]);
+}
+
+#[test]
 fn an_answer_of_the_old_version_at_its_port_is_no_health_of_the_new_one() {
     let mut served = Served::start();
     let numbers: Vec<u16> = served.machine.ports[..4].iter().map(Port::number).collect();

@@ -57,7 +57,7 @@ async fn a_web_server_that_is_too_old_is_said_with_what_is_needed<K: Stands>() {
     rig.web.ensure(blog).await.unwrap();
 }
 
-fn openssl(arguments: &[&str]) {
+pub fn openssl(arguments: &[&str]) {
     let output = Command::new("openssl").args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -185,7 +185,11 @@ impl<K: Stands> Rig<K> {
         Shape {
             site: name.parse().unwrap(),
             dir,
-            mode: Mode::Own { hostnames: vec![format!("{name}.test").parse().unwrap()], listen: vec![self.http] },
+            mode: Mode::Own {
+                hostnames: vec![format!("{name}.test").parse().unwrap()],
+                listen: vec![self.http],
+                tls: None,
+            },
             blue: side(blue),
             green: side(green),
         }

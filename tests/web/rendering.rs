@@ -7,7 +7,7 @@ use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::web::apache::render as apache;
 use bluegreen::platform::host::web::kind::{RenderError, Rendered};
 use bluegreen::platform::host::web::nginx::render as nginx;
-use bluegreen::platform::host::web::{Mode, Shape, Side};
+use bluegreen::platform::host::web::{Mode, Shape, Side, Tls};
 
 use bluegreen::api::site::{Programs, Protocol};
 
@@ -33,7 +33,18 @@ fn own() -> Mode {
     Mode::Own {
         hostnames: vec!["shop.example.com".parse().unwrap(), "*.shop.example.com".parse().unwrap()],
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()],
+        tls: None,
     }
+}
+
+fn over_tls() -> Mode {
+    let Mode::Own { hostnames, listen, .. } = own() else { panic!() };
+    let tls = Tls {
+        certificate: "/var/lib/bluegreen/sites/shop/tls/0123456789abcdef/certificate.pem".into(),
+        key: "/var/lib/bluegreen/sites/shop/tls/0123456789abcdef/key.pem".into(),
+        listen: vec!["0.0.0.0:443".parse().unwrap(), "[::]:443".parse().unwrap()],
+    };
+    Mode::Own { hostnames, listen, tls: Some(tls) }
 }
 
 #[track_caller]
@@ -53,6 +64,7 @@ fn the_files_of_a_site_are_the_golden_ones() {
     let mut app = shape(own(), &["127.0.0.1:8081", "[::1]:8082"], &["127.0.0.1:8083", "127.0.0.1:8084"]);
     statics(&mut app, "/assets/", "public/assets", true);
     statics(&mut app, "/a.b+c/", "public/c", false);
+    let tls = shape(over_tls(), &["127.0.0.1:8081"], &["127.0.0.1:8083"]);
     let mut files = shape(own(), &[], &[]);
     statics(&mut files, "/", "public", false);
     files.green.statics[0].cache = Some("no-cache".parse().unwrap());
@@ -82,6 +94,7 @@ fn the_files_of_a_site_are_the_golden_ones() {
         golden(server, "app.conf", &render(&app, door).unwrap().site);
         golden(server, "program.conf", &render(&programs, door).unwrap().site);
         golden(server, "programs.conf", &render(&folder, door).unwrap().site);
+        golden(server, "tls.conf", &render(&tls, door).unwrap().site);
         golden(server, "files.conf", &render(&files, door).unwrap().site);
         let include = render(&include, door).unwrap();
         golden(server, "include.conf", &include.site);
@@ -95,11 +108,13 @@ fn the_common_file_is_the_golden_one() {
     let (door, generation) = (DOOR.parse().unwrap(), "0123456789abcdef");
     let common = nginx::Common {
         catch: ["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()].into(),
+        catch_tls: ["0.0.0.0:443".parse().unwrap()].into(),
         hash_bucket: Some(128),
     };
     golden("nginx", "common.conf", &nginx::common(&common, door, generation).unwrap());
     let common = apache::Common {
         listen: vec!["80".to_owned(), "127.0.0.1:8080".to_owned()],
+        catch_tls: [("*:443".to_owned(), ("/s/certificate.pem".to_owned(), "/s/key.pem".to_owned()))].into(),
         catch: ["*:80".to_owned(), "127.0.0.1:8080".to_owned()].into(),
     };
     golden("apache", "common.conf", &apache::common(&common, door, generation).unwrap());

@@ -498,7 +498,7 @@ async fn nothing_is_answered_through_a_symlink<K: Stands>() {
     }
 }
 
-const PATHS: [&str; 18] = [
+pub const PATHS: [&str; 18] = [
     "/a%2Fb",
     "/a%2fb%3Fc",
     "/a%3Fb?c=%2F%3f&d=e+f",
@@ -550,7 +550,7 @@ async fn a_release_at_the_root_leaves_what_is_no_file_as_it_was_written<K: Stand
 }
 
 /// Answers with the path that it is asked for, to the letter.
-async fn echo() -> std::net::SocketAddr {
+pub async fn echo() -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

@@ -157,7 +157,8 @@ impl Stands for ApacheSettings {
     const HEADER: &str = "Header set X-Mine yes";
     const ADDS_HEADERS: bool = true;
     const AN_OLD_ONE: (&str, &str, &str) = ("Server version: Apache/2.4.38 (Debian)", "Apache 2.4.38", "2.4.47");
-    const LOADS_TLS: &str = "LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so";
+    const LOADS_TLS: &str = "LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so\n\
+                             LoadModule http2_module /usr/lib/apache2/modules/mod_http2.so";
 
     fn at(dir: &Path, door: SocketAddr) -> ApacheSettings {
         // It ends without a listener, so it has one that is nobody's.

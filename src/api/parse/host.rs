@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::judge::Judge;
-use crate::api::site::{Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, SettingsGuards, SharedDir, Static};
+use crate::api::site::{
+    Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, SettingsGuards, SharedDir, Static, Tls,
+};
 use crate::api::types::{AbsPath, EnvName, RelPath, Token, UrlPath, UserName};
 use crate::api::{spec, yaml};
 
@@ -70,6 +72,12 @@ impl Judge {
                         "your own server block says where it listens: leave this out, or write front: Own",
                     );
                 }
+                if host.tls.is_some() {
+                    self.wrong(
+                        format!("{HOST}.tls"),
+                        "your own server block has the certificate: leave this out, or write front: Own",
+                    );
+                }
                 Some(Front::Include)
             }
             spec::Front::Own => {
@@ -81,20 +89,36 @@ impl Judge {
                 }
                 let hostnames = self.each(&path, &host.hostnames, |judge, path, name| judge.narrow(path, name));
                 self.once(&path, &host.hostnames);
-                let listen = self.listen(host.listen.as_deref());
-                Some(Front::Own { hostnames: hostnames?, listen: listen? })
+                let listen = self.listen(&format!("{HOST}.listen"), host.listen.as_deref(), "*:80");
+                let tls = match &host.tls {
+                    None => Some(None),
+                    Some(tls) => self.tls(tls, listen.as_deref().unwrap_or_default()).map(Some),
+                };
+                Some(Front::Own { hostnames: hostnames?, listen: listen?, tls: tls? })
             }
         }
     }
 
-    pub(super) fn listen(&mut self, entries: Option<&[String]>) -> Option<Vec<SocketAddr>> {
-        let path = format!("{HOST}.listen");
-        let usual = ["*:80".to_owned()];
+    fn tls(&mut self, tls: &spec::TlsSpec, plain: &[SocketAddr]) -> Option<Tls> {
+        let path = format!("{HOST}.tls");
+        let certificate = self.narrow(&format!("{path}.certificate"), &tls.certificate);
+        let key = self.narrow(&format!("{path}.key"), &tls.key);
+        let place = format!("{path}.listen");
+        let listen = self.listen(&place, tls.listen.as_deref(), "*:443")?;
+        if let Some(both) = listen.iter().find(|address| plain.contains(address)) {
+            self.wrong(place, format!("{both} is in the site's own listen too: an address speaks HTTPS or it doesn't"));
+            return None;
+        }
+        Some(Tls { certificate: certificate?, key: key?, listen })
+    }
+
+    fn listen(&mut self, path: &str, entries: Option<&[String]>, usual: &str) -> Option<Vec<SocketAddr>> {
+        let usual = [usual.to_owned()];
         let entries = entries.unwrap_or(&usual);
         if entries.is_empty() {
-            self.wrong(path.clone(), "is empty: leave it out to listen on *:80, or name an address");
+            self.wrong(path, format!("is empty: leave it out to listen on {}, or name an address", usual[0]));
         }
-        let all = self.each(&path, entries, |judge, path, entry| {
+        let all = self.each(path, entries, |judge, path, entry| {
             let addresses = addresses(entry);
             if addresses.is_none() {
                 judge.wrong(
@@ -202,10 +226,9 @@ impl Judge {
 
     /// The web server and an instance can't listen on one port.
     pub(super) fn doors(&mut self, front: &Front, ports: &Ports) {
-        let Front::Own { listen, .. } = front else { return };
         for (colour, list) in [("blue", &ports.blue), ("green", &ports.green)] {
             for (index, port) in list.iter().enumerate() {
-                if listen.iter().any(|door| door.port() == *port) {
+                if front.doors().any(|door| door.port() == *port) {
                     self.wrong(
                         format!("{HOST}.ports.{colour}[{index}]"),
                         format!("{port} is where the site itself listens (listen): take another one"),

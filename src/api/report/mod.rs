@@ -1,7 +1,8 @@
 //! What a decision means to people and tools: the status, with conditions that say what is awaited and what to do next. Pure.
 //!
 //! The conditions follow kstatus: `Ready`; `Reconciling` and `Stalled` only while they are true; `observedGeneration` everywhere. `Available`
-//! says whether the site serves, whatever else is wrong: a rejected rollout leaves a site `Ready=False` and `Available=True`.
+//! says whether the site serves, whatever else is wrong: a rejected rollout leaves a site `Ready=False` and `Available=True`. `Warning` stands there
+//! only while there is something that somebody should know, and that holds up nothing.
 
 mod said;
 mod words;
@@ -14,7 +15,7 @@ use super::problem::Problems;
 use super::status::{Candidate, Live, Rejected, SiteStatus, Standby};
 use crate::platform::Fault;
 use crate::rollout::{Attempt, Colour, Decision, Health, News, Observed, Phase, Plan, Reason, Revision, Time, World};
-use said::{Said, available, before_the_cutover, judge};
+use said::{Said, available, before_the_cutover, judge, warning};
 pub use words::{reason_name, reason_words};
 
 /// All that is known of a site after a turn.
@@ -34,6 +35,8 @@ pub struct Seen<'a> {
     pub decision: &'a Decision,
     /// Why the step was not made, if it was not.
     pub fault: Option<&'a Fault>,
+    /// What somebody should know, although it holds up nothing.
+    pub warnings: &'a [Fault],
     /// What was reported last: times of transitions and details of a rejection are carried over from it.
     pub before: Option<&'a SiteStatus>,
     /// Now.
@@ -67,6 +70,7 @@ pub fn status(seen: &Seen<'_>) -> SiteStatus {
     let mut all = vec![said.ready];
     all.extend(said.progress);
     all.push(available(seen, &report));
+    all.extend(warning(seen.warnings));
     report.conditions = stamp(all, seen.before, seen.generation, seen.now);
     report
 }
@@ -106,6 +110,8 @@ pub fn unusable(
         Some(known) => Said::new(conditions::AVAILABLE, &known.status, &known.reason, known.message.clone()),
         None => Said::new(conditions::AVAILABLE, "False", reasons::NEVER_LIVE, "nothing was ever live".to_owned()),
     });
+    let warned = report.conditions.iter().find(|condition| condition.type_ == conditions::WARNING);
+    all.extend(warned.map(|known| Said::new(conditions::WARNING, &known.status, &known.reason, known.message.clone())));
     report.observed_generation = Some(generation);
     report.conditions = stamp(all, before, generation, now);
     report

@@ -6,7 +6,7 @@ use super::words::{reason_name, reason_words};
 use super::{Seen, deadline, occupant_detail, place, world};
 use crate::api::names::{conditions, reasons};
 use crate::api::status::{SiteStatus, phase_name};
-use crate::platform::Class;
+use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Health, Observed, Phase, Route};
 
 /// A condition, before it knows its times.
@@ -182,6 +182,19 @@ fn awaited(seen: &Seen<'_>, phase: Phase) -> String {
         Phase::Gone => "the site is gone".to_owned(),
         Phase::Idle | Phase::Stalled => String::new(),
     }
+}
+
+/// `Warning`, if there is anything to warn of.
+pub(super) fn warning(warnings: &[Fault]) -> Option<Said> {
+    let (reason, message) = match warnings {
+        [] => return None,
+        [one] => (one.reason, one.message.clone()),
+        several => {
+            let each: Vec<String> = several.iter().map(|one| format!("{}: {}", one.reason, one.message)).collect();
+            (reasons::SEVERAL, each.join("\n"))
+        }
+    };
+    Some(Said::new(conditions::WARNING, "True", reason, message))
 }
 
 pub(super) fn available(seen: &Seen<'_>, report: &SiteStatus) -> Said {

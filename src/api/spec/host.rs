@@ -21,6 +21,9 @@ use crate::api::types::{AbsPath, CacheControl, Hostname, RelPath, Sha256, UrlPat
     validation = Rule::new(
         "self.front != 'Include' || (!has(self.hostnames) || size(self.hostnames) == 0) && !has(self.listen)"
     ).message("front Include takes neither hostnames nor listen: your own server block has them"),
+    validation = Rule::new("self.front != 'Include' || !has(self.tls)").message(
+        "front Include takes no tls: your own server block has it"
+    ),
     validation = Rule::new("has(self.runtime.static) || has(self.ports) && size(self.ports.blue) > 0").message(
         "an app needs at least one port for each colour"
     ),
@@ -45,6 +48,9 @@ pub struct Host {
     #[schemars(length(min = 1, max = 16), inner(regex(pattern = LISTEN_PATTERN)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub listen: Option<Vec<String>>,
+    /// The site is served over HTTPS, with this certificate, and what comes without it is sent on. Not with front Include.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
     /// What you uploaded: a folder (path) or a file (archive).
     pub release: Release,
     /// What starts the release: exactly one of the fields below.
@@ -101,6 +107,23 @@ pub enum Front {
     Own,
     /// You do, and include the agent's snippet in it, as with certbot's or a panel's server blocks.
     Include,
+}
+
+/// A certificate, and where it is used.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsSpec {
+    /// The file with the certificate and those between it and its root, in PEM form. It may be a link. A change is taken up by itself.
+    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
+    pub certificate: String,
+    /// The file with the private key, in PEM form. Others than root and its group must not be able to read it.
+    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
+    pub key: String,
+    /// Where HTTPS is listened for, as in the site's listen. Default: *:443.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16), inner(regex(pattern = LISTEN_PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub listen: Option<Vec<String>>,
 }
 
 /// What you uploaded: exactly one of path and archive.

@@ -85,6 +85,10 @@ impl Page {
                 self.part("Hostnames", &host.hostnames.join(", "));
                 let listen = host.listen.as_ref().map_or_else(|| "*:80".to_owned(), |all| all.join(", "));
                 self.part("Listen", &listen);
+                if let Some(tls) = &host.tls {
+                    let at = tls.listen.as_ref().map_or_else(|| "*:443".to_owned(), |all| all.join(", "));
+                    self.part("HTTPS", &format!("{at}, with the certificate {}", tls.certificate));
+                }
             }
             Front::Include => self.part("Front", "your own server block includes ours"),
         }

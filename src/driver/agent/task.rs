@@ -83,6 +83,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
             state,
             plan,
             slots: &|| site.slots(),
+            warnings: &|| site.warnings(),
             fault: self.fault.clone().or(untold.clone()),
         };
         let turn: Turn = match self.driver.turn(plan, &mut telling).await {

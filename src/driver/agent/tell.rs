@@ -41,6 +41,8 @@ pub(super) struct Telling<'a> {
     pub(super) state: &'a State,
     pub(super) plan: &'a Plan,
     pub(super) slots: &'a (dyn Fn() -> Vec<SlotView> + Sync),
+    /// What somebody should know, although it holds up nothing.
+    pub(super) warnings: &'a (dyn Fn() -> Vec<Fault> + Sync),
     /// Why the release can't be told, or why the step of the turn before was not made.
     pub(super) fault: Option<Fault>,
 }
@@ -70,6 +72,7 @@ impl Telling<'_> {
             observed,
             decision,
             fault: self.fault.as_ref(),
+            warnings: &(self.warnings)(),
             before: teller.before.as_ref(),
             now,
         });

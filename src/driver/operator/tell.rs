@@ -66,6 +66,7 @@ impl Telling<'_> {
             observed,
             decision,
             fault: self.fault.as_ref(),
+            warnings: &[],
             before: before.as_ref(),
             now,
         });

@@ -1,4 +1,4 @@
-//! Whether a second copy of an app fits into the machine's memory, asked before it is started: else the kernel would choose what ends, and that may
+//! Whether a second copy of an app fits into the machine's memory, asked before it is started, and by `bluegreen doctor`: else the kernel would choose what ends, and that may
 //! be what is live.
 //!
 //! What one copy needs is told by the one that is live: the most that its processes ever had, without the files that both copies share.
@@ -8,8 +8,13 @@ use std::fs;
 use crate::platform::{Class, Fault};
 
 /// What the machine has left for another copy, in bytes: what it could free without swapping, and what is free of its swap. `None`: it can't be told.
-fn left() -> Option<u64> {
+pub(super) fn left() -> Option<u64> {
     Some(of_machine("MemAvailable")? + of_machine("SwapFree").unwrap_or(0))
+}
+
+/// What as much again as these processes had would take, in bytes.
+pub(super) fn another(pids: impl IntoIterator<Item = u32>) -> u64 {
+    pids.into_iter().map(peak).sum()
 }
 
 /// The most that a process had for itself, in bytes; 0 for one that is gone.
@@ -18,18 +23,18 @@ fn peak(pid: u32) -> u64 {
 }
 
 /// A figure of `/proc/meminfo`, in bytes. `None`: it can't be told.
-pub(super) fn of_machine(name: &str) -> Option<u64> {
+fn of_machine(name: &str) -> Option<u64> {
     field(&fs::read_to_string("/proc/meminfo").ok()?, name)
 }
 
 /// A figure of a process's memory (`/proc/PID/status`), in bytes; 0 for one that is gone.
-pub(super) fn of_process(pid: u32, name: &str) -> u64 {
+fn of_process(pid: u32, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     field(&text, name).unwrap_or(0)
 }
 
 /// A field in KiB of a file of the kernel's, in bytes.
-pub(super) fn field(text: &str, name: &str) -> Option<u64> {
+fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
@@ -39,7 +44,7 @@ pub(super) fn field(text: &str, name: &str) -> Option<u64> {
 /// # Errors
 /// It doesn't ([`Class::Transient`]: it may, later).
 pub(super) fn fits(live: &[u32]) -> Result<(), Fault> {
-    left().map_or(Ok(()), |left| judge(live.iter().map(|pid| peak(*pid)).sum(), left))
+    left().map_or(Ok(()), |left| judge(another(live.iter().copied()), left))
 }
 
 fn judge(need: u64, left: u64) -> Result<(), Fault> {

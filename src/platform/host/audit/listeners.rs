@@ -149,22 +149,47 @@ pub(super) fn judge(
     let mut doors = sites.doors();
     doors.extend(front.ports.iter().copied().chain([80, 443]));
     for one in all.iter_mut() {
-        let (verdict, why) = verdict(one, sites, walls, &doors, expected, notes);
+        let taken = takes_port(one, sites, notes);
+        let of = one.site.clone().or_else(|| sites.owner(one.address.port()).map(|site| site.name.to_string()));
+        let (verdict, why) = verdict(one, of.filter(|_| !taken), walls, &doors, expected, notes);
         one.verdict = verdict;
         one.why = why;
     }
 }
 
+/// Somebody who is none of the site's listens at an app's port: its next start would fail there.
+fn takes_port(one: &Listener, sites: &Sites, notes: &mut Notes) -> bool {
+    let port = one.address.port();
+    let Some(site) = sites.owner(port) else { return false };
+    // Whose it is can't be told of every process; the web server's own finding is of its configuration.
+    let theirs =
+        one.pid != 0 && one.site.as_deref() != Some(site.name.as_str()) && !WEB.contains(&one.program.as_str());
+    let taken = one.protocol == Protocol::Tcp && theirs;
+    if taken {
+        let stop = match &one.unit {
+            Some(unit) if unit.ends_with(".service") => format!("systemctl disable --now {unit}"),
+            Some(_) | None => format!("kill {}", one.pid),
+        };
+        notes.find(
+            Severity::High,
+            "PortTaken",
+            format!("{port} is a port of site {}, and somebody else listens there: its app can't start on it", site.name),
+            one.place(),
+            format!("let it listen on another port, or stop it (`{stop}`); or give the site another one in spec.target.host.ports"),
+        );
+    }
+    taken
+}
+
 fn verdict(
     one: &Listener,
-    sites: &Sites,
+    of: Option<String>,
     walls: &Walls,
     doors: &BTreeSet<u16>,
     expected: &BTreeSet<u16>,
     notes: &mut Notes,
 ) -> (Verdict, String) {
     let port = one.address.port();
-    let of = one.site.clone().or_else(|| sites.owner(port).map(|site| site.name.to_string()));
     if one.is_inner() {
         return (Verdict::Expected, "for this machine alone".to_owned());
     }

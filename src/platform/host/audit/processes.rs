@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use crate::api::types::SiteName;
 use crate::platform::host::sockets;
 use crate::platform::host::supervise::process::{self, Stat};
+
+/// So far back is looked for whoever was told which site it is of.
+const ANCESTORS: usize = 8;
 
 /// A process, as people know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,12 +37,13 @@ pub(super) fn by_socket() -> BTreeMap<u64, u32> {
 /// What is known of a process.
 pub(super) fn describe(pid: u32) -> Process {
     let uid = fs::metadata(format!("/proc/{pid}")).map(|meta| meta.uid()).ok();
+    let unit = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok().as_deref().and_then(unit);
     Process {
         pid,
         program: Stat::read(pid).map_or_else(|| "?".to_owned(), |stat| stat.name),
         user: uid.map_or_else(|| "?".to_owned(), user_name),
-        unit: fs::read_to_string(format!("/proc/{pid}/cgroup")).ok().as_deref().and_then(unit),
-        site: site(pid),
+        site: unit.as_deref().and_then(site_of_unit).or_else(|| site(pid)),
+        unit,
     }
 }
 
@@ -50,10 +55,25 @@ pub(super) fn told(pid: u32, what: &str) -> Option<String> {
     String::from_utf8(value.to_vec()).ok()
 }
 
+/// What was told to a process, or to those that it came from: some write their title over what they were told.
 fn site(pid: u32) -> Option<String> {
+    let line = std::iter::successors(Some(pid), |pid| parent(*pid)).take(ANCESTORS);
     // Only what could be a site's name is shown: anybody may write anything into their own environment.
-    let name = told(pid, "BLUEGREEN_SITE")?.parse::<crate::api::types::SiteName>().ok()?;
+    let name = line.filter_map(|pid| told(pid, "BLUEGREEN_SITE")).next()?.parse::<SiteName>().ok()?;
     Some(name.to_string())
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok().filter(|parent| *parent > 1)
+}
+
+/// `shop` of `bluegreen-shop-blue@0.service`.
+fn site_of_unit(unit: &str) -> Option<String> {
+    let (place, _) = unit.strip_prefix("bluegreen-")?.strip_suffix(".service")?.split_once('@')?;
+    let (site, _) = place.rsplit_once('-')?;
+    site.parse::<SiteName>().ok().map(|site| site.to_string())
 }
 
 /// `ssh.service` of `0::/system.slice/ssh.service`.
@@ -83,5 +103,7 @@ mod tests {
         let nested = "0::/user.slice/user-0.slice/user@0.service/app.slice/x.scope/y\n";
         assert_eq!(unit(nested).as_deref(), Some("x.scope"));
         assert_eq!(unit("0::/\n"), None);
+        assert_eq!(site_of_unit("bluegreen-my-shop-green@1.service").as_deref(), Some("my-shop"));
+        assert_eq!(site_of_unit("bluegreen-firewall.service"), None);
     }
 }

@@ -53,11 +53,11 @@ fn in_release(site: &str, folder: &Path, file: &Path, inside: &str, notes: &mut 
             format!("take {inside} out of the release, keep it outside and name it in spec.target.host.configFiles"),
         );
     }
-    if inside == ".git/HEAD" {
+    if Path::new(inside).ends_with(".git/HEAD") {
         notes.find(
             Severity::Medium,
             "GitInRelease",
-            format!("the release of site {site} carries its whole history"),
+            format!("the release of site {site} carries the whole history of a checkout"),
             place(),
             "deploy an export (`git archive`), or leave .git out of what you upload",
         );

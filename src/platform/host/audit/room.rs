@@ -26,8 +26,8 @@ pub(super) fn look(places: &Places, sites: &Sites, notes: &mut Notes) {
 }
 
 fn memory(sites: &Sites, notes: &mut Notes) {
-    let Some(free) = memory::of_machine("MemAvailable") else {
-        notes.unseen("how much memory is free: /proc/meminfo does not say");
+    let Some(left) = memory::left() else {
+        notes.unseen("how much memory is left: /proc/meminfo does not say");
         return;
     };
     let told = |pid| Some((pid, processes::told(pid, "BLUEGREEN_SITE")?, processes::told(pid, "BLUEGREEN_COLOUR")?));
@@ -35,22 +35,21 @@ fn memory(sites: &Sites, notes: &mut Notes) {
     for site in &sites.all {
         let Some(colour) = site.alone else { continue };
         let own = apps.iter().filter(|(_, of, on)| of == site.name.as_str() && on == colour.name());
-        let peak: u64 = own.map(|(pid, ..)| memory::of_process(*pid, "VmHWM")).sum();
-        if let Some((what, fix)) = too_little(peak, free) {
+        if let Some((what, fix)) = too_little(memory::another(own.map(|(pid, ..)| *pid)), left) {
             notes.find(Severity::Medium, "MemoryForOneColour", what, format!("site {}", site.name), fix);
         }
     }
 }
 
 /// What is wrong with the memory, if two colours would not fit.
-fn too_little(peak: u64, free: u64) -> Option<(String, String)> {
-    (peak > 0 && free < peak).then(|| {
+fn too_little(need: u64, left: u64) -> Option<(String, String)> {
+    (left < need).then(|| {
         let what = format!(
-            "the live colour took up to {} MiB, and {} MiB are free: the other colour may not fit beside it",
-            peak >> 20,
-            free >> 20
+            "the live colour took up to {} MiB, and {} MiB are left (with the free swap): the other colour does not fit beside it",
+            need >> 20,
+            left >> 20
         );
-        (what, format!("give the app less (for Java -Xmx{}m), or the machine more", (free >> 20) * 3 / 4))
+        (what, format!("give the app less (for Java -Xmx{}m), or the machine more", (left >> 20) * 3 / 4))
     })
 }
 
@@ -144,11 +143,10 @@ mod tests {
 
     #[test]
     fn two_colours_fit_when_as_much_is_free_as_the_live_one_ever_took() {
-        assert_eq!(memory::field("MemTotal: 9 kB\nMemAvailable:    2048 kB\n", "MemAvailable"), Some(2 << 20));
         assert_eq!(too_little(1 << 30, 1 << 30), None);
         assert_eq!(too_little(0, 0), None);
         let (what, fix) = too_little(1 << 30, 400 << 20).expect("too little");
-        assert!(what.contains("up to 1024 MiB, and 400 MiB are free") && fix.contains("-Xmx300m"), "{what} {fix}");
+        assert!(what.contains("up to 1024 MiB, and 400 MiB are left") && fix.contains("-Xmx300m"), "{what} {fix}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) struct Known {
     pub(super) ports: BTreeSet<u16>,
     /// The ports at which the web server answers for it.
     pub(super) doors: BTreeSet<u16>,
-    /// Its configuration files, outside of any release.
+    /// Its configuration files and its file of variables, outside of any release.
     pub(super) config_files: Vec<PathBuf>,
     /// What somebody uploaded.
     pub(super) source: Option<PathBuf>,
@@ -125,7 +125,7 @@ fn wanted(known: &mut Known, object: &BlueGreenSite) {
     if let Front::Own { listen, .. } = &site.target.front {
         known.doors.extend(listen.iter().map(std::net::SocketAddr::port));
     }
-    known.config_files = run.config_files.iter().map(|file| file.as_path().to_owned()).collect();
+    known.config_files = run.config_files.iter().chain(&run.env_file).map(|file| file.as_path().to_owned()).collect();
     known.source = Some(match &site.target.release {
         ReleaseSource::Path(path) => path.as_path().to_owned(),
         ReleaseSource::Archive { file, .. } => file.as_path().to_owned(),

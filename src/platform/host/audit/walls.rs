@@ -109,13 +109,21 @@ async fn our_table(places: &Places, sites: &Sites, walls: &mut Walls, notes: &mu
     let booted = Path::new("/run/systemd/system").is_dir();
     let units = Path::new("/etc/systemd/system");
     let enabled = fs::symlink_metadata(units.join("sysinit.target.wants").join(firewall::UNIT)).is_ok();
-    if booted && places.firewall && rules.exists() && !asked.is_empty() && !enabled {
+    let unit = units.join(firewall::UNIT);
+    let fix = if !unit.exists() {
+        Some("systemctl restart bluegreen (the agent writes and enables it)".to_owned())
+    } else if !enabled {
+        Some(format!("systemctl enable {}", firewall::UNIT))
+    } else {
+        None
+    };
+    if let Some(fix) = fix.filter(|_| booted && places.firewall && rules.exists() && !asked.is_empty()) {
         notes.find(
             Severity::Medium,
             "FirewallNotAtBoot",
             "after a reboot the ports of apps stay open until the agent runs",
-            units.join(firewall::UNIT).display().to_string(),
-            format!("systemctl enable {}", firewall::UNIT),
+            unit.display().to_string(),
+            fix,
         );
     }
 }

@@ -185,10 +185,7 @@ impl Firewall {
                 State::Closed(ports) => {
                     tracing::info!(?ports, "the ports of apps are closed to others than this machine")
                 }
-                State::Unable(why) => tracing::warn!(
-                    reason = "FirewallUnavailable",
-                    "the ports of apps are not closed by a firewall: {why}; until then a candidate must listen on 127.0.0.1 alone"
-                ),
+                State::Unable(why) => tracing::warn!(reason = UNAVAILABLE, "{}", unavailable(why)),
                 State::Off | State::Unknown => {}
             }
         }
@@ -279,6 +276,17 @@ impl Firewall {
         // Whole values are put in and taken out, so none is left half changed.
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The reason of a warning: nothing closes the ports of apps.
+pub const UNAVAILABLE: &str = "FirewallUnavailable";
+
+/// The same, in words.
+#[must_use]
+pub fn unavailable(why: &str) -> String {
+    format!(
+        "the ports of apps are not closed by a firewall: {why}; until then a candidate must listen on 127.0.0.1 alone"
+    )
 }
 
 /// What each site said last.

@@ -6,6 +6,9 @@ use std::time::Instant;
 /// So many answers of each kind are remembered with their time.
 const REMEMBERED: usize = 16;
 
+/// So many instances that are not ready are told one by one.
+const TOLD: usize = 3;
+
 /// What is known of a colour's instances, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -26,14 +29,19 @@ impl Report {
         self.instances.iter().any(|instance| instance.ready)
     }
 
-    /// For people: how many are ready, and what the first of the others waits for.
+    /// For people: how many are ready, and what the first of the others wait for: each may have a reason of its own, as when its port is taken.
     #[must_use]
     pub fn detail(&self) -> String {
         let ready = self.instances.iter().filter(|instance| instance.ready).count();
         let all = self.instances.len();
-        match self.instances.iter().enumerate().find(|(_, instance)| !instance.ready) {
-            None => format!("{ready} of {all} ready"),
-            Some((index, waits)) => format!("{ready} of {all} ready; instance {index}: {}", waits.detail),
+        let waiting = || self.instances.iter().enumerate().filter(|(_, instance)| !instance.ready);
+        let mut words = format!("{ready} of {all} ready");
+        for (index, waits) in waiting().take(TOLD) {
+            words.push_str(&format!("; instance {index}: {}", waits.detail));
+        }
+        match waiting().count().saturating_sub(TOLD) {
+            0 => words,
+            more => format!("{words}; and {more} more"),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::{HostSite, Inner};
 use crate::api::spec::GuardSpec;
-use crate::platform::host::firewall::State;
+use crate::platform::host::firewall::{self, State};
 use crate::platform::host::sockets::{self, Socket};
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::supervise::process::Stat;
@@ -77,6 +77,30 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         Ok(exposed)
     }
 
+    /// Says what others than this machine can reach, of the instances that run with or without a guard's leave, and why nothing closes it.
+    pub(super) fn warn_of_exposure(&self, exposed: &Result<Vec<Exposed>, String>) {
+        // What can't be seen now is warned of as it was.
+        let Ok(exposed) = exposed else { return };
+        let (guard, state, ours) =
+            (self.wanted().site.target.exposure, self.host.firewall.state(), self.host.firewall.of(&self.name));
+        let closing = |port: u16| {
+            state.closes(port) || matches!(state, State::Closed(_) | State::Unknown) && ours.contains(&port)
+        };
+        let open: Vec<&Exposed> = exposed.iter().filter(|one| !closing(one.address.port())).collect();
+        let judged = guard != GuardSpec::Off && state != State::Unknown;
+        let fault = |reason, message| Fault { class: Class::User, reason, message };
+        self.warn(EXPOSED, (judged && !open.is_empty()).then(|| fault(EXPOSED, words(&open, &state, guard))));
+        self.warn(
+            firewall::UNAVAILABLE,
+            match &state {
+                State::Unable(why) if !ours.is_empty() => {
+                    Some(fault(firewall::UNAVAILABLE, firewall::unavailable(why)))
+                }
+                _ => None,
+            },
+        );
+    }
+
     /// The verdict of checks that passed, with what the guard says of the candidate. `None`: it can't be told yet.
     pub(super) async fn unexposed(
         &self,
@@ -91,12 +115,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                 let closed = format!("{}; the firewall closes port {}", verdict.detail, list(&open));
                 Some(Verdict { detail: closed, ..verdict })
             }
-            Ok(Judged::Warned(what)) => {
-                if inner.warned.insert(verdict.about.revision, what.clone()).as_ref() != Some(&what) {
-                    tracing::warn!(site = %self.name, %colour, reason = EXPOSED, "{what}");
-                }
-                Some(Verdict { detail: format!("{}; but {what}", verdict.detail), ..verdict })
-            }
+            Ok(Judged::Warned(what)) => Some(Verdict { detail: format!("{}; but {what}", verdict.detail), ..verdict }),
             Ok(Judged::Denied(what)) => Some(Verdict { passed: false, detail: what, ..verdict }),
             Err(unseen) => {
                 tracing::debug!(site = %self.name, error = unseen, "whether the candidate is exposed can't be seen");
@@ -129,8 +148,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let open: Vec<&Exposed> = exposed.iter().copied().filter(|one| !state.closes(one.address.port())).collect();
         Ok(match (open.is_empty(), guard) {
             (true, _) => Judged::Closed(exposed.iter().map(|one| one.address.port()).collect()),
-            (false, GuardSpec::Warn) => Judged::Warned(words(&open, &state)),
-            (false, _) => Judged::Denied(words(&open, &state)),
+            (false, GuardSpec::Warn) => Judged::Warned(words(&open, &state, guard)),
+            (false, _) => Judged::Denied(words(&open, &state, guard)),
         })
     }
 }
@@ -153,7 +172,7 @@ fn list(ports: &BTreeSet<u16>) -> String {
 }
 
 /// What is open, why nothing closes it, and the way out.
-fn words(open: &[&Exposed], state: &State) -> String {
+fn words(open: &[&Exposed], state: &State, guard: GuardSpec) -> String {
     let mut each: Vec<String> = open
         .iter()
         .map(|one| {
@@ -173,9 +192,12 @@ fn words(open: &[&Exposed], state: &State) -> String {
         }
     };
     let first = open.first().map_or(0, |one| one.address.port());
+    let out = match guard {
+        GuardSpec::Warn => "",
+        _ => "; or write spec.guards.exposure: Warn, if another firewall closes it",
+    };
+    let each = each.join(", ");
     format!(
-        "{}, where others than this machine can reach it, and {why}. Or let the app listen on 127.0.0.1:{first} alone; or write \
-         spec.guards.exposure: Warn, if another firewall closes it",
-        each.join(", "),
+        "{each}, where others than this machine can reach it, and {why}. Or let the app listen on 127.0.0.1:{first} alone{out}"
     )
 }

@@ -15,8 +15,11 @@ use crate::platform::host::release::Record;
 use crate::platform::host::route;
 use crate::platform::host::supervise::{InstanceState, Supervisor};
 use crate::platform::host::web::WebServer;
+use crate::platform::{Class, Fault};
 use crate::rollout::{Artifact, Colour, Health, Occupant, Revision, Route, Stage, Time, Verdict, World};
 
+/// The reason of a warning: a guard at `Warn` let something pass.
+const SETTINGS: &str = "GuardWarned";
 /// A front door that was seen to answer from a colour is believed so long, while the link is not moved.
 const BELIEVED: Duration = Duration::from_secs(30);
 /// How soon a front door is asked again that was asked in vain: at first, and at most.
@@ -45,6 +48,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             }
         }
         let exposed = self.close_ports(inner);
+        self.warn_of_exposure(&exposed);
+        self.warn_of_settings(named, inner)?;
         let verdict = match self.verdict(inner, &slots) {
             Some(verdict) if verdict.passed && verdict.stage == Stage::Verify => {
                 self.unexposed(verdict, &exposed, inner).await
@@ -57,6 +62,21 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         };
         *lock(&self.slots) = views;
         Ok(World { blue: slots.remove(&Colour::Blue), green: slots.remove(&Colour::Green), route, artifacts, verdict })
+    }
+
+    /// Says what the guards let pass of what is live, and of what is on its way.
+    fn warn_of_settings(&self, named: Option<Colour>, inner: &mut Inner) -> Result<(), String> {
+        let wanted = self.wanted().release.map(|release| release.revision);
+        let live = named.and_then(|colour| inner.watched(colour).as_ref()).map(|watched| watched.revision);
+        let records = self.records(inner).map_err(|fault| fault.message)?;
+        let mut all: Vec<String> = Vec::new();
+        for record in [live, wanted].into_iter().flatten().filter_map(|revision| records.get(&revision)) {
+            let new = record.warnings.iter().map(|warning| format!("release {}: {warning}", record.revision.short()));
+            all.extend(new.filter(|warning| !all.contains(warning)).collect::<Vec<_>>());
+        }
+        let fault = || Fault { class: Class::User, reason: SETTINGS, message: all.join("\n") };
+        self.warn(SETTINGS, (!all.is_empty()).then(fault));
+        Ok(())
     }
 
     fn artifacts(&self, inner: &mut Inner) -> Result<BTreeMap<Revision, Artifact>, String> {

@@ -11,6 +11,7 @@
 //! | `drain` | evidence that nothing is in flight any more |
 //! | `drift` | hears of it when somebody moves the link |
 //! | `falls` | instances that were ready and ended by themselves |
+//! | `tls` | the certificate that the site names, copied |
 //! | `shape` | what the web server has to know |
 //!
 //! Each colour runs by its own release's record (ports, environment, health), never by the newest specification.
@@ -24,6 +25,7 @@ mod shape;
 mod steps;
 mod take;
 mod tend;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -102,6 +104,8 @@ pub struct HostSite<W, S> {
     /// What was uploaded is not what it was when its revision was told.
     upload_changed: Arc<AtomicBool>,
     slots: Mutex<Vec<SlotView>>,
+    /// What somebody should know, and what holds up nothing; by what it is about.
+    warnings: Mutex<BTreeMap<&'static str, Fault>>,
     inner: tokio::sync::Mutex<Inner>,
     _drift: Drift,
 }
@@ -121,8 +125,6 @@ struct Inner {
     nowhere: Option<Time>,
     /// Asks it again.
     ask_again: Option<Timer>,
-    /// What was last said of each exposed revision that goes live all the same, so that it is said once.
-    warned: BTreeMap<Revision, String>,
 }
 
 /// The complete releases, as they were when the folder last changed.
@@ -185,6 +187,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             takes: Arc::default(),
             upload_changed: Arc::default(),
             slots: Mutex::default(),
+            warnings: Mutex::default(),
             inner: tokio::sync::Mutex::default(),
             _drift: drift,
         }
@@ -218,6 +221,31 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     #[must_use]
     pub fn slots(&self) -> Vec<SlotView> {
         lock(&self.slots).clone()
+    }
+
+    /// What somebody should know, although it holds up nothing.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Fault> {
+        lock(&self.warnings).values().cloned().collect()
+    }
+
+    /// From now on, this is to be said of what the site has of that kind; `None`: nothing any more.
+    fn warn(&self, about: &'static str, fault: Option<Fault>) {
+        let mut warnings = lock(&self.warnings);
+        match fault {
+            Some(fault) => {
+                let message = fault.message.clone();
+                let reason = fault.reason;
+                if warnings.insert(about, fault).is_none_or(|before| before.message != message) {
+                    tracing::warn!(site = %self.name, reason, "{message}");
+                }
+            }
+            None => {
+                if warnings.remove(about).is_some() {
+                    tracing::info!(site = %self.name, about, "what was warned of is mended");
+                }
+            }
+        }
     }
 
     /// What an instance printed last.

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use crate::api::site::{Front, Run};
 use crate::api::types::SiteName;
 use crate::platform::host::layout::SiteDir;
-use crate::platform::host::web::{Mode, Shape, Side, StaticPath};
+use crate::platform::host::web::{Mode, Shape, Side, StaticPath, Tls};
 use crate::rollout::Colour;
 
 /// The shape, if a slot holds a release. The side of an empty slot is what the release in the other one would need there, so
@@ -15,11 +15,12 @@ pub(super) fn shape(
     site: &SiteName,
     dir: &SiteDir,
     front: &Front,
+    tls: Option<Tls>,
     blue: Option<&Run>,
     green: Option<&Run>,
 ) -> Option<Shape> {
     let mode = match front {
-        Front::Own { hostnames, listen } => Mode::Own { hostnames: hostnames.clone(), listen: listen.clone() },
+        Front::Own { hostnames, listen, .. } => Mode::Own { hostnames: hostnames.clone(), listen: listen.clone(), tls },
         Front::Include => Mode::Include,
     };
     Some(Shape {

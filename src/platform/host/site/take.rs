@@ -122,7 +122,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
 fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std::path::Path) -> Result<(), Fault> {
     let Some(of) = &wanted.release else { return Ok(()) };
     let account = release::check_user(&of.run.user)?;
-    let record = release::take(
+    release::take(
         dir,
         &Order {
             source: &wanted.site.target.release,
@@ -137,8 +137,5 @@ fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std:
             progress: &|_| {},
         },
     )?;
-    for warning in &record.warnings {
-        tracing::warn!(site = %wanted.site.name, revision = %of.revision, "{warning}");
-    }
     Ok(())
 }

@@ -2,13 +2,17 @@
 //! holds nothing.
 
 use super::shape::shape;
-use super::{HostSite, Inner, held};
+use super::{HostSite, Inner, held, tls};
+use crate::api::site::{Front, Tls};
 use crate::platform::host::probe::Pace;
 use crate::platform::host::supervise::{InstanceState, Supervisor};
-use crate::platform::host::web::WebServer;
+use crate::platform::host::web::{self, WebServer};
 use crate::platform::host::{route, runtime};
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Goal, Step};
+
+/// What a warning of the certificate is kept under.
+const CERTIFICATE: &str = "certificate";
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     pub(super) async fn tend(&self, goal: &Goal, inner: &mut Inner) -> Result<(), Fault> {
@@ -58,11 +62,29 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         }
         let wanted = self.wanted();
         let [blue, green] = &runs;
-        let Some(shape) = shape(&self.name, &self.dir, &wanted.site.target.front, blue.as_ref(), green.as_ref()) else {
+        let front = &wanted.site.target.front;
+        let tls = match front {
+            Front::Own { tls: Some(tls), .. } => Some(self.certificate(tls)?),
+            _ => None,
+        };
+        let Some(shape) = shape(&self.name, &self.dir, front, tls.clone(), blue.as_ref(), green.as_ref()) else {
             return Ok(());
         };
         route::prepare(&self.dir).map_err(|e| super::cannot("make the slots", &e))?;
-        self.host.web.ensure(shape).await
+        self.host.web.ensure(shape).await?;
+        tls::tidy(&self.dir, tls.as_ref());
+        Ok(())
+    }
+
+    /// The certificate to serve with. One that became unusable holds up nothing while there is the one before.
+    fn certificate(&self, tls: &Tls) -> Result<web::Tls, Fault> {
+        let (used, fault) = match (tls::keep(&self.dir, tls), tls::last(&self.dir, tls)) {
+            (Ok(kept), _) => (kept, None),
+            (Err(fault), Some(last)) => (last, Some(fault)),
+            (Err(fault), None) => return Err(fault),
+        };
+        self.warn(CERTIFICATE, fault);
+        Ok(used)
     }
 }
 

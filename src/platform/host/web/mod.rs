@@ -15,10 +15,12 @@
 //! | `version` | whether it is new enough |
 //! | `process`, `log` | its processes, and what it says of a reload |
 //! | `fastcgi` | what a program that is started for each request is told of its place |
+//! | `certificate` | whether it could use a certificate |
 //! | `door` | asks which colour a request gets now, and from which generation |
 
 pub mod apache;
 mod apply;
+pub mod certificate;
 pub mod door;
 mod draft;
 mod fastcgi;
@@ -36,6 +38,7 @@ mod version;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layout::SiteDir;
@@ -112,9 +115,47 @@ pub enum Mode {
         hostnames: Vec<Hostname>,
         /// Where it listens.
         listen: Vec<SocketAddr>,
+        /// How it is served over HTTPS, if it is: then `listen` sends on.
+        tls: Option<Tls>,
     },
     /// The user does, and includes our snippet in it.
     Include,
+}
+
+impl Mode {
+    /// Every address on which the site listens.
+    #[must_use]
+    pub fn doors(&self) -> Vec<SocketAddr> {
+        match self {
+            Mode::Own { listen, tls, .. } => {
+                listen.iter().chain(tls.iter().flat_map(|tls| &tls.listen)).copied().collect()
+            }
+            Mode::Include => Vec::new(),
+        }
+    }
+}
+
+/// How a site is served over HTTPS. The files are copies of ours, which were read and found good: what a web server can't use would keep it from
+/// ever reading its configuration again, for all sites. Another certificate is another path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Its certificate and those between it and its root.
+    pub certificate: PathBuf,
+    /// The private key, root's alone.
+    pub key: PathBuf,
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl Tls {
+    /// What a client has to write behind the host's name to get here: `:8443`, or nothing.
+    #[must_use]
+    pub fn port(&self) -> String {
+        match self.listen.first().map(SocketAddr::port) {
+            None | Some(443) => String::new(),
+            Some(port) => format!(":{port}"),
+        }
+    }
 }
 
 /// Paths that the web server answers itself, from the release.

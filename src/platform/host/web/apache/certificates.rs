@@ -5,13 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, InconsistentKeys};
-
 use super::listen::holds;
+use crate::platform::host::web::certificate;
 use crate::platform::host::web::trial::Refusal;
 
 /// A certificate that a VirtualHost names, with the key that goes with it.
@@ -78,40 +73,11 @@ fn named(text: &str, modules: &BTreeSet<String>) -> Vec<Named> {
 }
 
 fn wrong_with(named: &Named) -> Option<String> {
-    let shown = named.certificate.display();
     // That a file is missing Apache's own test says.
-    let bytes = fs::read(&named.certificate).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    if text.contains("TRUSTED CERTIFICATE") {
-        return None;
-    }
-    let chain: Vec<CertificateDer<'static>> = match CertificateDer::pem_slice_iter(&bytes).collect() {
-        Ok(chain) => chain,
-        Err(error) => return Some(format!("the certificate {shown} can't be read: {error}")),
-    };
-    if chain.is_empty() {
-        return Some(format!("{shown} holds no certificate"));
-    }
+    let certificate = fs::read(&named.certificate).ok()?;
     let key_file = named.key.as_ref().unwrap_or(&named.certificate);
-    let key_bytes = fs::read(key_file).ok()?;
-    if String::from_utf8_lossy(&key_bytes).contains("ENCRYPTED") {
-        return None;
-    }
-    let key = match PrivateKeyDer::from_pem_slice(&key_bytes) {
-        Ok(key) => key,
-        Err(error) => return Some(format!("{} holds no private key that can be read: {error}", key_file.display())),
-    };
-    // Of a kind that isn't known here.
-    let key = default_provider().key_provider.load_private_key(key).ok()?;
-    match CertifiedKey::new(chain, key).keys_match() {
-        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-            Some(format!("the certificate {shown} and the private key {} do not belong together", key_file.display()))
-        }
-        Err(Error::InvalidCertificate(CertificateError::BadEncoding)) => {
-            Some(format!("the certificate {shown} is damaged"))
-        }
-        _ => None,
-    }
+    let key = fs::read(key_file).ok()?;
+    certificate::wrong_with((&named.certificate, &certificate), (key_file, &key))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod reload;
 pub mod render;
 mod status;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -131,9 +131,18 @@ impl Kind for ApacheSettings {
         let theirs = |server: &Server| Name::of(&server.file, &self.folders).is_none();
         let blocks = dump.map(|dump| dump.serving().addresses(theirs)).unwrap_or_default();
         let listening = dump.map(|dump| dump.listen.clone()).unwrap_or_default();
+        let mut tls = BTreeMap::new();
+        for text in wanted.iter().filter(|(name, _)| matches!(name, Name::Site(_))).map(|(_, text)| text) {
+            tls.extend(over_tls(&String::from_utf8_lossy(text)));
+        }
         Ok(render::Common {
             listen: listen::needed(&ours, &listening),
-            catch: ours.difference(&blocks).map(render::block).collect(),
+            catch: ours.difference(&blocks).filter(|address| !tls.contains_key(address)).map(render::block).collect(),
+            catch_tls: tls
+                .iter()
+                .filter(|(address, _)| !blocks.contains(address))
+                .map(|(address, pair)| (render::block(address), pair.clone()))
+                .collect(),
         })
     }
 
@@ -228,6 +237,19 @@ impl Kind for ApacheSettings {
     }
 }
 
+/// The addresses on which a file of ours speaks HTTPS, with the certificate and its key.
+fn over_tls(text: &str) -> BTreeMap<SocketAddr, (String, String)> {
+    let value =
+        |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name)).map(|v| v.trim_matches([' ', '"']));
+    let (Some(addresses), Some(certificate), Some(key)) =
+        (value("# HTTPS on:"), value("SSLCertificateFile "), value("SSLCertificateKeyFile "))
+    else {
+        return BTreeMap::new();
+    };
+    let addresses = addresses.split_whitespace().filter_map(|address| address.parse().ok());
+    addresses.map(|address| (address, (certificate.to_owned(), key.to_owned()))).collect()
+}
+
 /// A directive that Apache doesn't know in a file of ours is one of a module that isn't loaded.
 fn missing_module(error: TrialError) -> TrialError {
     let TrialError::Refused(refusal) = &error else {
@@ -248,6 +270,7 @@ fn module_of(directive: &str) -> Option<&'static str> {
         "RewriteEngine" => Some("rewrite"),
         "RequestHeader" | "Header" => Some("headers"),
         "ProxyPreserveHost" | "ProxyAddHeaders" => Some("proxy"),
+        "SSLEngine" => Some("ssl"),
         _ => None,
     }
 }

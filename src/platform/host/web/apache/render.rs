@@ -3,7 +3,7 @@
 //! The rules behind the templates are the design's: one look decides and everything in a request uses what it said; a request that was sent is
 //! never repeated; the app sees the path as the client wrote it; a static path answers nothing that lies outside the release.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
@@ -52,6 +52,8 @@ pub struct Common {
     pub listen: Vec<String>,
     /// Addresses of VirtualHosts that only our sites have: a host name that is none of theirs is answered 404 there.
     pub catch: BTreeSet<String>,
+    /// The same, where HTTPS is spoken, each with a certificate and its key: Apache has to show one.
+    pub catch_tls: BTreeMap<String, (String, String)>,
 }
 
 /// Renders the common file. `generation` is what the door says while this configuration is in force.
@@ -61,7 +63,7 @@ pub struct Common {
 pub fn common(common: &Common, door: SocketAddr, generation: &str) -> Result<String, RenderError> {
     render(
         "common.conf",
-        context! { generation, door => door.to_string(), listen => &common.listen, catch => &common.catch },
+        context! { generation, door => door.to_string(), listen => &common.listen, catch => &common.catch, catch_tls => &common.catch_tls },
     )
 }
 
@@ -96,8 +98,19 @@ struct SiteContext {
 #[derive(Serialize)]
 struct Own {
     hostnames: Vec<String>,
+    doors: Vec<String>,
+    blocks: BTreeSet<String>,
+    tls: Option<Tls>,
+}
+
+#[derive(Serialize)]
+struct Tls {
+    certificate: String,
+    key: String,
     listen: Vec<String>,
     blocks: BTreeSet<String>,
+    /// What a client has to name besides the host; nothing where it is HTTPS's own.
+    port: String,
 }
 
 #[derive(Serialize)]
@@ -128,9 +141,16 @@ struct Places {
 
 fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
     let own = match &shape.mode {
-        Mode::Own { hostnames, listen } => Some(Own {
+        Mode::Own { hostnames, listen, tls } => Some(Own {
+            tls: tls.as_ref().map(|tls| Tls {
+                certificate: tls.certificate.display().to_string(),
+                key: tls.key.display().to_string(),
+                listen: tls.listen.iter().map(SocketAddr::to_string).collect(),
+                blocks: tls.listen.iter().map(block).collect(),
+                port: tls.port(),
+            }),
             hostnames: hostnames.iter().map(Hostname::to_string).collect(),
-            listen: listen.iter().map(SocketAddr::to_string).collect(),
+            doors: shape.mode.doors().iter().map(SocketAddr::to_string).collect(),
             blocks: listen.iter().map(block).collect(),
         }),
         Mode::Include => None,
@@ -164,9 +184,10 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
 
 /// Apache itself tells the port that the client has in `Host`, so ours is said where it can be known.
 fn only_port(mode: &Mode) -> Option<u16> {
-    let Mode::Own { listen, .. } = mode else {
+    let Mode::Own { listen, tls, .. } = mode else {
         return None;
     };
+    let listen = tls.as_ref().map_or(listen, |tls| &tls.listen);
     let first = listen.first()?.port();
     listen.iter().all(|address| address.port() == first).then_some(first)
 }

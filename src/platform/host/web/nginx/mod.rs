@@ -87,19 +87,29 @@ impl NginxSettings {
     }
 
     /// The names and addresses in a file of ours, the door's left out.
-    fn served_by(&self, name: &Name, text: &[u8]) -> (Vec<String>, BTreeSet<SocketAddr>) {
-        let (mut names, mut listen) = (Vec::new(), BTreeSet::new());
+    fn served_by(&self, name: &Name, text: &[u8]) -> Served {
+        let mut served = Served::default();
         for directive in syntax::parse(&name.path(&self.folders), &String::from_utf8_lossy(text)) {
             if directive.name() == "server" {
                 let server = theirs::server(&directive);
                 if !server.listen.contains(&self.door) {
-                    names.extend(server.names);
-                    listen.extend(server.listen);
+                    served.tls.extend(theirs::over_tls(&directive));
+                    served.names.extend(server.names);
+                    served.listen.extend(server.listen);
                 }
             }
         }
-        (names, listen)
+        served
     }
+}
+
+/// What a file of ours serves, the door's left out.
+#[derive(Default)]
+struct Served {
+    names: Vec<String>,
+    listen: BTreeSet<SocketAddr>,
+    /// Those of them where HTTPS is spoken.
+    tls: BTreeSet<SocketAddr>,
 }
 
 impl kind::Dump for Dump {
@@ -153,9 +163,11 @@ impl Kind for NginxSettings {
         let others = serving.addresses(theirs);
         for (name, text) in wanted {
             let Name::Site(site) = name else { continue };
-            let (names, listen) = self.served_by(name, text);
-            common.catch.extend(listen.difference(&others));
-            let needed = render::hash_bucket(names.iter().map(String::as_str));
+            let served = self.served_by(name, text);
+            let free: BTreeSet<SocketAddr> = served.listen.difference(&others).copied().collect();
+            common.catch.extend(free.difference(&served.tls));
+            common.catch_tls.extend(free.intersection(&served.tls));
+            let needed = render::hash_bucket(served.names.iter().map(String::as_str));
             let set = hash_bucket.as_ref().filter(|(_, file, _)| Name::of(file, &self.folders).is_none());
             match set {
                 Some((size, file, line)) if *size < needed && changes.iter().any(|c| c.site() == site) => {
@@ -189,7 +201,7 @@ impl Kind for NginxSettings {
     }
 
     fn listens(&self, name: &Name, text: &[u8]) -> BTreeSet<SocketAddr> {
-        self.served_by(name, text).1
+        self.served_by(name, text).listen
     }
 
     fn suits(&self) -> Result<(), TrialError> {

@@ -50,6 +50,8 @@ pub fn stub(site: &SiteName) -> Result<String, RenderError> {
 pub struct Common {
     /// Addresses on which only our sites listen: a host name that is none of theirs is answered 404 there.
     pub catch: BTreeSet<SocketAddr>,
+    /// The same, where HTTPS is spoken: there nobody is shown the certificate of another.
+    pub catch_tls: BTreeSet<SocketAddr>,
     /// Set when a host name needs more than what is in force.
     pub hash_bucket: Option<usize>,
 }
@@ -59,12 +61,13 @@ pub struct Common {
 /// # Errors
 /// Never with a generation of plain letters and digits.
 pub fn common(common: &Common, door: SocketAddr, generation: &str) -> Result<String, RenderError> {
-    let catch: Vec<String> = common.catch.iter().map(ToString::to_string).collect();
+    let words = |addresses: &BTreeSet<SocketAddr>| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (catch, catch_tls) = (words(&common.catch), words(&common.catch_tls));
     let names: Vec<String> = (0..LINKS).map(|tick| format!("{tick:03}")).collect();
     let ticks: Vec<Vec<String>> = names.chunks(10).map(<[String]>::to_vec).collect();
     render(
         "common.conf",
-        context! { generation, door => door.to_string(), hash_bucket => common.hash_bucket, catch, ticks },
+        context! { generation, door => door.to_string(), hash_bucket => common.hash_bucket, catch, catch_tls, ticks },
     )
 }
 
@@ -109,6 +112,16 @@ struct SiteContext {
 struct Own {
     hostnames: Vec<String>,
     listen: Vec<String>,
+    tls: Option<Tls>,
+}
+
+#[derive(Serialize)]
+struct Tls {
+    certificate: String,
+    key: String,
+    listen: Vec<String>,
+    /// What a client has to name besides the host; nothing where it is HTTPS's own.
+    port: String,
 }
 
 #[derive(Serialize)]
@@ -194,7 +207,13 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
         id,
         pool_seconds: POOL_SECONDS,
         own: match &shape.mode {
-            Mode::Own { hostnames, listen } => Some(Own {
+            Mode::Own { hostnames, listen, tls } => Some(Own {
+                tls: tls.as_ref().map(|tls| Tls {
+                    certificate: tls.certificate.display().to_string(),
+                    key: tls.key.display().to_string(),
+                    listen: tls.listen.iter().map(SocketAddr::to_string).collect(),
+                    port: tls.port(),
+                }),
                 hostnames: hostnames.iter().map(Hostname::to_string).collect(),
                 listen: listen.iter().map(SocketAddr::to_string).collect(),
             }),
@@ -306,12 +325,12 @@ fn entry<'a>(side: &'a Side, path: &str) -> Option<(usize, &'a StaticPath)> {
 /// an expression.
 fn doors(mode: &Mode) -> Vec<(String, String)> {
     const FITS: usize = 40;
-    let Mode::Own { hostnames, listen } = mode else {
+    let Mode::Own { hostnames, .. } = mode else {
         return Vec::new();
     };
     // The ports that a client leaves out, and those that it names.
     let mut ports = vec![String::new()];
-    ports.extend(listen.iter().map(|address| format!(":{}", address.port())));
+    ports.extend(mode.doors().iter().map(|address| format!(":{}", address.port())));
     ports.dedup();
     let names = hostnames.iter().map(Hostname::to_string).filter(|name| !name.starts_with('*'));
     let doors = names

@@ -56,6 +56,14 @@ pub fn server(directive: &Directive) -> Server {
     Server { file: directive.file.clone(), line: directive.line, listen, names, greedy: false }
 }
 
+/// The addresses on which a server block speaks HTTPS.
+#[must_use]
+pub fn over_tls(server: &Directive) -> BTreeSet<SocketAddr> {
+    let inner = server.block.iter().flatten().filter(|inner| inner.name() == "listen");
+    let tls = inner.filter(|listen| listen.args().iter().any(|word| word == "ssl"));
+    tls.filter_map(|listen| listen.args().first()).flat_map(|text| addresses(text)).collect()
+}
+
 /// The addresses that `listen` means: `80`, `*:80`, `127.0.0.1`, `[::]:80`, `localhost:80`, `8080-8090`.
 fn addresses(text: &str) -> Vec<SocketAddr> {
     if text.starts_with("unix:") {

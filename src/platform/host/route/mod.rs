@@ -1,5 +1,11 @@
 //! The link that decides which colour is live, and the markers behind it. Shared by all web servers; called by the host platform.
 //!
+//! | part | what it does |
+//! |---|---|
+//! | this one | the link |
+//! | `slots` | the folders that it may lead to: their markers, and the release that each holds |
+//! | `place` | links and folders put in place, and looked at without being led astray |
+//!
 //! ```text
 //! slots/blue/{blue,slot}     slots/green/{green,slot}      where `live` points while the site is routed
 //! nowhere/blue/{blue}        nowhere/green/{}              where it points afterwards
@@ -13,67 +19,22 @@
 //! markers behind it are in order, and nothing otherwise, whatever somebody planted there. All of it is root's; nothing is opened through
 //! a link.
 
+mod place;
+mod slots;
+
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, Stat};
+use rustix::fs::CWD;
 
+use self::place::{found, is_dir, open_dir, place_link, read_link, remove, stat};
+pub use self::slots::{held, hold, prepare};
+use self::slots::{markers, open_slot, prepare_nowhere};
 use super::layout::SiteDir;
-use super::tick;
-use crate::rollout::{Colour, Revision, Time};
+use crate::rollout::{Colour, Time};
 
-/// In both slots: tells "green" from "nothing can be read".
-const SLOT: &str = "slot";
-/// In blue's slot alone: says both at once, so that whoever finds it need not ask for the other two.
-const BLUE_SLOT: &str = "blue-slot";
 /// The link that a cutover moves.
 const LIVE: &str = "live";
-/// The link of a slot to the release that it holds.
-const RELEASE: &str = "release";
-
-/// Creates the slot folders and their markers where they are missing, and the folder of [`tick`], readable by the web server. Puts back what was changed; never
-/// touches `live`.
-///
-/// # Errors
-/// When a folder or marker can't be made, or something that is neither stands in its place.
-pub fn prepare(dir: &SiteDir) -> io::Result<()> {
-    std::fs::create_dir_all(dir.root().parent().unwrap_or(Path::new("/")))?;
-    tick::prepare(&dir.ticks())?;
-    let sites = open_dir(CWD, dir.root().parent().unwrap_or(Path::new("/")))?;
-    let name = dir.root().file_name().unwrap_or_default();
-    let root = ensure_dir(&sites, Path::new(name))?;
-    let slots = ensure_dir(&root, Path::new("slots"))?;
-    for colour in Colour::BOTH {
-        let slot = ensure_dir(&slots, Path::new(colour.name()))?;
-        let mut changed = false;
-        for name in markers(colour.other()).iter().filter(|name| !markers(colour).contains(name)) {
-            if stat(&slot, name)?.is_some() {
-                remove(&slot, name)?;
-                changed = true;
-            }
-        }
-        for name in markers(colour) {
-            changed |= ensure_marker(&slot, name)?;
-        }
-        if changed {
-            rustix::fs::fsync(&slot)?;
-        }
-    }
-    prepare_nowhere(&root)
-}
-
-fn prepare_nowhere(root: &OwnedFd) -> io::Result<()> {
-    let nowhere = ensure_dir(root, Path::new("nowhere"))?;
-    let blue = ensure_dir(&nowhere, Path::new(Colour::Blue.name()))?;
-    if ensure_marker(&blue, Colour::Blue.name())? {
-        rustix::fs::fsync(&blue)?;
-    }
-    let green = ensure_dir(&nowhere, Path::new(Colour::Green.name()))?;
-    remove(&green, Colour::Blue.name())
-}
-
 /// The colour that `live` names. `None`: there is no link, or it says anything else, or the markers behind it are not in order (so that a
 /// web server would answer 503, or from the wrong colour).
 ///
@@ -160,39 +121,6 @@ pub fn moved(dir: &SiteDir) -> io::Result<Option<Time>> {
     Ok(Some(Time(written.max(renamed))))
 }
 
-/// Makes a slot hold a release, or none.
-///
-/// # Errors
-/// When it can't be written. Then the old link stands.
-pub fn hold(dir: &SiteDir, colour: Colour, revision: Option<Revision>) -> io::Result<()> {
-    let root = open_dir(CWD, dir.root())?;
-    let slot = open_slot(&root, colour)?.ok_or(rustix::io::Errno::NOENT)?;
-    match revision {
-        Some(revision) => place_link(&slot, RELEASE, &format!("../../releases/{revision}")),
-        None => {
-            remove(&slot, RELEASE)?;
-            rustix::fs::fsync(&slot)?;
-            Ok(())
-        }
-    }
-}
-
-/// The revision that a slot holds. `None`: none, or the link says anything else than what [`hold`] writes.
-///
-/// # Errors
-/// When it can't be looked at.
-pub fn held(dir: &SiteDir, colour: Colour) -> io::Result<Option<Revision>> {
-    let Some(root) = found(open_dir(CWD, dir.root()))? else {
-        return Ok(None);
-    };
-    let Some(slot) = open_slot(&root, colour)? else {
-        return Ok(None);
-    };
-    let text = read_link(&slot, RELEASE)?;
-    let revision = text.as_deref().and_then(|text| text.to_str().ok());
-    Ok(revision.and_then(|text| text.strip_prefix("../../releases/")).and_then(|text| text.parse().ok()))
-}
-
 fn target(colour: Colour) -> &'static str {
     match colour {
         Colour::Blue => "slots/blue",
@@ -207,124 +135,8 @@ fn nowhere(colour: Colour) -> &'static str {
     }
 }
 
-/// What stands in the slot of a colour.
-fn markers(colour: Colour) -> &'static [&'static str] {
-    match colour {
-        Colour::Blue => &["blue", SLOT, BLUE_SLOT],
-        Colour::Green => &["green", SLOT],
-    }
-}
-
 fn millis(seconds: i64, nanos: i64) -> i64 {
     seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
-}
-
-/// Puts a link in place of whatever stands under `name`, atomically, and returns when it is on disk.
-fn place_link(dir: &OwnedFd, name: &str, target: &str) -> io::Result<()> {
-    if read_link(dir, name)?.is_some_and(|now| now.to_bytes() == target.as_bytes()) {
-        return Ok(());
-    }
-    let beside = format!(".{name}.new");
-    // Left behind by an agent that was killed between the two calls.
-    remove(dir, &beside)?;
-    rustix::fs::symlinkat(target, dir, &beside)?;
-    if let Err(error) = rustix::fs::renameat(dir, &beside, dir, name) {
-        remove(dir, &beside)?;
-        return Err(error.into());
-    }
-    rustix::fs::fsync(dir)?;
-    Ok(())
-}
-
-fn open_dir(at: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(at, path, flags, Mode::empty())?)
-}
-
-fn open_slot(root: &OwnedFd, colour: Colour) -> io::Result<Option<OwnedFd>> {
-    let Some(slots) = found(open_dir(root, Path::new("slots")))? else {
-        return Ok(None);
-    };
-    found(open_dir(&slots, Path::new(colour.name())))
-}
-
-/// Missing, a link, or no folder: nothing that we made.
-fn found(opened: io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
-    match opened {
-        Ok(fd) => Ok(Some(fd)),
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-                || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// The mode is set apart from the creation, so that the umask has no say: the web server's workers must get through.
-fn ensure_dir(at: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
-    let mode = Mode::from_raw_mode(0o755);
-    let made = match rustix::fs::mkdirat(at, name, mode) {
-        Ok(()) => true,
-        Err(rustix::io::Errno::EXIST) => false,
-        Err(error) => return Err(error.into()),
-    };
-    let dir = open_dir(at, name)?;
-    if rustix::fs::fstat(&dir)?.st_mode & 0o7777 != mode.as_raw_mode() {
-        rustix::fs::fchmod(&dir, mode)?;
-    }
-    if made {
-        rustix::fs::fsync(at)?;
-    }
-    Ok(dir)
-}
-
-/// Whether it had to be made. Markers are folders: of a file, nginx would keep a descriptor for each name by which it remembers it.
-fn ensure_marker(dir: &OwnedFd, name: &str) -> io::Result<bool> {
-    if is_dir(dir, name)? {
-        return Ok(false);
-    }
-    remove(dir, name)?;
-    ensure_dir(dir, Path::new(name))?;
-    Ok(true)
-}
-
-fn is_dir(dir: &OwnedFd, name: &str) -> io::Result<bool> {
-    Ok(stat(dir, name)?.is_some_and(|stat| file_type(&stat) == FileType::Directory))
-}
-
-fn file_type(stat: &Stat) -> FileType {
-    FileType::from_raw_mode(stat.st_mode as RawMode)
-}
-
-fn stat(dir: &OwnedFd, name: &str) -> io::Result<Option<Stat>> {
-    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// `None`: missing, or no link.
-fn read_link(dir: &OwnedFd, name: &str) -> io::Result<Option<Box<CStr>>> {
-    match rustix::fs::readlinkat(dir, name, Vec::new()) {
-        Ok(text) => Ok(Some(text.into_boxed_c_str())),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::INVAL) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn remove(dir: &OwnedFd, name: &str) -> io::Result<()> {
-    let gone = match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        // A marker of the other colour; a folder that holds something was never ours.
-        Err(rustix::io::Errno::ISDIR) => rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR),
-        gone => gone,
-    };
-    match gone {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]
@@ -332,6 +144,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use crate::rollout::Revision;
 
     fn site() -> (tempfile::TempDir, SiteDir) {
         let state = tempfile::tempdir().unwrap();

@@ -1,0 +1,171 @@
+//! A site over HTTPS, asked by curl: with the certificate that it names, and nobody else's.
+
+use std::path::Path;
+
+use bluegreen::platform::host::web::{Mode, Shape, Tls, WebServer};
+use bluegreen::rollout::Colour;
+use tokio::process::Command;
+
+use crate::faults::openssl;
+use crate::fixture::{Instance, Rig, point, until};
+use crate::serving::{PATHS, echo};
+use crate::stands::Stands;
+
+on_every_server! {
+    a_site_speaks_https_and_what_comes_without_is_sent_on,
+    another_certificate_is_shown_after_one_reload,
+    a_name_that_is_no_site_s_is_shown_no_site,
+    the_app_sees_the_path_as_the_client_wrote_it,
+}
+
+async fn start<K: Stands>() -> Rig<K> {
+    let mut rig = Rig::<K>::laid_out();
+    rig.write_main(K::LOADS_TLS);
+    rig.run().await;
+    rig
+}
+
+/// Makes a certificate for a name, which is what a client is shown.
+fn certificate(rig: &Rig<impl Stands>, file: &str, name: &str) -> Tls {
+    let (certificate, key) = (rig.path(&format!("{file}.crt")), rig.path(&format!("{file}.key")));
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        &format!("/CN={name}"),
+        "-addext",
+        &format!("subjectAltName=DNS:{name}"),
+        "-keyout",
+        key.to_str().unwrap(),
+        "-out",
+        certificate.to_str().unwrap(),
+    ]);
+    Tls { certificate, key, listen: vec![rig.free()] }
+}
+
+fn over_tls(shape: &mut Shape, with: &Tls) {
+    let Mode::Own { tls, .. } = &mut shape.mode else { panic!() };
+    *tls = Some(with.clone());
+}
+
+/// What curl, which trusts this certificate alone, prints of an answer: its head and its body. What is wrong, if there is none.
+async fn curl(tls: &Tls, trusts: &Path, host: &str, path: &str, more: &[&str]) -> Result<String, String> {
+    let at = tls.listen[0];
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--include",
+            "--path-as-is",
+            "--max-time",
+            "20",
+            "--noproxy",
+            "*",
+            "--cacert",
+        ])
+        .arg(trusts)
+        .args(["--resolve", &format!("{host}:{}:{}", at.port(), at.ip())])
+        .args(more)
+        .arg(format!("https://{host}:{}{path}", at.port()))
+        .output()
+        .await
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+async fn a_site_speaks_https_and_what_comes_without_is_sent_on<K: Stands>() {
+    let rig = start::<K>().await;
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let mut shop = rig.site("shop", &[blue.address], &[green.address]);
+    let tls = certificate(&rig, "shop", "shop.test");
+    over_tls(&mut shop, &tls);
+    point(&shop.dir, Colour::Blue);
+    rig.web.ensure(shop.clone()).await.unwrap();
+    let port = tls.listen[0].port();
+    let ask = async |path: &str, more: &[&str]| curl(&tls, &tls.certificate, "shop.test", path, more).await.unwrap();
+
+    let answer = ask("/", &["--http2"]).await;
+    assert!(answer.starts_with("HTTP/2 200") && answer.ends_with("blue"), "{answer}");
+    for version in ["--http1.1", "--http2"] {
+        let told = ask("/headers", &[version]).await.to_ascii_lowercase();
+        for line in [
+            "x-forwarded-proto: https".to_owned(),
+            format!("x-forwarded-port: {port}"),
+            format!("host: shop.test:{port}"),
+            format!("x-forwarded-host: shop.test:{port}"),
+        ] {
+            assert!(told.contains(&line), "{version}: no {line:?} in {told}");
+        }
+    }
+    let body = "x".repeat(100_000);
+    let answer = ask("/size", &["--http2", "--data-raw", &body]).await;
+    assert!(answer.ends_with("blue 100000"), "{answer}");
+    point(&shop.dir, Colour::Green);
+    let answer = ask("/", &["--http2"]).await;
+    assert!(answer.ends_with("green"), "{answer}");
+
+    for (path, method) in [("/a%2Fb?c=%20d", "GET"), ("/", "POST")] {
+        let mut client = crate::fixture::Client::connect(rig.http).await.unwrap();
+        let sent_on = client.send(method, "shop.test", path, "").await.unwrap();
+        assert_eq!(sent_on.status, 308);
+        assert_eq!(sent_on.headers["location"], format!("https://shop.test:{port}{path}"));
+    }
+    assert_eq!(rig.web.reloads(), 1);
+}
+
+async fn another_certificate_is_shown_after_one_reload<K: Stands>() {
+    let rig = start::<K>().await;
+    let blue = Instance::start("blue").await;
+    let mut shop = rig.site("shop", &[blue.address], &[]);
+    let first = certificate(&rig, "first", "shop.test");
+    over_tls(&mut shop, &first);
+    point(&shop.dir, Colour::Blue);
+    rig.web.ensure(shop.clone()).await.unwrap();
+    curl(&first, &first.certificate, "shop.test", "/", &[]).await.unwrap();
+    let second = Tls { listen: first.listen.clone(), ..certificate(&rig, "second", "shop.test") };
+    over_tls(&mut shop, &second);
+    rig.web.ensure(shop.clone()).await.unwrap();
+    curl(&second, &second.certificate, "shop.test", "/", &[]).await.unwrap();
+    let error = curl(&second, &first.certificate, "shop.test", "/", &[]).await.unwrap_err();
+    assert!(error.contains("certificate"), "{error}");
+    assert_eq!(rig.web.reloads(), 2);
+}
+
+async fn a_name_that_is_no_site_s_is_shown_no_site<K: Stands>() {
+    let rig = start::<K>().await;
+    let blue = Instance::start("blue").await;
+    let mut shop = rig.site("shop", &[blue.address], &[]);
+    let tls = certificate(&rig, "shop", "shop.test");
+    over_tls(&mut shop, &tls);
+    point(&shop.dir, Colour::Blue);
+    rig.web.ensure(shop.clone()).await.unwrap();
+    let stranger = curl(&tls, &tls.certificate, "other.test", "/", &["--insecure"]).await;
+    assert!(stranger.as_ref().map_or(true, |answer| answer.contains(" 404")), "{stranger:?}");
+    assert_eq!(blue.requests.load(std::sync::atomic::Ordering::Relaxed), 0);
+    until("the site itself goes on", async || curl(&tls, &tls.certificate, "shop.test", "/", &[]).await.is_ok()).await;
+}
+
+async fn the_app_sees_the_path_as_the_client_wrote_it<K: Stands>() {
+    let rig = start::<K>().await;
+    let app = echo().await;
+    let mut shop = rig.site("shop", &[app], &[]);
+    let tls = certificate(&rig, "shop", "shop.test");
+    over_tls(&mut shop, &tls);
+    point(&shop.dir, Colour::Blue);
+    rig.web.ensure(shop).await.unwrap();
+    for version in ["--http1.1", "--http2"] {
+        // HTTP/2 knows no path that isn't ASCII.
+        for path in PATHS.iter().filter(|path| path.is_ascii()) {
+            let answer = curl(&tls, &tls.certificate, "shop.test", path, &[version, "--globoff"]).await.unwrap();
+            assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, *path, "{version}");
+        }
+    }
+}
