@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bluegreen::api::requests::Requests;
 use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::queue::Front;
@@ -187,9 +188,11 @@ impl<K: Stands> Rig<K> {
             dir,
             mode: Mode::Own {
                 hostnames: vec![format!("{name}.test").parse().unwrap()],
+                previews: Vec::new(),
                 listen: vec![self.http],
                 tls: None,
             },
+            requests: Requests::default(),
             blue: side(blue),
             green: side(green),
         }

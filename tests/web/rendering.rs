@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use bluegreen::api::requests::Requests;
 use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::web::apache::render as apache;
 use bluegreen::platform::host::web::kind::{RenderError, Rendered};
@@ -24,6 +25,7 @@ fn shape(mode: Mode, blue: &[&str], green: &[&str]) -> Shape {
         site: "shop".parse().unwrap(),
         dir: SiteDir::new(Path::new("/var/lib/bluegreen"), &"shop".parse().unwrap()),
         mode,
+        requests: Requests::default(),
         blue: side(blue),
         green: side(green),
     }
@@ -32,19 +34,20 @@ fn shape(mode: Mode, blue: &[&str], green: &[&str]) -> Shape {
 fn own() -> Mode {
     Mode::Own {
         hostnames: vec!["shop.example.com".parse().unwrap(), "*.shop.example.com".parse().unwrap()],
+        previews: Vec::new(),
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()],
         tls: None,
     }
 }
 
 fn over_tls() -> Mode {
-    let Mode::Own { hostnames, listen, .. } = own() else { panic!() };
+    let Mode::Own { hostnames, previews, listen, .. } = own() else { panic!() };
     let tls = Tls {
         certificate: "/var/lib/bluegreen/sites/shop/tls/0123456789abcdef/certificate.pem".into(),
         key: "/var/lib/bluegreen/sites/shop/tls/0123456789abcdef/key.pem".into(),
         listen: vec!["0.0.0.0:443".parse().unwrap(), "[::]:443".parse().unwrap()],
     };
-    Mode::Own { hostnames, listen, tls: Some(tls) }
+    Mode::Own { hostnames, previews, listen, tls: Some(tls) }
 }
 
 #[track_caller]
