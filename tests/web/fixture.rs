@@ -389,6 +389,12 @@ async fn answer(name: &'static str, request: Request<Incoming>) -> Result<Respon
             let lines: Vec<String> = lines.map(|(k, v)| format!("{k}: {}", v.to_str().unwrap())).collect();
             Ok(text(lines.join("\n")))
         }
+        // Taken, and never answered.
+        "/silent" => std::future::pending().await,
+        "/cached" => {
+            let response = Response::builder().header("cache-control", "public, max-age=3600");
+            Ok(response.header("expires", "Thu, 01 Jan 2099 00:00:00 GMT").body(Full::from(name).boxed()).unwrap())
+        }
         "/size" => Ok(text(format!("{name} {}", request.collect().await?.to_bytes().len()))),
         "/socket" if upgrades(&request) => {
             let upgrade = hyper::upgrade::on(request);

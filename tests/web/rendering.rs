@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bluegreen::api::requests::Requests;
 use bluegreen::platform::host::layout::SiteDir;
@@ -68,6 +69,16 @@ fn the_files_of_a_site_are_the_golden_ones() {
     statics(&mut app, "/assets/", "public/assets", true);
     statics(&mut app, "/a.b+c/", "public/c", false);
     let tls = shape(over_tls(), &["127.0.0.1:8081"], &["127.0.0.1:8083"]);
+    let mut preview = shape(over_tls(), &["127.0.0.1:8081"], &["127.0.0.1:8083"]);
+    statics(&mut preview, "/assets/", "public/assets", true);
+    let Mode::Own { previews, .. } = &mut preview.mode else { panic!() };
+    previews.push("next.shop.example.com".parse().unwrap());
+    preview.requests = Requests {
+        max_body: 20 << 20,
+        timeout: Duration::from_secs(90),
+        stream_timeout: Duration::from_secs(7200),
+        connect_timeout: Duration::from_secs(2),
+    };
     let mut files = shape(own(), &[], &[]);
     statics(&mut files, "/", "public", false);
     files.green.statics[0].cache = Some("no-cache".parse().unwrap());
@@ -98,6 +109,7 @@ fn the_files_of_a_site_are_the_golden_ones() {
         golden(server, "program.conf", &render(&programs, door).unwrap().site);
         golden(server, "programs.conf", &render(&folder, door).unwrap().site);
         golden(server, "tls.conf", &render(&tls, door).unwrap().site);
+        golden(server, "preview.conf", &render(&preview, door).unwrap().site);
         golden(server, "files.conf", &render(&files, door).unwrap().site);
         let include = render(&include, door).unwrap();
         golden(server, "include.conf", &include.site);
