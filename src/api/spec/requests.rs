@@ -9,12 +9,13 @@ use crate::api::{requests, span};
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestsSpec {
-    /// The largest body of a request, from 1Ki to 1024Gi; a larger one is answered 413. Default: 1Gi. Not with front Include.
+    /// The largest body of a request, from 1Ki to 1024Gi; a larger one is answered 413. Apache counts only a body that says its length.
+    /// Default: 1Gi. Not with front Include.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = requests::SIZE_PATTERN), length(max = 8))]
     pub max_body_size: Option<String>,
-    /// How long the app may send nothing of its answer, and take nothing of the request, before the client is answered 504: whole seconds, from
-    /// 1s to 24h. Default: 1h.
+    /// How long the app may send nothing of its answer, and take nothing of the request, before the client is answered 504 (by Apache
+    /// 502): whole seconds, from 1s to 24h. Default: 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     pub timeout: Option<String>,

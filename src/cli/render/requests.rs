@@ -2,11 +2,11 @@
 
 use crate::api::spec::RequestsSpec;
 
-/// `bodies up to 20Mi, 504 after 30s`.
+/// `bodies up to 20Mi, given up after 30s`.
 pub(super) fn requests(spec: &RequestsSpec) -> String {
     let parts = [
         ("bodies up to", &spec.max_body_size),
-        ("504 after", &spec.timeout),
+        ("given up after", &spec.timeout),
         ("streams silent for at most", &spec.stream_timeout),
         ("the next instance after", &spec.connect_timeout),
     ];
