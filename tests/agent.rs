@@ -13,6 +13,8 @@ mod fronts;
 mod kit;
 #[path = "agent/many.rs"]
 mod many;
+#[path = "agent/preview.rs"]
+mod preview;
 #[path = "agent/rollout.rs"]
 mod rollout;
 #[path = "agent/tls.rs"]

@@ -1,6 +1,9 @@
 //! The resource as the outside sees it: its CustomResourceDefinition, what is refused and how that is said, and that text and
 //! schema say the same.
 
+#[path = "api/requests.rs"]
+mod requests;
+
 use bluegreen::api::conflicts::conflicts;
 use bluegreen::api::site::{Front, Runtime, SiteOnHost};
 use bluegreen::api::{crd, parse, types};

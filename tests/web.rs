@@ -33,8 +33,12 @@ mod files;
 mod fixture;
 #[path = "web/only_apache.rs"]
 mod only_apache;
+#[path = "web/preview.rs"]
+mod preview;
 #[path = "web/rendering.rs"]
 mod rendering;
+#[path = "web/requests.rs"]
+mod requests;
 #[path = "web/serving.rs"]
 mod serving;
 #[path = "web/stands.rs"]

@@ -5,19 +5,23 @@ use std::net::SocketAddr;
 
 use super::problem::Problem;
 use super::site::{Front, SiteOnHost};
-use super::types::SiteName;
+use super::types::{Hostname, SiteName};
 
 /// The sites that can't have what they want because another one has it: the one that comes first in the order given keeps it. An agent
 /// gives them in the order in which it accepted them, so that a newcomer never takes anything from a site that runs.
 #[must_use]
-pub fn conflicts(sites: &[SiteOnHost]) -> Vec<(SiteName, Problem)> {
+pub fn conflicts<'a>(sites: &'a [SiteOnHost]) -> Vec<(SiteName, Problem)> {
     let mut found = Vec::new();
     let mut ports: BTreeMap<u16, &SiteName> = BTreeMap::new();
     let mut doors: BTreeMap<(SocketAddr, &str), &SiteName> = BTreeMap::new();
     for site in sites {
         let mut said: Vec<&str> = Vec::new();
-        if let front @ Front::Own { hostnames, .. } = &site.target.front {
-            for (index, hostname) in hostnames.iter().enumerate() {
+        if let front @ Front::Own { hostnames, previews, .. } = &site.target.front {
+            let numbered = |field: &'static str, names: &'a [Hostname]| {
+                names.iter().enumerate().map(move |(index, name)| (format!("{field}[{index}]"), name))
+            };
+            let names = numbered("hostnames", hostnames).chain(numbered("previewHostnames", previews));
+            for (place, hostname) in names {
                 for address in front.doors() {
                     let owner = *doors.entry((address, hostname.as_str())).or_insert(&site.name);
                     if *owner != site.name && !said.contains(&hostname.as_str()) {
@@ -25,7 +29,7 @@ pub fn conflicts(sites: &[SiteOnHost]) -> Vec<(SiteName, Problem)> {
                         found.push((
                             site.name.clone(),
                             Problem::new(
-                                format!("spec.target.host.hostnames[{index}]"),
+                                format!("spec.target.host.{place}"),
                                 format!(
                                     "the site {owner} answers to {hostname} already: take it out of one of the two"
                                 ),

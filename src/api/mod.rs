@@ -20,6 +20,7 @@ pub mod parse;
 pub mod problem;
 mod python;
 pub mod report;
+pub mod requests;
 mod shape;
 pub mod site;
 pub mod span;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::java::{SpringBoot, Tomcat};
 use super::problem::Problem;
 pub use super::python::{Asgi, Cgi, Installed, Programs, Protocol, Wsgi};
+pub use super::requests::Requests;
 use super::spec::{ConfigMapsSpec, DeletionPolicy, GuardSpec, SecretsSpec, Template};
 use super::types::{
     AbsPath, CacheControl, EnvName, Hostname, Label, PortName, RelPath, Sha256, SiteName, Token, UrlPath, UserName,
@@ -159,6 +160,8 @@ pub struct HttpRoute {
 pub struct HostTarget {
     /// How it gets into the web server.
     pub front: Front,
+    /// How requests are passed on; outside of the revision.
+    pub requests: Requests,
     /// What somebody uploaded.
     pub release: ReleaseSource,
     /// Everything that belongs to the slot's own release and changes only on an idle slot.
@@ -185,6 +188,8 @@ pub enum Front {
     Own {
         /// The names that it answers to.
         hostnames: Vec<Hostname>,
+        /// The names under which the idle colour answers.
+        previews: Vec<Hostname>,
         /// Where it listens.
         listen: Vec<SocketAddr>,
         /// How it is served over HTTPS, if it is.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bluegreen::api::requests::Requests;
 use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::queue::Front;
@@ -187,9 +188,11 @@ impl<K: Stands> Rig<K> {
             dir,
             mode: Mode::Own {
                 hostnames: vec![format!("{name}.test").parse().unwrap()],
+                previews: Vec::new(),
                 listen: vec![self.http],
                 tls: None,
             },
+            requests: Requests::default(),
             blue: side(blue),
             green: side(green),
         }
@@ -385,6 +388,12 @@ async fn answer(name: &'static str, request: Request<Incoming>) -> Result<Respon
             let lines = request.headers().iter();
             let lines: Vec<String> = lines.map(|(k, v)| format!("{k}: {}", v.to_str().unwrap())).collect();
             Ok(text(lines.join("\n")))
+        }
+        // Taken, and never answered.
+        "/silent" => std::future::pending().await,
+        "/cached" => {
+            let response = Response::builder().header("cache-control", "public, max-age=3600");
+            Ok(response.header("expires", "Thu, 01 Jan 2099 00:00:00 GMT").body(Full::from(name).boxed()).unwrap())
         }
         "/size" => Ok(text(format!("{name} {}", request.collect().await?.to_bytes().len()))),
         "/socket" if upgrades(&request) => {

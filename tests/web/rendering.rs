@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use bluegreen::api::requests::Requests;
 use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::web::apache::render as apache;
 use bluegreen::platform::host::web::kind::{RenderError, Rendered};
@@ -24,6 +26,7 @@ fn shape(mode: Mode, blue: &[&str], green: &[&str]) -> Shape {
         site: "shop".parse().unwrap(),
         dir: SiteDir::new(Path::new("/var/lib/bluegreen"), &"shop".parse().unwrap()),
         mode,
+        requests: Requests::default(),
         blue: side(blue),
         green: side(green),
     }
@@ -32,19 +35,20 @@ fn shape(mode: Mode, blue: &[&str], green: &[&str]) -> Shape {
 fn own() -> Mode {
     Mode::Own {
         hostnames: vec!["shop.example.com".parse().unwrap(), "*.shop.example.com".parse().unwrap()],
+        previews: Vec::new(),
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()],
         tls: None,
     }
 }
 
 fn over_tls() -> Mode {
-    let Mode::Own { hostnames, listen, .. } = own() else { panic!() };
+    let Mode::Own { hostnames, previews, listen, .. } = own() else { panic!() };
     let tls = Tls {
         certificate: "/var/lib/bluegreen/sites/shop/tls/0123456789abcdef/certificate.pem".into(),
         key: "/var/lib/bluegreen/sites/shop/tls/0123456789abcdef/key.pem".into(),
         listen: vec!["0.0.0.0:443".parse().unwrap(), "[::]:443".parse().unwrap()],
     };
-    Mode::Own { hostnames, listen, tls: Some(tls) }
+    Mode::Own { hostnames, previews, listen, tls: Some(tls) }
 }
 
 #[track_caller]
@@ -65,6 +69,16 @@ fn the_files_of_a_site_are_the_golden_ones() {
     statics(&mut app, "/assets/", "public/assets", true);
     statics(&mut app, "/a.b+c/", "public/c", false);
     let tls = shape(over_tls(), &["127.0.0.1:8081"], &["127.0.0.1:8083"]);
+    let mut preview = shape(over_tls(), &["127.0.0.1:8081"], &["127.0.0.1:8083"]);
+    statics(&mut preview, "/assets/", "public/assets", true);
+    let Mode::Own { previews, .. } = &mut preview.mode else { panic!() };
+    previews.push("next.shop.example.com".parse().unwrap());
+    preview.requests = Requests {
+        max_body: 20 << 20,
+        timeout: Duration::from_secs(90),
+        stream_timeout: Duration::from_secs(7200),
+        connect_timeout: Duration::from_secs(2),
+    };
     let mut files = shape(own(), &[], &[]);
     statics(&mut files, "/", "public", false);
     files.green.statics[0].cache = Some("no-cache".parse().unwrap());
@@ -95,6 +109,7 @@ fn the_files_of_a_site_are_the_golden_ones() {
         golden(server, "program.conf", &render(&programs, door).unwrap().site);
         golden(server, "programs.conf", &render(&folder, door).unwrap().site);
         golden(server, "tls.conf", &render(&tls, door).unwrap().site);
+        golden(server, "preview.conf", &render(&preview, door).unwrap().site);
         golden(server, "files.conf", &render(&files, door).unwrap().site);
         let include = render(&include, door).unwrap();
         golden(server, "include.conf", &include.site);

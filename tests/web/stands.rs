@@ -28,6 +28,10 @@ pub trait Stands: Kind {
     const ADDS_HEADERS: bool;
     /// What one says of itself that is too old, how that is told, and what is needed.
     const AN_OLD_ONE: (&str, &str, &str);
+    /// Whether it counts the body of a request that doesn't say how long it is.
+    const COUNTS_PIECES: bool;
+    /// What a client is answered when the app was silent for too long.
+    const TOO_LATE: u16;
     /// Has it speak TLS, where that has to be said.
     const LOADS_TLS: &str;
 
@@ -67,6 +71,8 @@ impl Stands for NginxSettings {
     const HEADER: &str = "add_header X-Mine yes;";
     const ADDS_HEADERS: bool = false;
     const AN_OLD_ONE: (&str, &str, &str) = ("nginx version: nginx/1.14.2", "nginx 1.14.2", "1.15.8");
+    const COUNTS_PIECES: bool = true;
+    const TOO_LATE: u16 = 504;
     const LOADS_TLS: &str = "";
 
     fn at(dir: &Path, door: SocketAddr) -> NginxSettings {
@@ -157,6 +163,9 @@ impl Stands for ApacheSettings {
     const HEADER: &str = "Header set X-Mine yes";
     const ADDS_HEADERS: bool = true;
     const AN_OLD_ONE: (&str, &str, &str) = ("Server version: Apache/2.4.38 (Debian)", "Apache 2.4.38", "2.4.47");
+    const COUNTS_PIECES: bool = false;
+    // It makes no difference between an instance that hangs up and one that is silent.
+    const TOO_LATE: u16 = 502;
     const LOADS_TLS: &str = "LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so\n\
                              LoadModule http2_module /usr/lib/apache2/modules/mod_http2.so";
 

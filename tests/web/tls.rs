@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::{Mode, Shape, Tls, WebServer};
 use bluegreen::rollout::Colour;
 use tokio::process::Command;
@@ -15,6 +16,8 @@ on_every_server! {
     a_site_speaks_https_and_what_comes_without_is_sent_on,
     another_certificate_is_shown_after_one_reload,
     a_name_that_is_no_site_s_is_shown_no_site,
+    the_app_is_told_who_asked_over_https_and_nobody_can_lie_to_it,
+    the_preview_is_shown_with_the_site_s_certificate,
     the_app_sees_the_path_as_the_client_wrote_it,
 }
 
@@ -119,6 +122,71 @@ async fn a_site_speaks_https_and_what_comes_without_is_sent_on<K: Stands>() {
         assert_eq!(sent_on.headers["location"], format!("https://shop.test:{port}{path}"));
     }
     assert_eq!(rig.web.reloads(), 1);
+}
+
+async fn the_app_is_told_who_asked_over_https_and_nobody_can_lie_to_it<K: Stands>() {
+    let rig = start::<K>().await;
+    let blue = Instance::start("blue").await;
+    let mut shop = rig.site("shop", &[blue.address], &[]);
+    let tls = certificate(&rig, "shop", "shop.test");
+    over_tls(&mut shop, &tls);
+    point(&shop.dir, Colour::Blue);
+    rig.web.ensure(shop).await.unwrap();
+    let mut lies = Vec::new();
+    for lie in [
+        "X-Forwarded-For: 6.6.6.6",
+        "X-Real-IP: 6.6.6.6",
+        "X-Forwarded-Proto: http",
+        "X-Forwarded-Host: evil",
+        "X-Forwarded-Port: 6",
+        "X-Forwarded-Ssl: off",
+        "X-Forwarded-Scheme: http",
+        "X-Forwarded-Prefix: /evil",
+        "Client-IP: 6.6.6.6",
+        "Forwarded: for=6.6.6.6;proto=http",
+    ] {
+        lies.extend(["--header", lie]);
+    }
+    let answer = curl(&tls, &tls.certificate, "shop.test", "/headers", &lies).await.unwrap();
+    let (_, told) = answer.split_once("\r\n\r\n").unwrap();
+    let about = ["x-", "forwarded", "client-ip", "host"];
+    let mut said: Vec<&str> = told.lines().filter(|line| about.iter().any(|start| line.starts_with(start))).collect();
+    said.sort_unstable();
+    let port = tls.listen[0].port();
+    let ip = said.iter().find_map(|line| line.strip_prefix("x-real-ip: ")).unwrap_or_default();
+    assert!(ip.starts_with("127."), "{told}");
+    assert_eq!(
+        said,
+        [
+            format!("host: shop.test:{port}"),
+            format!("x-forwarded-for: {ip}"),
+            format!("x-forwarded-host: shop.test:{port}"),
+            format!("x-forwarded-port: {port}"),
+            "x-forwarded-proto: https".to_owned(),
+            format!("x-real-ip: {ip}"),
+        ]
+    );
+}
+
+async fn the_preview_is_shown_with_the_site_s_certificate<K: Stands>() {
+    let rig = start::<K>().await;
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let mut shop = rig.site("shop", &[blue.address], &[green.address]);
+    let tls = certificate(&rig, "shop", "*.shop.test");
+    over_tls(&mut shop, &tls);
+    let Mode::Own { hostnames, previews, .. } = &mut shop.mode else { panic!() };
+    *hostnames = vec!["www.shop.test".parse().unwrap()];
+    previews.push("next.shop.test".parse().unwrap());
+    point(&shop.dir, Colour::Blue);
+    route::preview(&shop.dir, Some(Colour::Green)).unwrap();
+    rig.web.ensure(shop).await.unwrap();
+    for (host, body) in [("www.shop.test", "blue"), ("next.shop.test", "green")] {
+        for version in ["--http1.1", "--http2"] {
+            let answer = curl(&tls, &tls.certificate, host, "/", &[version]).await.unwrap();
+            assert!(answer.ends_with(body), "{host}: {answer}");
+        }
+        assert_eq!(rig.try_get(host).await, Some(308), "what comes without TLS is sent on");
+    }
 }
 
 async fn another_certificate_is_shown_after_one_reload<K: Stands>() {

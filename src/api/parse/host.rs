@@ -25,6 +25,7 @@ impl Judge {
         exposure: spec::GuardSpec,
     ) -> Option<HostTarget> {
         let front = self.front(host);
+        let requests = self.requests(host);
         let release = self.release(&host.release);
         let runtime = self.runtime(&host.runtime);
         let ports = self.ports(host);
@@ -40,6 +41,7 @@ impl Judge {
         let stop_within = self.span(&format!("{HOST}.stopWithin"), &host.stop_within);
         Some(HostTarget {
             front: front?,
+            requests: requests?,
             release: release?,
             run: Run {
                 runtime: runtime?,
@@ -78,6 +80,12 @@ impl Judge {
                         "your own server block has the certificate: leave this out, or write front: Own",
                     );
                 }
+                if !host.preview_hostnames.is_empty() {
+                    self.wrong(
+                        format!("{HOST}.previewHostnames"),
+                        "your own server block names the hosts, and the snippet in it shows the live colour alone: leave this out, or write front: Own",
+                    );
+                }
                 Some(Front::Include)
             }
             spec::Front::Own => {
@@ -94,7 +102,8 @@ impl Judge {
                     None => Some(None),
                     Some(tls) => self.tls(tls, listen.as_deref().unwrap_or_default()).map(Some),
                 };
-                Some(Front::Own { hostnames: hostnames?, listen: listen?, tls: tls? })
+                let previews = self.previews(host);
+                Some(Front::Own { hostnames: hostnames?, previews: previews?, listen: listen?, tls: tls? })
             }
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::java::{SpringBootSpec, TomcatSpec};
 use super::python::{AsgiSpec, CgiSpec, WsgiSpec};
+use super::requests::RequestsSpec;
 use crate::api::span;
 use crate::api::types::{AbsPath, CacheControl, Hostname, RelPath, Sha256, UrlPath, UserName};
 
@@ -23,6 +24,12 @@ use crate::api::types::{AbsPath, CacheControl, Hostname, RelPath, Sha256, UrlPat
     ).message("front Include takes neither hostnames nor listen: your own server block has them"),
     validation = Rule::new("self.front != 'Include' || !has(self.tls)").message(
         "front Include takes no tls: your own server block has it"
+    ),
+    validation = Rule::new("self.front != 'Include' || !has(self.previewHostnames) || size(self.previewHostnames) == 0").message(
+        "front Include takes no previewHostnames: your own server block has the names"
+    ),
+    validation = Rule::new("self.front != 'Include' || !has(self.requests) || !has(self.requests.maxBodySize)").message(
+        "front Include takes no requests.maxBodySize: your own server block has it"
     ),
     validation = Rule::new("has(self.runtime.static) || has(self.ports) && size(self.ports.blue) > 0").message(
         "an app needs at least one port for each colour"
@@ -51,6 +58,15 @@ pub struct Host {
     /// The site is served over HTTPS, with this certificate, and what comes without it is sent on. Not with front Include.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
+    /// The names under which the idle colour answers, on the same addresses, while it runs and is ready: the candidate before its cutover, the
+    /// standby after it. Otherwise they say that there is nothing to be seen; they never show the live colour. Not with front Include.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(regex(pattern = Hostname::PATTERN)), inner(length(max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub preview_hostnames: Vec<String>,
+    /// How the web server passes requests on: how large a body may be, how long an app may be silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestsSpec>,
     /// What you uploaded: a folder (path) or a file (archive).
     pub release: Release,
     /// What starts the release: exactly one of the fields below.

@@ -9,6 +9,7 @@ mod guards;
 mod host;
 mod java;
 mod python;
+mod requests;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -23,6 +24,7 @@ pub use guards::*;
 pub use host::*;
 pub use java::*;
 pub use python::*;
+pub use requests::*;
 
 /// What a site shall be: where it lives, how its health is asked, and how a new revision of it goes live.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

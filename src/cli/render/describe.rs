@@ -85,12 +85,18 @@ impl Page {
                 self.part("Hostnames", &host.hostnames.join(", "));
                 let listen = host.listen.as_ref().map_or_else(|| "*:80".to_owned(), |all| all.join(", "));
                 self.part("Listen", &listen);
+                if !host.preview_hostnames.is_empty() {
+                    self.part("Preview", &format!("{}: the idle colour", host.preview_hostnames.join(", ")));
+                }
                 if let Some(tls) = &host.tls {
                     let at = tls.listen.as_ref().map_or_else(|| "*:443".to_owned(), |all| all.join(", "));
                     self.part("HTTPS", &format!("{at}, with the certificate {}", tls.certificate));
                 }
             }
             Front::Include => self.part("Front", "your own server block includes ours"),
+        }
+        if let Some(requests) = &host.requests {
+            self.part("Requests", &super::requests::requests(requests));
         }
         self.part("Release", &release(host));
         self.part("Runtime", &runtime(&host.runtime));

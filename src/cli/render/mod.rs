@@ -2,6 +2,7 @@
 
 pub mod describe;
 pub mod doctor;
+mod requests;
 pub mod table;
 pub mod tree;
 

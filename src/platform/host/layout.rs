@@ -47,6 +47,12 @@ impl SiteDir {
         self.root.join("live")
     }
 
+    /// The link that decides which colour the preview shows.
+    #[must_use]
+    pub fn preview(&self) -> PathBuf {
+        self.root.join("preview")
+    }
+
     /// The folder of other names for all sites' folders (see `tick`).
     #[must_use]
     pub fn ticks(&self) -> PathBuf {

@@ -11,6 +11,8 @@
 //! nowhere/blue/{blue}        nowhere/green/{}              where it points afterwards
 //! ```
 //!
+//! The link `preview` points into the same slots: at the colour that the site's preview shows, and is missing while there is none.
+//!
 //! A web server asks for `live/blue` at each request, and for `live/slot` at least once a second. So that no request goes to the colour that
 //! was *not* live within that second, a link that shall name no colour is not removed: it is moved to a folder that still says which
 //! colour it was, and is no slot.
@@ -35,6 +37,8 @@ use crate::rollout::{Colour, Time};
 
 /// The link that a cutover moves.
 const LIVE: &str = "live";
+/// The link that says which colour the preview shows; missing: none.
+const PREVIEW: &str = "preview";
 /// The colour that `live` names. `None`: there is no link, or it says anything else, or the markers behind it are not in order (so that a
 /// web server would answer 503, or from the wrong colour).
 ///
@@ -100,6 +104,21 @@ pub fn unroute(dir: &SiteDir) -> io::Result<()> {
         rustix::fs::fsync(&root)?;
     }
     Ok(())
+}
+
+/// Has the preview show a colour, or none. Does nothing where it does already. A web server shows no colour that `live` names, whatever this says;
+/// so it need not survive a crash in the right order.
+///
+/// # Errors
+/// When it can't be written. Then the old link stands.
+pub fn preview(dir: &SiteDir, colour: Option<Colour>) -> io::Result<()> {
+    let Some(root) = found(open_dir(CWD, dir.root()))? else {
+        return Ok(());
+    };
+    match colour {
+        Some(colour) => place_link(&root, PREVIEW, target(colour)),
+        None => remove(&root, PREVIEW),
+    }
 }
 
 /// When `live` was last moved, by the wall clock: read off the link itself, so it survives the agent's death and a reboot.
@@ -179,6 +198,17 @@ mod tests {
             unroute(&dir).unwrap();
             assert_eq!(dir.live().join("blue").exists(), colour == Colour::Blue);
             assert!(!dir.live().join("slot").exists());
+        }
+    }
+
+    #[test]
+    fn the_preview_shows_a_colour_or_none_and_leaves_the_live_link_alone() {
+        let (_state, dir) = site();
+        point(&dir, Colour::Blue).unwrap();
+        for colour in [Some(Colour::Green), Some(Colour::Green), None, None, Some(Colour::Blue)] {
+            preview(&dir, colour).unwrap();
+            let shown = Colour::BOTH.into_iter().find(|shown| dir.preview().join(shown.name()).exists());
+            assert_eq!((shown, live(&dir).unwrap()), (colour, Some(Colour::Blue)));
         }
     }
 

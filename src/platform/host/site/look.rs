@@ -61,7 +61,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             Some(colour) => Route::To { colour, seen: self.seen(colour, stamp, inner).await },
         };
         *lock(&self.slots) = views;
-        Ok(World { blue: slots.remove(&Colour::Blue), green: slots.remove(&Colour::Green), route, artifacts, verdict })
+        let (blue, green) = (slots.remove(&Colour::Blue), slots.remove(&Colour::Green));
+        let world = World { blue, green, route, artifacts, verdict };
+        inner.idle = super::preview::idle(&world);
+        Ok(world)
     }
 
     /// Says what the guards let pass of what is live, and of what is on its way.

@@ -11,6 +11,7 @@
 //! | `drain` | evidence that nothing is in flight any more |
 //! | `drift` | hears of it when somebody moves the link |
 //! | `falls` | instances that were ready and ended by themselves |
+//! | `preview` | which colour the site's preview shows |
 //! | `tls` | the certificate that the site names, copied |
 //! | `shape` | what the web server has to know |
 //!
@@ -21,6 +22,7 @@ mod drift;
 mod exposure;
 mod falls;
 mod look;
+mod preview;
 mod shape;
 mod steps;
 mod take;
@@ -121,6 +123,8 @@ struct Inner {
     seen: Option<(Colour, Option<Time>, Instant)>,
     /// How often the front door was asked in vain.
     unseen: u32,
+    /// The colour that the preview may show, as of the last look.
+    idle: Option<Colour>,
     /// Since when nothing is routed.
     nowhere: Option<Time>,
     /// Asks it again.
@@ -338,6 +342,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Platform for HostSite<W, S
         let taken = goal.prepare.map_or(Ok(()), |revision| self.prepare(revision, &mut inner));
         self.step(plan, goal, &mut inner).await?;
         if !plan.deleting {
+            self.show_preview(&mut inner).await?;
             self.tend(goal, &mut inner).await?;
         }
         taken

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::api::site::{Front, Run};
+use crate::api::site::{Front, HostTarget, Run};
 use crate::api::types::SiteName;
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::web::{Mode, Shape, Side, StaticPath, Tls};
@@ -14,19 +14,22 @@ use crate::rollout::Colour;
 pub(super) fn shape(
     site: &SiteName,
     dir: &SiteDir,
-    front: &Front,
+    target: &HostTarget,
     tls: Option<Tls>,
     blue: Option<&Run>,
     green: Option<&Run>,
 ) -> Option<Shape> {
-    let mode = match front {
-        Front::Own { hostnames, listen, .. } => Mode::Own { hostnames: hostnames.clone(), listen: listen.clone(), tls },
+    let mode = match &target.front {
+        Front::Own { hostnames, previews, listen, .. } => {
+            Mode::Own { hostnames: hostnames.clone(), previews: previews.clone(), listen: listen.clone(), tls }
+        }
         Front::Include => Mode::Include,
     };
     Some(Shape {
         site: site.clone(),
         dir: dir.clone(),
         mode,
+        requests: target.requests,
         blue: side(blue.or(green)?, Colour::Blue),
         green: side(green.or(blue)?, Colour::Green),
     })

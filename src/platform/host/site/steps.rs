@@ -33,6 +33,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         {
             self.refuse_exposed(colour, inner).await?;
         }
+        // Before anything moves: what the preview showed may go live or be stopped.
+        self.end_preview(inner).await?;
         match step {
             Step::Start { colour, revision } => self.start(colour, revision, &ledger, inner).await,
             Step::Stop { colour, .. } => self.stop(colour, &ledger, plan, inner).await,

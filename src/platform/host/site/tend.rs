@@ -62,12 +62,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         }
         let wanted = self.wanted();
         let [blue, green] = &runs;
-        let front = &wanted.site.target.front;
-        let tls = match front {
+        let target = &wanted.site.target;
+        let tls = match &target.front {
             Front::Own { tls: Some(tls), .. } => Some(self.certificate(tls)?),
             _ => None,
         };
-        let Some(shape) = shape(&self.name, &self.dir, front, tls.clone(), blue.as_ref(), green.as_ref()) else {
+        let Some(shape) = shape(&self.name, &self.dir, target, tls.clone(), blue.as_ref(), green.as_ref()) else {
             return Ok(());
         };
         route::prepare(&self.dir).map_err(|e| super::cannot("make the slots", &e))?;

@@ -223,7 +223,7 @@ impl<K: Kind> Applier<K> {
     fn look_for_conflicts(&self, serving: &Serving, live: &Set, wanted: &Set, changes: &[&Change]) -> Result<(), No> {
         // The last one first: of two that want the same, the one that asked first gets it.
         for change in changes.iter().rev() {
-            let Change::Put(Shape { site, mode: mode @ Mode::Own { hostnames, .. }, .. }) = change else {
+            let Change::Put(Shape { site, mode: mode @ Mode::Own { .. }, .. }) = change else {
                 continue;
             };
             let own = Name::Site(site.clone());
@@ -235,7 +235,7 @@ impl<K: Kind> Applier<K> {
                 let name = Name::of(&server.file, folders);
                 name.as_ref() != Some(&own) && name != Some(Name::Common)
             };
-            if let Some(conflict) = serving.conflict(hostnames, &mode.doors(), counts) {
+            if let Some(conflict) = serving.conflict(&mode.names(), &mode.doors(), counts) {
                 let place = format!("{}:{}", conflict.file.display(), conflict.line);
                 let other = match Name::of(&conflict.file, folders) {
                     Some(Name::Site(other)) => format!("the site {other} ({place}) is in the way"),

@@ -42,6 +42,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layout::SiteDir;
+use crate::api::requests::Requests;
 use crate::api::site::Protocol;
 use crate::api::types::{CacheControl, Hostname, RelPath, SiteName, UrlPath};
 use crate::platform::{Class, Fault};
@@ -76,6 +77,8 @@ pub struct Shape {
     pub dir: SiteDir,
     /// Who writes the server block.
     pub mode: Mode,
+    /// How requests are passed on.
+    pub requests: Requests,
     /// What blue answers with.
     pub blue: Side,
     /// What green answers with.
@@ -113,6 +116,8 @@ pub enum Mode {
     Own {
         /// The names that it answers to.
         hostnames: Vec<Hostname>,
+        /// The names under which the idle colour answers; none of them is a wildcard.
+        previews: Vec<Hostname>,
         /// Where it listens.
         listen: Vec<SocketAddr>,
         /// How it is served over HTTPS, if it is: then `listen` sends on.
@@ -123,6 +128,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Every name that it answers to.
+    #[must_use]
+    pub fn names(&self) -> Vec<Hostname> {
+        match self {
+            Mode::Own { hostnames, previews, .. } => hostnames.iter().chain(previews).cloned().collect(),
+            Mode::Include => Vec::new(),
+        }
+    }
+
     /// Every address on which the site listens.
     #[must_use]
     pub fn doors(&self) -> Vec<SocketAddr> {

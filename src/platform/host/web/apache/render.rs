@@ -12,6 +12,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, context};
 use serde::Serialize;
 
+use crate::api::requests::Requests;
 use crate::api::site::Protocol;
 use crate::api::types::{Hostname, SiteName};
 use crate::platform::host::web::fastcgi::{self, FastCgi};
@@ -23,16 +24,25 @@ use crate::rollout::Colour;
 /// the app has just closed.
 pub const POOL_SECONDS: u64 = 2;
 
+/// What the VirtualHost of a preview is called after its site's name: its requests are none of those that a drain waits for.
+pub const PREVIEW: &str = "-p";
+
 /// Renders the files of one site.
 ///
 /// # Errors
 /// When a value holds what could be read as syntax: only the path of the state folder can, all else was parsed.
 pub fn site(shape: &Shape, door: SocketAddr) -> Result<Rendered, RenderError> {
-    let context = Value::from(Serde(site_context(shape, door)));
-    let site = render("site.conf", context.clone())?;
-    let snippet = match shape.mode {
-        Mode::Own { .. } => None,
-        Mode::Include => Some(render("snippet.conf", context)?),
+    let context = |preview| Value::from(Serde(site_context(shape, door, preview)));
+    let mut site = render("site.conf", context(false))?;
+    let snippet = match &shape.mode {
+        Mode::Own { previews, .. } => {
+            if !previews.is_empty() {
+                site.push_str(&render("preview.conf", context(true))?);
+            }
+            site.push_str(&render("live.conf", context(false))?);
+            None
+        }
+        Mode::Include => Some(render("snippet.conf", context(false))?),
     };
     Ok(Rendered { site, snippet })
 }
@@ -81,6 +91,9 @@ struct SiteContext {
     site: String,
     id: String,
     live: String,
+    preview: bool,
+    preview_link: String,
+    requests: Limits,
     root: String,
     door: String,
     pool_seconds: u64,
@@ -95,9 +108,33 @@ struct SiteContext {
     precompressed: bool,
 }
 
+/// How requests are passed on, in Apache's words: bytes and seconds.
+#[derive(Serialize)]
+struct Limits {
+    max_body: u64,
+    timeout: u64,
+    stream_timeout: u64,
+    connect_timeout: u64,
+    /// Whether a websocket or an event stream may be silent for another time than an answer: then it has a balancer of its own.
+    apart: bool,
+}
+
+impl Limits {
+    fn of(requests: &Requests) -> Limits {
+        Limits {
+            max_body: requests.max_body,
+            timeout: requests.timeout.as_secs(),
+            stream_timeout: requests.stream_timeout.as_secs(),
+            connect_timeout: requests.connect_timeout.as_secs(),
+            apart: requests.timeout != requests.stream_timeout,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Own {
     hostnames: Vec<String>,
+    previews: Vec<String>,
     doors: Vec<String>,
     blocks: BTreeSet<String>,
     tls: Option<Tls>,
@@ -139,9 +176,10 @@ struct Places {
     precompressed: bool,
 }
 
-fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
+fn site_context(shape: &Shape, door: SocketAddr, preview: bool) -> SiteContext {
     let own = match &shape.mode {
-        Mode::Own { hostnames, listen, tls } => Some(Own {
+        Mode::Own { hostnames, previews, listen, tls } => Some(Own {
+            previews: previews.iter().map(Hostname::to_string).collect(),
             tls: tls.as_ref().map(|tls| Tls {
                 certificate: tls.certificate.display().to_string(),
                 key: tls.key.display().to_string(),
@@ -158,8 +196,11 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
     let statics = statics(shape);
     SiteContext {
         site: shape.site.to_string(),
-        id: door::name(&shape.site),
+        id: if preview { format!("{}{PREVIEW}", door::name(&shape.site)) } else { door::name(&shape.site) },
         live: shape.dir.live().display().to_string(),
+        preview,
+        preview_link: shape.dir.preview().display().to_string(),
+        requests: Limits::of(&shape.requests),
         root: shape.dir.root().display().to_string(),
         door: door.to_string(),
         pool_seconds: POOL_SECONDS,
@@ -238,6 +279,10 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(
     env.add_filter("in_regex", in_regex);
     for (name, text) in [
         ("site.conf", include_str!("templates/site.conf.j2")),
+        ("live.conf", include_str!("templates/live.conf.j2")),
+        ("preview.conf", include_str!("templates/preview.conf.j2")),
+        ("host", include_str!("templates/host.j2")),
+        ("balancer", include_str!("templates/balancer.j2")),
         ("snippet.conf", include_str!("templates/snippet.conf.j2")),
         ("stub.conf", include_str!("templates/stub.conf.j2")),
         ("common.conf", include_str!("templates/common.conf.j2")),

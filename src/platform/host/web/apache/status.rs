@@ -14,6 +14,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 
+use super::render::PREVIEW;
+
 /// On the machine itself, and the answer takes milliseconds.
 const WITHIN: Duration = Duration::from_secs(2);
 
@@ -123,7 +125,11 @@ fn cell(text: &str) -> &str {
 
 /// Whether a VirtualHost has the name of one of ours.
 fn is_id(server: &str) -> bool {
-    server.strip_prefix('s').is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+    server
+        .strip_suffix(PREVIEW)
+        .unwrap_or(server)
+        .strip_prefix('s')
+        .is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
         || server == "bluegreen-door"
 }
 

@@ -7,6 +7,7 @@
 //! | `syntax`, `theirs` | what else nginx serves |
 //! | `process`, `reload` | a reload, and seeing it in every worker |
 
+mod limits;
 mod process;
 mod refusal;
 mod reload;

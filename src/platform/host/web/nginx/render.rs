@@ -12,6 +12,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, context};
 use serde::Serialize;
 
+use super::limits::Limits;
 use crate::api::types::{Hostname, SiteName};
 use crate::platform::host::tick::LINKS;
 use crate::platform::host::web::fastcgi::{self, FastCgi};
@@ -28,11 +29,16 @@ pub const POOL_SECONDS: u64 = 2;
 /// # Errors
 /// When a value holds what could be read as syntax: only the path of the state folder can, all else was parsed.
 pub fn site(shape: &Shape, door: SocketAddr) -> Result<Rendered, RenderError> {
-    let context = Value::from(Serde(site_context(shape, door)));
-    let site = render("site.conf", context.clone())?;
-    let snippet = match shape.mode {
-        Mode::Own { .. } => None,
-        Mode::Include => Some(render("snippet.conf", context)?),
+    let context = |preview| Value::from(Serde(site_context(shape, door, preview)));
+    let mut site = render("site.conf", context(false))?;
+    let snippet = match &shape.mode {
+        Mode::Own { previews, .. } => {
+            if !previews.is_empty() {
+                site.push_str(&render("preview.conf", context(true))?);
+            }
+            None
+        }
+        Mode::Include => Some(render("snippet.conf", context(false))?),
     };
     Ok(Rendered { site, snippet })
 }
@@ -88,6 +94,9 @@ pub fn hash_bucket<'a>(names: impl IntoIterator<Item = &'a str>) -> usize {
 struct SiteContext {
     site: String,
     live: String,
+    preview: bool,
+    preview_link: String,
+    requests: Limits,
     ticks: String,
     id: String,
     doors: Vec<(String, String)>,
@@ -111,6 +120,7 @@ struct SiteContext {
 #[derive(Serialize)]
 struct Own {
     hostnames: Vec<String>,
+    previews: Vec<String>,
     listen: Vec<String>,
     tls: Option<Tls>,
 }
@@ -162,7 +172,7 @@ struct Header {
 /// A folder that no slot has.
 const NOWHERE: &str = "release/.bluegreen-none";
 
-fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
+fn site_context(shape: &Shape, door: SocketAddr, preview: bool) -> SiteContext {
     let app = Colour::BOTH.iter().any(|c| !shape.side(*c).instances.is_empty());
     let mut paths: Vec<&str> = Vec::new();
     for colour in Colour::BOTH {
@@ -199,6 +209,9 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
     SiteContext {
         site: shape.site.to_string(),
         live: shape.dir.live().display().to_string(),
+        preview,
+        preview_link: shape.dir.preview().display().to_string(),
+        requests: Limits::of(&shape.requests),
         ticks: shape.dir.ticks().display().to_string(),
         root: shape.dir.root().display().to_string(),
         door: door.to_string(),
@@ -207,7 +220,8 @@ fn site_context(shape: &Shape, door: SocketAddr) -> SiteContext {
         id,
         pool_seconds: POOL_SECONDS,
         own: match &shape.mode {
-            Mode::Own { hostnames, listen, tls } => Some(Own {
+            Mode::Own { hostnames, previews, listen, tls } => Some(Own {
+                previews: previews.iter().map(Hostname::to_string).collect(),
                 tls: tls.as_ref().map(|tls| Tls {
                     certificate: tls.certificate.display().to_string(),
                     key: tls.key.display().to_string(),
@@ -352,6 +366,9 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(
         ("snippet.conf", include_str!("templates/snippet.conf.j2")),
         ("stub.conf", include_str!("templates/stub.conf.j2")),
         ("common.conf", include_str!("templates/common.conf.j2")),
+        ("preview.conf", include_str!("templates/preview.conf.j2")),
+        ("previewed", include_str!("templates/previewed.j2")),
+        ("listen", include_str!("templates/listen.j2")),
         ("colour", include_str!("templates/colour.j2")),
         ("body", include_str!("templates/body.j2")),
         ("static", include_str!("templates/static.j2")),
