@@ -159,8 +159,8 @@ pub struct HttpRoute {
 pub struct HostTarget {
     /// How it gets into the web server.
     pub front: Front,
-    /// What somebody uploaded.
-    pub release: ReleaseSource,
+    /// What somebody uploaded, or where that arrives.
+    pub release: Release,
     /// Everything that belongs to the slot's own release and changes only on an idle slot.
     pub run: Run,
     /// What becomes of settings that must not reach production; outside of the revision.
@@ -190,6 +190,20 @@ pub enum Front {
     },
     /// The user's server block includes our snippet.
     Include,
+}
+
+/// What a specification says of its release. The JSON of one that is given is that of its source alone: it decides whether what was told of it
+/// is still about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Release {
+    /// This one.
+    Given(ReleaseSource),
+    /// The one that became whole last in a folder.
+    Uploads {
+        /// The folder.
+        uploads: AbsPath,
+    },
 }
 
 /// What somebody uploaded.
