@@ -79,7 +79,9 @@ fn destination(text: &str) -> Result<String, String> {
 
 pub(super) async fn run(place: Place, args: Args) -> anyhow::Result<()> {
     let Place::Host(_) = &place else {
-        bail!("push is for sites of a plain machine; on a cluster a release is an image: apply a manifest that names it");
+        bail!(
+            "push is for sites of a plain machine; on a cluster a release is an image: apply a manifest that names it"
+        );
     };
     let site: SiteName = bare(&args.site).parse().map_err(|error| anyhow::anyhow!("{error}"))?;
     let name = name(&args)?;
@@ -190,7 +192,9 @@ async fn here(source: &Source, site: &SiteName, name: &str, args: &Args) -> anyh
         crate::api::spec::Target::Cluster(_) => None,
     });
     let Some(uploads) = uploads else {
-        bail!("{site} takes no uploads: write `release: {{ uploads: /srv/{site}/releases }}` into its manifest and apply it");
+        bail!(
+            "{site} takes no uploads: write `release: {{ uploads: /srv/{site}/releases }}` into its manifest and apply it"
+        );
     };
     let folder: AbsPath = uploads.parse().map_err(|error| anyhow::anyhow!("{error}"))?;
     let sum = put(&folder, name, args, view.upload.as_ref().map(|upload| upload.sha256.as_str()))?;
@@ -295,7 +299,19 @@ mod tests {
         for good in ["shop", "deploy@shop.example.com", "deploy@192.0.2.7", "2001:db8::7", "d_1@web-1"] {
             assert!(destination(good).is_ok(), "{good}");
         }
-        for bad in ["", "-oProxyCommand=id", "a@-oProxyCommand=id", "-l@x", "a b", "a;b", "$(id)@x", "x\ny", "a@b@c", "ssh://x", "a@"] {
+        for bad in [
+            "",
+            "-oProxyCommand=id",
+            "a@-oProxyCommand=id",
+            "-l@x",
+            "a b",
+            "a;b",
+            "$(id)@x",
+            "x\ny",
+            "a@b@c",
+            "ssh://x",
+            "a@",
+        ] {
             assert!(destination(bad).is_err(), "{bad:?}");
         }
     }

@@ -29,7 +29,8 @@ fn an_upload_that_is_cut_at_every_tenth_of_its_length_starts_nothing_and_its_res
         let mut sftp = site.sshd.client("sftp");
         sftp.args(["-l", &rate, "-b"]).arg(&batch).arg("site").stdin(Stdio::null()).stdout(Stdio::null());
         let mut sftp = Guarded::start(&mut sftp, Signal::TERM, Duration::from_secs(5)).unwrap();
-        wait::until("a tenth more had arrived", wait::PATIENCE, || (arrived() >= whole * tenth / 10).then_some(())).unwrap();
+        wait::until("a tenth more had arrived", wait::PATIENCE, || (arrived() >= whole * tenth / 10).then_some(()))
+            .unwrap();
         sftp.kill();
         assert!(arrived() < whole, "it was cut before its end: {} of {whole}", arrived());
         site.served.is_untouched();

@@ -126,7 +126,10 @@ impl Sshd {
             "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 100\n\
              Subsystem sftp internal-sftp\nSetEnv PATH={bin}:/usr/bin:/bin BLUEGREEN_SOCKET={}\n",
-            port.number(), at("host"), at("authorized"), socket.display()
+            port.number(),
+            at("host"),
+            at("authorized"),
+            socket.display()
         );
         fs::write(at("sshd_config"), config).unwrap();
         let mut command = match user {
@@ -150,7 +153,9 @@ impl Sshd {
         let client = format!(
             "Host *\n HostName 127.0.0.1\n Port {}\n User {name}\n IdentityFile {}\n IdentitiesOnly yes\n UserKnownHostsFile {}\n \
              StrictHostKeyChecking accept-new\n LogLevel ERROR\n BatchMode yes\n",
-            port.number(), at("client"), at("known")
+            port.number(),
+            at("client"),
+            at("known")
         );
         fs::write(at("ssh_config"), client).unwrap();
         Sshd { _process: process, _port: port, folder }

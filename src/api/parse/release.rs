@@ -54,7 +54,10 @@ impl Judge {
         let file: AbsPath = self.narrow(&place, text)?;
         let known = [".tar.gz", ".tgz", ".zip", ".jar", ".war"];
         if !known.iter().any(|ending| text.ends_with(ending)) {
-            self.wrong(place, format!("{text:?} is no archive that is understood: its name ends in {}", known.join(", ")));
+            self.wrong(
+                place,
+                format!("{text:?} is no archive that is understood: its name ends in {}", known.join(", ")),
+            );
             return None;
         }
         Some(file)

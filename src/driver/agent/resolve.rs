@@ -63,8 +63,15 @@ pub fn release(site: &SiteOnHost, told: Option<&Told>) -> Option<WantedRelease> 
     let told = told.filter(|told| told.of == key(site))?;
     let source = match (&site.target.release, &told.upload) {
         (Release::Given(source), _) => source.clone(),
-        (Release::Uploads { .. }, Some(upload)) => source(&upload.folder, &upload.name, &told.identity.fingerprint.kind)?,
+        (Release::Uploads { .. }, Some(upload)) => {
+            source(&upload.folder, &upload.name, &told.identity.fingerprint.kind)?
+        }
         (Release::Uploads { .. }, None) => return None,
     };
-    Some(WantedRelease { revision: told.revision, identity: told.identity.clone(), run: site.target.run.clone(), source })
+    Some(WantedRelease {
+        revision: told.revision,
+        identity: told.identity.clone(),
+        run: site.target.run.clone(),
+        source,
+    })
 }

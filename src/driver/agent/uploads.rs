@@ -118,7 +118,8 @@ fn tell(entry: &Entry, folder: &AbsPath, looked: Result<Looked, Fault>) -> bool 
     };
     let (other, news) = entry.change(|state| {
         let before = state.arrived.take();
-        let chosen = |looked: &Looked| looked.chosen.as_ref().map(|chosen| (chosen.name.clone(), chosen.fingerprint.clone()));
+        let chosen =
+            |looked: &Looked| looked.chosen.as_ref().map(|chosen| (chosen.name.clone(), chosen.fingerprint.clone()));
         let now = match looked {
             Ok(looked) => looked,
             // What was chosen stays so.
@@ -130,7 +131,9 @@ fn tell(entry: &Entry, folder: &AbsPath, looked: Result<Looked, Fault>) -> bool 
             },
         };
         let told = state.accepted.as_ref().and_then(|accepted| accepted.told.as_ref());
-        let is_told = told.and_then(|told| told.upload.as_ref().map(|upload| (upload.name.clone(), told.identity.fingerprint.clone())));
+        let is_told = told.and_then(|told| {
+            told.upload.as_ref().map(|upload| (upload.name.clone(), told.identity.fingerprint.clone()))
+        });
         let other = chosen(&now) != before.as_deref().and_then(chosen) && chosen(&now) != is_told;
         state.resolve += u64::from(other);
         let said = |looked: &Looked| looked.fault.as_ref().map(|fault| (fault.reason, fault.message.clone()));

@@ -36,7 +36,10 @@ pub(super) fn folder<P: rustix::path::Arg + Copy>(folder: BorrowedFd<'_>, path: 
 }
 
 /// Opens a file below `folder`, to be read. What isn't a regular file doesn't block; the caller looks at what it got.
-pub(in crate::platform::host) fn file<P: rustix::path::Arg + Copy>(folder: BorrowedFd<'_>, path: P) -> Result<File, Errno> {
+pub(in crate::platform::host) fn file<P: rustix::path::Arg + Copy>(
+    folder: BorrowedFd<'_>,
+    path: P,
+) -> Result<File, Errno> {
     open(folder, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
 }
 

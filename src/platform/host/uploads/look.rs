@@ -93,11 +93,16 @@ pub fn open(path: &AbsPath) -> Result<OwnedFd, Fault> {
         match (error, beneath::link_in(path.as_path())) {
             (Errno::NOENT, _) => wrong(
                 "UploadsMissing",
-                format!("there is no folder {shown}: make it, for who uploads: `install -d -o USER -g USER -m 0755 {shown}`"),
+                format!(
+                    "there is no folder {shown}: make it, for who uploads: `install -d -o USER -g USER -m 0755 {shown}`"
+                ),
             ),
             (Errno::LOOP | Errno::NOTDIR | Errno::XDEV, Some((link, _))) => wrong(
                 "UploadsUnsafe",
-                format!("{shown} goes through the link {}, and links are not followed here: name what it leads to", link.display()),
+                format!(
+                    "{shown} goes through the link {}, and links are not followed here: name what it leads to",
+                    link.display()
+                ),
             ),
             (error, _) => Fault {
                 class: Class::Transient,
@@ -138,14 +143,24 @@ pub fn look(
     let before = memory.filter(|memory| memory.folder == *path);
     // What was wanted before stays so, and what lies there was there before: a lost memory rolls nothing out.
     let lost = before.is_none() && told.is_some();
-    let mut now = before.clone().unwrap_or_else(|| Uploads { folder: path.clone(), chosen: told, seen: BTreeMap::new() });
+    let mut now =
+        before.clone().unwrap_or_else(|| Uploads { folder: path.clone(), chosen: told, seen: BTreeMap::new() });
     let folder = match open(path) {
         Ok(folder) => folder,
         Err(fault) => {
             return Ok(Looked { folder: path.clone(), chosen: now.chosen, fault: Some(fault), fresh: false });
         }
     };
-    let mut round = Round { path, folder: folder.as_fd(), reader, limits, bad, faults: Vec::new(), waits: Vec::new(), fresh: false };
+    let mut round = Round {
+        path,
+        folder: folder.as_fd(),
+        reader,
+        limits,
+        bad,
+        faults: Vec::new(),
+        waits: Vec::new(),
+        fresh: false,
+    };
     let names = round.names().map_err(|error| unread(path.as_path(), error))?;
     now.seen.retain(|name, _| names.contains(name));
     let mut arrived = Vec::new();
@@ -165,7 +180,8 @@ pub fn look(
     }
     let since = now.chosen.as_ref().map_or(i128::MIN, |chosen| chosen.moment);
     let fault = round.faults.iter().filter(|(moment, _)| *moment > since).max_by_key(|(moment, _)| *moment);
-    let fault = fault.map(|(_, fault)| fault.clone()).or_else(|| now.chosen.is_none().then(|| nothing(path, &round.waits)));
+    let fault =
+        fault.map(|(_, fault)| fault.clone()).or_else(|| now.chosen.is_none().then(|| nothing(path, &round.waits)));
     let fresh = round.fresh;
     if before.as_ref() != Some(&now) {
         store::write(&file, &now, 0o600)?;

@@ -78,8 +78,22 @@ mod tests {
         }
         let long = "a".repeat(201);
         for name in [
-            "", ".", "..", ".shop.tar.gz.Ab12cD", "shop.tar.gz.part", "shop.tar.gz.filepart", "shop.tar.gz.done", "x.sha256",
-            "-rf", "a b.zip", "a/b.zip", "a\n.zip", "$(id).zip", "shop.zip.FILEPART", "ü.zip", &long,
+            "",
+            ".",
+            "..",
+            ".shop.tar.gz.Ab12cD",
+            "shop.tar.gz.part",
+            "shop.tar.gz.filepart",
+            "shop.tar.gz.done",
+            "x.sha256",
+            "-rf",
+            "a b.zip",
+            "a/b.zip",
+            "a\n.zip",
+            "$(id).zip",
+            "shop.zip.FILEPART",
+            "ü.zip",
+            &long,
         ] {
             assert!(!is_release(name), "{name}");
         }
@@ -87,7 +101,9 @@ mod tests {
 
     #[test]
     fn a_rename_says_that_it_is_whole_unless_rsync_may_have_been_cut() {
-        for from in [Some("shop.zip.part"), Some("shop.zip.filepart"), Some(".shop.zip"), Some(".upload.shop.zip"), None] {
+        for from in
+            [Some("shop.zip.part"), Some("shop.zip.filepart"), Some(".shop.zip"), Some(".upload.shop.zip"), None]
+        {
             assert!(proves(from, "shop.zip"), "{from:?}");
         }
         for from in ["other.zip", ".shop.zip.Ab12cD"] {

@@ -39,7 +39,10 @@ impl Watch {
     ///
     /// # Errors
     /// The system's.
-    #[expect(deprecated, reason = "the constructor that isn't is unsafe; this one is sound for a descriptor that we own")]
+    #[expect(
+        deprecated,
+        reason = "the constructor that isn't is unsafe; this one is sound for a descriptor that we own"
+    )]
     pub fn start(folder: &impl AsFd) -> io::Result<Watch> {
         let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let what = WatchFlags::CREATE
@@ -177,7 +180,13 @@ mod tests {
 
     #[test]
     fn a_second_link_whose_first_goes_is_a_rename_and_an_upload_is_none() {
-        let linked = [(NEW, 0, "x.zip.part"), (OPEN, 0, "x.zip.part"), (CLOSED, 0, "x.zip.part"), (NEW, 0, "x.zip"), (GONE, 0, "x.zip.part")];
+        let linked = [
+            (NEW, 0, "x.zip.part"),
+            (OPEN, 0, "x.zip.part"),
+            (CLOSED, 0, "x.zip.part"),
+            (NEW, 0, "x.zip"),
+            (GONE, 0, "x.zip.part"),
+        ];
         assert_eq!(heard(&linked), ["x.zip"]);
         let uploaded = [(NEW, 0, "x.zip"), (OPEN, 0, "x.zip"), (GONE, 0, "x.zip.part")];
         assert!(heard(&uploaded).is_empty());
@@ -186,7 +195,9 @@ mod tests {
 
     #[test]
     fn what_is_written_after_its_rename_is_not_known_to_be_whole() {
-        assert!(heard(&[(FROM, 7, "x.zip.part"), (TO, 7, "x.zip"), (OPEN, 0, "x.zip"), (CLOSED, 0, "x.zip")]).is_empty());
+        assert!(
+            heard(&[(FROM, 7, "x.zip.part"), (TO, 7, "x.zip"), (OPEN, 0, "x.zip"), (CLOSED, 0, "x.zip")]).is_empty()
+        );
         assert!(heard(&[(TO, 7, "x.zip"), (NEW, 0, "x.zip"), (OPEN, 0, "x.zip")]).is_empty());
     }
 

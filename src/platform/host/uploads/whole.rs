@@ -72,11 +72,15 @@ impl Facts {
         }
         if let Some((_, said)) = &self.sum {
             if self.release.what == What::Folder {
-                return Verdict::Wrong(format!("{name} is a folder, which has no checksum: put {name}{DONE} beside it instead of {name}{SUM}"));
+                return Verdict::Wrong(format!(
+                    "{name} is a folder, which has no checksum: put {name}{DONE} beside it instead of {name}{SUM}"
+                ));
             }
             return match said {
                 Ok(sum) => Verdict::Whole(Some(sum.clone())),
-                Err(why) => Verdict::Wrong(format!("{name}{SUM} is no checksum of {name}: {why}; write it with `sha256sum {name} > {name}{SUM}`")),
+                Err(why) => Verdict::Wrong(format!(
+                    "{name}{SUM} is no checksum of {name}: {why}; write it with `sha256sum {name} > {name}{SUM}`"
+                )),
             };
         }
         match &self.done {
