@@ -223,10 +223,10 @@ fn put(folder: &AbsPath, name: &str, args: &Args, wanted: Option<&str>) -> anyho
     }
     let mut passing = Passing::make(opened, format!(".{name}.push-{}", std::process::id()))
         .with_context(|| format!("no file can be made in {folder}; who pushes needs to own that folder"))?;
-    let done = if is_stdin(&args.archive) {
-        copy(&mut io::stdin().lock(), &mut passing.file)
-    } else {
-        File::open(&args.archive).and_then(|mut file| copy(&mut file, &mut passing.file))
+    let done = match &mut passing.file {
+        None => Err(io::ErrorKind::NotFound.into()),
+        Some(file) if is_stdin(&args.archive) => copy(&mut io::stdin().lock(), file),
+        Some(file) => File::open(&args.archive).and_then(|mut archive| copy(&mut archive, file)),
     };
     let (sum, bytes) = done.with_context(|| format!("{at} can't be written"))?;
     if bytes == 0 {
@@ -251,7 +251,8 @@ fn put(folder: &AbsPath, name: &str, args: &Args, wanted: Option<&str>) -> anyho
 /// A file under a name that is none of a release; gone when it is dropped without having got one.
 struct Passing {
     folder: OwnedFd,
-    file: File,
+    /// Closed before it gets its name: what is written under its name is not whole yet.
+    file: Option<File>,
     own: Option<String>,
 }
 
@@ -259,7 +260,7 @@ impl Passing {
     fn make(folder: OwnedFd, own: String) -> io::Result<Passing> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&folder, own.as_str(), flags, Mode::from_raw_mode(0o644))?;
-        Ok(Passing { folder, file: File::from(fd), own: Some(own) })
+        Ok(Passing { folder, file: Some(File::from(fd)), own: Some(own) })
     }
 
     /// Whether a file of this name and content is there.
@@ -273,7 +274,9 @@ impl Passing {
 
     /// Gives it its name, once it is on the disk.
     fn name(&mut self, name: &str) -> io::Result<()> {
-        self.file.sync_all()?;
+        if let Some(file) = self.file.take() {
+            file.sync_all()?;
+        }
         if let Some(own) = &self.own {
             rustix::fs::renameat(&self.folder, own.as_str(), &self.folder, name)?;
         }

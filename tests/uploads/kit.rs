@@ -80,8 +80,10 @@ impl Site {
 
     /// How many rollouts ever began.
     pub fn begun(&self) -> usize {
-        let events = self.agent().history("shop").unwrap();
-        events.iter().filter(|event| event.reason == "PhaseEntered" && event.message.starts_with("Preparing")).count()
+        let log = self.agent().log();
+        log.lines()
+            .filter(|line| line.contains("\"event\":\"PhaseEntered\"") && line.contains("\"message\":\"Preparing"))
+            .count()
     }
 }
 

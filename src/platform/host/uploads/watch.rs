@@ -65,9 +65,12 @@ impl Watch {
     /// The system's.
     pub async fn next(&mut self) -> io::Result<Heard> {
         loop {
-            let mut ready = self.inotify.readable().await?;
-            self.sense.read(self.inotify.get_ref())?;
-            ready.clear_ready();
+            // Heard by a wait that was dropped, it is told by the next one.
+            if !(self.sense.heard.something || self.sense.heard.gone) {
+                let mut ready = self.inotify.readable().await?;
+                self.sense.read(self.inotify.get_ref())?;
+                ready.clear_ready();
+            }
             if self.sense.heard.something || self.sense.heard.gone {
                 tokio::time::sleep(TOGETHER).await;
                 self.sense.read(self.inotify.get_ref())?;
