@@ -224,8 +224,13 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
         ),
         (
             "path: /srv/shop/1.4.2",
+            "uploads: /srv/shop/releases, archive: /srv/shop.zip",
+            "line 9: spec.target.host.release: has archive and uploads; it needs exactly one of them",
+        ),
+        (
+            "path: /srv/shop/1.4.2",
             "",
-            "line 9: spec.target.host.release: needs exactly one of path (a folder) and archive (a file)",
+            "line 9: spec.target.host.release: needs exactly one of path (a folder), archive (a file) and uploads (a folder in which they arrive)",
         ),
         (
             "path: /srv/shop/1.4.2",

@@ -8,6 +8,8 @@ mod apps;
 mod disk;
 #[path = "faults/files.rs"]
 mod files;
+// The suite of uploads uses more of it.
+#[allow(dead_code)]
 #[path = "faults/kit.rs"]
 mod kit;
 #[path = "agent/kit.rs"]

@@ -162,8 +162,8 @@ pub struct HostTarget {
     pub front: Front,
     /// How requests are passed on; outside of the revision.
     pub requests: Requests,
-    /// What somebody uploaded.
-    pub release: ReleaseSource,
+    /// What somebody uploaded, or where that arrives.
+    pub release: Release,
     /// Everything that belongs to the slot's own release and changes only on an idle slot.
     pub run: Run,
     /// What becomes of settings that must not reach production; outside of the revision.
@@ -219,6 +219,20 @@ pub struct Tls {
     pub key: AbsPath,
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
+}
+
+/// What a specification says of its release. The JSON of one that is given is that of its source alone: it decides whether what was told of it
+/// is still about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Release {
+    /// This one.
+    Given(ReleaseSource),
+    /// The one that became whole last in a folder.
+    Uploads {
+        /// The folder.
+        uploads: AbsPath,
+    },
 }
 
 /// What somebody uploaded.

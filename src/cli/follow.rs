@@ -16,6 +16,8 @@ use crate::control::client::ClientError;
 
 /// A stall that is no verdict may pass by itself: after this long it is one to whoever waits. As long may a site go unseen before that is said.
 const STALL_GRACE: Duration = Duration::from_secs(10);
+/// So long it may take until what was uploaded is noticed and read.
+const ARRIVES: Duration = Duration::from_secs(120);
 /// From one try to reach whoever went away to the next.
 const RECONNECT: Duration = Duration::from_millis(500);
 /// From one look for a new site to the next.
@@ -35,8 +37,29 @@ enum Standing {
     Underway,
 }
 
-fn standing(site: &Site, generation: i64) -> Standing {
-    if site.status.observed_generation.is_none_or(|observed| observed < generation) {
+/// What is waited for.
+enum Goal {
+    /// What this generation of the specification asks for.
+    Generation(i64),
+    /// The release with this checksum, which arrived in the folder of uploads.
+    Upload(String),
+}
+
+impl Goal {
+    /// Whether what is said of the site is about it.
+    fn is_told(&self, site: &Site) -> bool {
+        match self {
+            Goal::Generation(generation) => site.status.observed_generation.is_some_and(|told| told >= *generation),
+            Goal::Upload(sum) => site.upload.as_ref().is_some_and(|upload| {
+                let wanted = site.attempts.wanted.map(|wanted| wanted.revision);
+                upload.sha256 == *sum && wanted == Some(upload.revision)
+            }),
+        }
+    }
+}
+
+fn standing(site: &Site, goal: &Goal) -> Standing {
+    if !goal.is_told(site) {
         return Standing::Underway;
     }
     if site.is(conditions::READY) {
@@ -59,8 +82,8 @@ fn standing(site: &Site, generation: i64) -> Standing {
 /// Follows one site.
 pub(super) struct Follower<'a> {
     name: &'a str,
-    /// It ends when this generation is live, or won't be. `None`: it never ends by itself.
-    generation: Option<i64>,
+    /// It ends when this is live, or won't be. `None`: it never ends by itself.
+    goal: Option<Goal>,
     begun: Timestamp,
     canvas: Canvas,
     said: String,
@@ -73,14 +96,19 @@ pub(super) struct Follower<'a> {
 impl<'a> Follower<'a> {
     /// Until this generation is live, or won't be.
     pub(super) fn until_live(name: &'a str, generation: i64) -> Follower<'a> {
-        Follower { generation: Some(generation), ..Follower::for_ever(name) }
+        Follower { goal: Some(Goal::Generation(generation)), ..Follower::for_ever(name) }
+    }
+
+    /// Until the release with this checksum, which was put into the folder of uploads, is live, or won't be.
+    pub(super) fn until_uploaded(name: &'a str, sum: &str) -> Follower<'a> {
+        Follower { goal: Some(Goal::Upload(sum.to_owned())), ..Follower::for_ever(name) }
     }
 
     /// For as long as somebody looks.
     pub(super) fn for_ever(name: &'a str) -> Follower<'a> {
         Follower {
             name,
-            generation: None,
+            goal: None,
             begun: Timestamp::now(),
             canvas: Canvas::default(),
             said: String::new(),
@@ -113,7 +141,7 @@ impl<'a> Follower<'a> {
 
     fn is_new(&self) -> bool {
         let waited = Timestamp::now().duration_since(self.begun);
-        self.generation.is_some() && self.last.is_none() && waited.unsigned_abs() < STALL_GRACE
+        self.goal.is_some() && self.last.is_none() && waited.unsigned_abs() < STALL_GRACE
     }
 
     /// Until it is decided, or the connection ends.
@@ -142,7 +170,7 @@ impl<'a> Follower<'a> {
     }
 
     fn deleted(&self) -> anyhow::Result<()> {
-        if self.generation.is_none() {
+        if self.goal.is_none() {
             print(&format!("{} deleted", super::full(self.name)))?;
             return Ok(());
         }
@@ -155,7 +183,7 @@ impl<'a> Follower<'a> {
         match Terminal::now() {
             Some(terminal) => {
                 let style = Style { columns: terminal.columns, rows: terminal.rows, colours: terminal.colours };
-                let waited = self.generation.map(|_| self.begun);
+                let waited = self.goal.as_ref().map(|_| self.begun);
                 let moment = Moment { now: Timestamp::now(), waited, note: unseen };
                 self.canvas.draw(&tree(site, &moment, style))?;
             }
@@ -165,8 +193,19 @@ impl<'a> Follower<'a> {
             }
         }
         let Some(site) = &self.last else { return Ok(None) };
-        let Some(generation) = self.generation else { return Ok(None) };
-        Ok(match standing(site, generation) {
+        let Some(goal) = &self.goal else { return Ok(None) };
+        if let Goal::Upload(_) = goal
+            && !goal.is_told(site)
+            && Timestamp::now().duration_since(self.begun).unsigned_abs() > ARRIVES
+        {
+            let why = format!(
+                "the agent has not taken notice of the upload to {}, or another one arrived after it: {}",
+                self.name,
+                plain(site)
+            );
+            return Ok(Some(Err(anyhow::anyhow!(why))));
+        }
+        Ok(match standing(site, goal) {
             Standing::Done => Some(Ok(())),
             Standing::Failed(why) => Some(Err(anyhow::anyhow!("{} did not go live: {why}", self.name))),
             Standing::Underway => {

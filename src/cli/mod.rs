@@ -3,6 +3,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | `apply`, `delete`, `validate` | hand in a manifest, take it away, judge it offline |
+//! | `push` | uploads a release, to this machine or by ssh to another |
 //! | `get`, `describe`, `history`, `logs` | look |
 //! | `command` | `approve`, `abort`, `retry`, `rollback`, `pause`, `resume`, `restart` |
 //! | `host`, `operator`, `crd`, `completion`, `man`, `version` | the daemons' own start, and what needs none |
@@ -34,6 +35,7 @@ pub mod man;
 pub mod operator;
 pub mod output;
 pub mod place;
+pub mod push;
 pub mod render;
 pub mod source;
 pub mod validate;
@@ -69,6 +71,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Sub {
     Apply(apply::Args),
+    Push(push::Args),
     Get(get::Args),
     Describe(describe::Args),
     History(history::Args),
@@ -119,6 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     use command::Kind;
     let done = match cli.subcommand {
         Sub::Apply(args) => block_on(async { apply::run(place.open().await?, args).await }),
+        Sub::Push(args) => block_on(push::run(place, args)),
         Sub::Get(args) => block_on(async { get::run(place.open().await?, args).await }),
         Sub::Describe(args) => block_on(async { describe::run(place.open().await?, args).await }),
         Sub::History(args) => block_on(async { history::run(place.open().await?, args).await }),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::api::names::conditions;
 use crate::api::spec::BlueGreenSiteSpec;
 use crate::api::status::SiteStatus;
-use crate::control::api::{Attempts, SiteView, SlotView};
+use crate::control::api::{Attempts, SiteView, SlotView, UploadView};
 use crate::rollout::{Attempt, Colour, Revision};
 
 /// A site as an agent or a cluster shows it.
@@ -31,6 +31,8 @@ pub struct Site {
     pub slots: Vec<SlotView>,
     /// What commands would be about.
     pub attempts: Attempts,
+    /// Of the releases that arrived the one that is wanted, where the specification names a folder of them.
+    pub upload: Option<UploadView>,
     /// The object itself, for `-o json` and `-o yaml`.
     pub object: Value,
 }
@@ -93,6 +95,7 @@ impl TryFrom<SiteView> for Site {
             status,
             slots,
             attempts: view.attempts,
+            upload: view.upload,
             object: view.object,
         })
     }

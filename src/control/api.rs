@@ -43,6 +43,21 @@ pub struct SiteView {
     pub slots: Vec<SlotView>,
     /// What [`CommandRequest::about`] of each command has to name now.
     pub attempts: Attempts,
+    /// Of the releases that arrived the one that is wanted, where the specification names a folder of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadView>,
+}
+
+/// A release that arrived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadView {
+    /// Its name in the folder.
+    pub name: String,
+    /// The SHA-256 of its bytes, or of its tree if it is a folder.
+    pub sha256: String,
+    /// The revision that it makes.
+    pub revision: Revision,
 }
 
 /// The attempts that a command may be about.

@@ -46,6 +46,7 @@ mod tests {
             object: serde_json::json!({"metadata": {"name": name, "generation": generation}}),
             slots: Vec::new(),
             attempts: Attempts::default(),
+            upload: None,
         }
     }
 

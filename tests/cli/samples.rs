@@ -100,6 +100,7 @@ pub fn resting(name: &str) -> SiteView {
         ),
         slots: vec![blue, slot(Colour::Green, None, &[])],
         attempts: Attempts { candidate: None, wanted: Some(attempt(old())), live: Some(attempt(old())) },
+        upload: None,
     }
 }
 
@@ -171,6 +172,7 @@ pub fn fresh(name: &str) -> SiteView {
         object: object(name, Value::Null),
         slots: vec![slot(Colour::Blue, None, &[]), slot(Colour::Green, None, &[])],
         attempts: Attempts::default(),
+        upload: None,
     }
 }
 

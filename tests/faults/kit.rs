@@ -66,6 +66,19 @@ impl Served {
         self.load = Some(load.start().unwrap());
     }
 
+    /// What serves now is what is not to be touched from now on, and what was asked for before is not counted any more.
+    pub fn anew(mut self) -> Served {
+        nothing_lost(&self.load.take().unwrap().stop());
+        self.live = Live::of(self.agent());
+        self.load_again();
+        self
+    }
+
+    /// No request was lost.
+    pub fn is_lossless(mut self) {
+        nothing_lost(&self.load.take().unwrap().stop());
+    }
+
     pub fn agent(&self) -> &Agent {
         &self.machine.agent
     }

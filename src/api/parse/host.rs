@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::judge::Judge;
-use crate::api::site::{
-    Front, HealthCheck, HostTarget, Ports, ReleaseSource, Run, SettingsGuards, SharedDir, Static, Tls,
-};
+use crate::api::site::{Front, HealthCheck, HostTarget, Ports, Run, SettingsGuards, SharedDir, Static, Tls};
 use crate::api::types::{AbsPath, EnvName, RelPath, Token, UrlPath, UserName};
 use crate::api::{spec, yaml};
 
@@ -150,48 +148,6 @@ impl Judge {
             }
         }
         Some(listen)
-    }
-
-    pub(super) fn release(&mut self, release: &spec::Release) -> Option<ReleaseSource> {
-        let path = format!("{HOST}.release");
-        let folder = release.path.as_deref().map(|text| self.narrow::<AbsPath>(&format!("{path}.path"), text));
-        let file = release.archive.as_deref().map(|text| {
-            let place = format!("{path}.archive");
-            let file: AbsPath = self.narrow(&place, text)?;
-            let known = [".tar.gz", ".tgz", ".zip", ".jar", ".war"];
-            if !known.iter().any(|ending| text.ends_with(ending)) {
-                self.wrong(
-                    place,
-                    format!("{text:?} is no archive that is understood: its name ends in {}", known.join(", ")),
-                );
-                return None;
-            }
-            Some(file)
-        });
-        let sha256 = release.sha256.as_deref().map(|text| self.narrow(&format!("{path}.sha256"), text));
-        match (folder, file) {
-            (Some(folder), None) => {
-                if release.sha256.is_some() {
-                    self.wrong(
-                        format!("{path}.sha256"),
-                        "is the checksum of an archive, and a folder has none: leave it out, or name an archive instead of a path",
-                    );
-                }
-                folder.map(ReleaseSource::Path)
-            }
-            (None, Some(file)) => {
-                let sha256 = sha256.map_or(Some(None), |sum| sum.map(Some));
-                Some(ReleaseSource::Archive { file: file?, sha256: sha256? })
-            }
-            (None, None) => {
-                self.wrong(path, "needs exactly one of path (a folder) and archive (a file)");
-                None
-            }
-            (Some(_), Some(_)) => {
-                self.wrong(path, "has path and archive; it needs exactly one of them");
-                None
-            }
-        }
     }
 
     pub(super) fn ports(&mut self, host: &spec::Host) -> Option<Ports> {

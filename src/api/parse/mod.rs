@@ -6,6 +6,7 @@ mod host;
 mod java;
 mod judge;
 mod python;
+mod release;
 mod requests;
 mod runtime;
 mod strategy;

@@ -67,7 +67,7 @@ pub struct Host {
     /// How the web server passes requests on: how large a body may be, how long an app may be silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<RequestsSpec>,
-    /// What you uploaded: a folder (path) or a file (archive).
+    /// What you uploaded: a folder (path), a file (archive), or where such arrive (uploads).
     pub release: Release,
     /// What starts the release: exactly one of the fields below.
     pub runtime: RuntimeSpec,
@@ -142,11 +142,13 @@ pub struct TlsSpec {
     pub listen: Option<Vec<String>>,
 }
 
-/// What you uploaded: exactly one of path and archive.
+/// What you uploaded: exactly one of path, archive and uploads.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.path) != has(self.archive)").message("a release is exactly one of path and archive"),
+    validation = Rule::new("[has(self.path), has(self.archive), has(self.uploads)].filter(is, is).size() == 1").message(
+        "a release is exactly one of path, archive and uploads"
+    ),
     validation = Rule::new("!has(self.sha256) || has(self.archive)").message("sha256 is the checksum of an archive")
 )]
 pub struct Release {
@@ -162,6 +164,11 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = Sha256::PATTERN))]
     pub sha256: Option<String>,
+    /// A folder in which releases arrive (SFTP, scp, rsync, `bluegreen push`), as archives or folders. The one that became whole last is rolled
+    /// out. NAME is whole once NAME.done lies beside it, NAME.sha256 lies there and is right, or it was renamed from NAME.part or the like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 3800))]
+    pub uploads: Option<String>,
 }
 
 /// The form of `archive`: an absolute path with one of the endings that are understood.

@@ -10,13 +10,14 @@ use super::orders::Orders;
 use crate::api::names::annotations;
 use crate::api::site::{Site, SiteOnHost};
 use crate::api::spec::BlueGreenSite;
-use crate::api::types::SiteName;
+use crate::api::types::{AbsPath, SiteName};
 use crate::control::api::SiteView;
 use crate::platform::Fault;
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::release::Identity;
 use crate::platform::host::state::make_folder;
 use crate::platform::host::store::{self, StoreError};
+use crate::platform::host::uploads::Looked;
 use crate::rollout::Revision;
 
 /// What was accepted last, as it stands in `accepted.json` of the site's folder: an agent that is restarted with a broken manifest goes on
@@ -43,6 +44,18 @@ pub struct Told {
     pub revision: Revision,
     /// What makes it that one.
     pub identity: Identity,
+    /// What it is of the releases that arrived, where it is one of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Upload>,
+}
+
+/// One of the releases that arrived in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// The folder.
+    pub folder: AbsPath,
+    /// Its name there.
+    pub name: String,
 }
 
 /// Why a manifest is not accepted.
@@ -86,6 +99,8 @@ pub struct State {
     pub judged: Option<String>,
     /// The SHA-256 of a manifest that we wrote ourselves: hearing of it is no reason for anything.
     pub written: Option<String>,
+    /// What arrived in the folder that its specification names, if it names one and somebody has looked there.
+    pub arrived: Option<Arc<Looked>>,
     /// Whether a task turns it.
     pub turning: bool,
 }

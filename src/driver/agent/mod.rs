@@ -9,6 +9,7 @@
 //! | `entry`, `orders` | what is known and asked of one site |
 //! | `front`, `supervisor` | the web server and the supervisor that the configuration names |
 //! | `resolve` | which release a specification describes |
+//! | `uploads` | watches the folder in which a site's releases arrive |
 //! | `task` | turns one site until it is gone |
 //! | `tell`, `view`, `metrics` | what is told of it |
 //! | `backend` | what the control socket answers with |
@@ -27,6 +28,7 @@ mod resolve;
 mod supervisor;
 mod task;
 mod tell;
+mod uploads;
 pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

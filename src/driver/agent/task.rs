@@ -9,6 +9,7 @@ use super::Agent;
 use super::entry::{Entry, State, Told};
 use super::resolve::{release, tell};
 use super::tell::{Teller, Telling};
+use super::uploads::{self, Watching};
 use crate::driver::clock::SystemClock;
 use crate::driver::{Driver, Turn};
 use crate::platform::host::site::{HostSite, Wanted};
@@ -38,6 +39,8 @@ pub(super) struct Task<W, S> {
     resolved: u64,
     /// Why the release can't be told, and when that is tried again.
     untold: Option<(Fault, Instant)>,
+    /// The folder in which releases arrive.
+    watching: Option<Watching>,
 }
 
 struct Resolving {
@@ -60,12 +63,16 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
             resolving: None,
             resolved: 0,
             untold: None,
+            watching: None,
         }
     }
 
     /// Turns the site until it is gone.
     pub(super) async fn run(mut self) {
         loop {
+            if let Some(site) = &self.entry.state().site {
+                uploads::attend(&mut self.watching, &self.entry, site, self.agent.host.limits);
+            }
             self.resolve(&self.entry.state()).await;
             let state = self.entry.state();
             let Some(plan) = self.plan(&state) else { return };
@@ -77,7 +84,11 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
     /// One turn, and how long to wait for the next; `None`: the site is gone.
     async fn turn(&mut self, state: &State, plan: &Plan) -> Option<Duration> {
         let site = self.site.clone();
-        let untold = self.untold.as_ref().map(|(fault, _)| fault.clone());
+        let refused = state.arrived.as_ref().and_then(|arrived| arrived.fault.clone());
+        let untold = self.untold.as_ref().map(|(fault, _)| fault.clone()).or(refused);
+        if let Some(fault) = &untold {
+            self.teller.log_once(fault);
+        }
         let mut telling = Telling {
             teller: &mut self.teller,
             state,
@@ -147,8 +158,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
         if asked {
             self.driver.encourage();
         }
-        let (site, limits) = (site.clone(), self.agent.host.limits);
-        let mut task = tokio::task::spawn_blocking(move || tell(&site, &limits));
+        let (site, limits, arrived) = (site.clone(), self.agent.host.limits, state.arrived.clone());
+        let mut task = tokio::task::spawn_blocking(move || tell(&site, arrived.as_deref(), &limits));
         // Most are told within a moment: then nothing is decided on what was told before.
         match tokio::time::timeout(Duration::from_millis(200), &mut task).await {
             Ok(done) => self.told(state.resolve, done.unwrap_or_else(|error| Err(failed(&error)))),

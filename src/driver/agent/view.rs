@@ -4,7 +4,7 @@ use super::entry::State;
 use crate::api::names::{API_VERSION, KIND};
 use crate::api::status::SiteStatus;
 use crate::api::types::SiteName;
-use crate::control::api::{Attempts, SiteView, SlotView};
+use crate::control::api::{Attempts, SiteView, SlotView, UploadView};
 use crate::rollout::{Attempt, Decision, Observed, Phase, Plan, Status};
 
 /// The view of a site.
@@ -23,7 +23,12 @@ pub fn site(
     if let Some(status) = status {
         object["status"] = serde_json::to_value(status).unwrap_or_default();
     }
-    SiteView { object, slots, attempts }
+    let told = state.accepted.as_ref().and_then(|accepted| accepted.told.as_ref());
+    let upload = told.and_then(|told| {
+        let name = told.upload.as_ref()?.name.clone();
+        Some(UploadView { name, sha256: told.identity.fingerprint.digest.clone(), revision: told.revision })
+    });
+    SiteView { object, slots, attempts, upload }
 }
 
 /// What a command would have to be about now.

@@ -10,6 +10,7 @@
 //! | `runtime` | how an instance is run: one file for each kind of app |
 //! | `guards` | reads the settings of a release that must not reach production, for `crate::guards` to judge |
 //! | `supervise` | starts, stops and watches the instances of a colour |
+//! | `uploads` | what arrives in a folder, and which of it is whole |
 //! | `release` | takes artifacts over into read-only releases |
 //! | `state` | the two memories, and what happened |
 //! | `site` | one site: ties all of these together |
@@ -34,4 +35,5 @@ pub mod state;
 pub mod store;
 pub mod supervise;
 pub mod tick;
+pub mod uploads;
 pub mod web;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Notes, Places};
-use crate::api::site::{Front, ReleaseSource, Run, Site};
+use crate::api::site::{Front, Release, ReleaseSource, Run, Site};
 use crate::api::spec::BlueGreenSite;
 use crate::api::types::SiteName;
 use crate::platform::host::layout::SiteDir;
@@ -127,8 +127,8 @@ fn wanted(known: &mut Known, object: &BlueGreenSite) {
     }
     known.config_files = run.config_files.iter().chain(&run.env_file).map(|file| file.as_path().to_owned()).collect();
     known.source = Some(match &site.target.release {
-        ReleaseSource::Path(path) => path.as_path().to_owned(),
-        ReleaseSource::Archive { file, .. } => file.as_path().to_owned(),
+        Release::Given(ReleaseSource::Path(path)) | Release::Uploads { uploads: path } => path.as_path().to_owned(),
+        Release::Given(ReleaseSource::Archive { file, .. }) => file.as_path().to_owned(),
     });
 }
 

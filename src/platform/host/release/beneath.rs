@@ -14,7 +14,7 @@ const STRAIGHT: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Opens `path` below `folder`.
-pub(super) fn open<P: rustix::path::Arg + Copy>(
+pub(in crate::platform::host) fn open<P: rustix::path::Arg + Copy>(
     folder: BorrowedFd<'_>,
     path: P,
     flags: OFlags,
@@ -36,12 +36,15 @@ pub(super) fn folder<P: rustix::path::Arg + Copy>(folder: BorrowedFd<'_>, path: 
 }
 
 /// Opens a file below `folder`, to be read. What isn't a regular file doesn't block; the caller looks at what it got.
-pub(super) fn file<P: rustix::path::Arg + Copy>(folder: BorrowedFd<'_>, path: P) -> Result<File, Errno> {
+pub(in crate::platform::host) fn file<P: rustix::path::Arg + Copy>(
+    folder: BorrowedFd<'_>,
+    path: P,
+) -> Result<File, Errno> {
     open(folder, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
 }
 
 /// Opens an absolute path, without a link in any of its components.
-pub(super) fn absolute(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(in crate::platform::host) fn absolute(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     open(root.as_fd(), path.strip_prefix("/").unwrap_or(path), flags)
 }
@@ -53,7 +56,7 @@ pub(super) fn own(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// The first component of `path` that is a link, and what the whole path leads to through it. For messages only.
-pub(super) fn link_in(path: &Path) -> Option<(PathBuf, Option<PathBuf>)> {
+pub(in crate::platform::host) fn link_in(path: &Path) -> Option<(PathBuf, Option<PathBuf>)> {
     let mut so_far = PathBuf::new();
     for part in path.components() {
         so_far.push(part);
@@ -65,7 +68,7 @@ pub(super) fn link_in(path: &Path) -> Option<(PathBuf, Option<PathBuf>)> {
 }
 
 /// The names in a folder, sorted; an error beyond `most` of them.
-pub(super) fn names(folder: BorrowedFd<'_>, most: u64) -> Result<Vec<CString>, Errno> {
+pub(in crate::platform::host) fn names(folder: BorrowedFd<'_>, most: u64) -> Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;

@@ -17,7 +17,7 @@
 //! Nothing in here is asynchronous and all of it may block on the disk: the site's glue calls it from a thread of the blocking pool.
 
 mod account;
-mod beneath;
+pub(super) mod beneath;
 mod config;
 mod entry;
 mod fingerprint;

@@ -50,7 +50,7 @@ use super::state::FileStore;
 use super::supervise::{InstanceId, Supervisor};
 use super::web::WebServer;
 use super::{release, route};
-use crate::api::site::{Run, SiteOnHost};
+use crate::api::site::{ReleaseSource, Run, SiteOnHost};
 use crate::api::types::SiteName;
 use crate::control::api::SlotView;
 use crate::platform::{Class, Fault, Platform};
@@ -92,6 +92,8 @@ pub struct WantedRelease {
     pub identity: Identity,
     /// How it is to be run.
     pub run: Run,
+    /// Where it lies.
+    pub source: ReleaseSource,
 }
 
 /// One site of this machine.

@@ -125,7 +125,7 @@ fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std:
     release::take(
         dir,
         &Order {
-            source: &wanted.site.target.release,
+            source: &of.source,
             identity: &of.identity,
             run: &of.run,
             account: &account,
