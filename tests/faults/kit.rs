@@ -66,6 +66,7 @@ impl Served {
         self.load = Some(load.start().unwrap());
     }
 
+    #[allow(dead_code, reason = "for the tests of uploads")]
     /// What serves now is what is not to be touched from now on, and what was asked for before is not counted any more.
     pub fn anew(mut self) -> Served {
         nothing_lost(&self.load.take().unwrap().stop());
@@ -74,8 +75,9 @@ impl Served {
         self
     }
 
+    #[allow(dead_code, reason = "for the tests of uploads")]
     /// No request was lost.
-    pub fn is_lossless(mut self) {
+    pub fn lost_nothing(mut self) {
         nothing_lost(&self.load.take().unwrap().stop());
     }
 

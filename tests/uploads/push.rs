@@ -37,7 +37,7 @@ fn a_push_over_ssh_goes_live_and_says_so_and_a_rejected_one_fails() {
     assert!(said(&bad).contains("did not go live") && said(&bad).contains("ReadyDeadlineExceeded"), "{}", said(&bad));
     // Neither side hands anything to a shell that is no word.
     for name in ["$(touch pwned).zip", "a;b.zip", "-o.zip", "../x.zip", "a b.zip"] {
-        let refused = push(&good, &["--name", name]);
+        let refused = push(&good, &[&format!("--name={name}")]);
         assert!(!refused.status.success() && said(&refused).contains("is no name"), "{name}: {}", said(&refused));
     }
     let left: Vec<_> = fs::read_dir(&site.folder).unwrap().flatten().map(|entry| entry.file_name()).collect();
