@@ -8,6 +8,10 @@
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
+# Nobody builds there a second time, and what it would be quicker by takes gigabytes.
+ifdef CI
+export CARGO_INCREMENTAL := 0
+endif
 # What takes long to make and doesn't belong to a checkout.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bluegreen
 
