@@ -2,7 +2,7 @@
 # Builds the programs of a real cluster from Go modules, once, into a cache folder outside of the checkout, and prints the folder
 # that each tool's programs are in, one a line, in the order in which they were asked for.
 #
-#   scripts/cluster-tools.sh                  what the tests of a cluster need: etcd kube kwok helm argocd argocd-install
+#   scripts/cluster-tools.sh                  what the tests of a cluster need: etcd kube kwok helm argocd argocd-install kstatus kustomize
 #   scripts/cluster-tools.sh etcd kube        these alone
 #   PATH=$(scripts/cluster-tools.sh etcd kube | paste -sd:):$PATH
 #
@@ -13,6 +13,8 @@
 # | helm    | helm                                                                            | 3 min         |
 # | argocd  | argocd                                                                          | 10 min        |
 # | argocd-install | install.yaml of the same version: definitions, roles, settings           | 1 s           |
+# | kustomize | kustomize                                                                     | 30 s          |
+# | kstatus | kstatus: what Flux and Helm make of an object                                   | 15 s          |
 # | traefik | traefik, and crd/ and rbac.yaml of the Gateway API                              | 4 min         |
 # | node    | kubelet kube-proxy containerd containerd-shim-runc-v2 ctr coredns pause, cni/…  | 10 min        |
 #
@@ -33,8 +35,8 @@ modules() {
     etcd | kube) echo kube ;;
     node) echo kube containerd cni coredns pause ;;
     argocd-install) echo argocd ;;
-    kwok | helm | argocd | traefik) echo "$1" ;;
-    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install traefik node" ;;
+    kwok | helm | argocd | kstatus | kustomize | traefik) echo "$1" ;;
+    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install kstatus kustomize traefik node" ;;
     esac
 }
 
@@ -121,6 +123,10 @@ build_argocd-install() {
     install -m 644 "$(source_of argocd github.com/argoproj/argo-cd/v3)/manifests/install.yaml" "$bin/"
 }
 
+build_kstatus() { program kstatus . kstatus -ldflags '-s -w'; }
+
+build_kustomize() { program kustomize sigs.k8s.io/kustomize/kustomize/v5 kustomize -ldflags '-s -w'; }
+
 build_traefik() {
     local work lego api module it=github.com/traefik/traefik/v3
     the_go
@@ -162,7 +168,7 @@ build_node() {
     program pause . pause -ldflags '-s -w'
 }
 
-[ $# -gt 0 ] || set -- etcd kube kwok helm argocd argocd-install
+[ $# -gt 0 ] || set -- etcd kube kwok helm argocd argocd-install kstatus kustomize
 mkdir -p "$cache"
 for tool in "$@"; do
     bin=$(folder "$tool")

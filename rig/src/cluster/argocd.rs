@@ -1,4 +1,4 @@
-//! The real Argo CD on a control plane: its own definitions, roles and settings, its controller, repository server and API as processes with the service
+//! The real Argo CD on a control plane: its own definitions, roles and settings, its controllers, repository server and API as processes with the service
 //! accounts that they have in a cluster, a Redis, and a Git server that it reads from. Loopback only.
 
 use std::fs;
@@ -52,7 +52,7 @@ impl<'plane> ArgoCd<'plane> {
     pub fn start(plane: &'plane ControlPlane, settings: &Path) -> Result<ArgoCd<'plane>> {
         let folder = plane.folder().join("argocd");
         fs::create_dir_all(folder.join("repositories"))?;
-        let taken = Port::take_many(9)?;
+        let taken = Port::take_many(10)?;
         let port = |which: usize| taken[which].number();
         let mut argo = ArgoCd { plane, running: Vec::new(), folder, server: port(0), git: port(1), _taken: Vec::new() };
         argo.install(settings)?;
@@ -91,6 +91,17 @@ impl<'plane> ArgoCd<'plane> {
                 "--self-heal-timeout-seconds=2".to_owned(),
             ],
             port(5),
+        )?;
+        argo.part(
+            "argocd-applicationset-controller",
+            &[
+                format!("--argocd-repo-server=127.0.0.1:{repository}"),
+                format!("--metrics-addr=127.0.0.1:{}", port(7)),
+                format!("--probe-addr=127.0.0.1:{}", port(8)),
+                format!("--webhook-addr=127.0.0.1:{}", port(9)),
+                "--enable-leader-election=false".to_owned(),
+            ],
+            port(8),
         )?;
         argo.part(
             "argocd-server",
@@ -208,8 +219,10 @@ impl<'plane> ArgoCd<'plane> {
             fs::create_dir_all(kept(folder))?;
         }
         fs::write(self.folder.join("ssh/ssh_known_hosts"), "")?;
+        let kustomize = tools::folder("kustomize")?;
         let mut all = vec![
             format!("ARGOCD_BINARY_NAME={name}"),
+            format!("PATH={}:{}", kustomize.display(), std::env::var("PATH").unwrap_or_default()),
             // Its own way to say that "this cluster" is the one of the kubeconfig.
             "ARGOCD_FAKE_IN_CLUSTER=true".to_owned(),
             format!("KUBECONFIG={}", kubeconfig.display()),

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 
 static KNOWN: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 
-/// The folder of a tool of `scripts/cluster-tools.sh`: `etcd`, `kube`, `kwok`, `helm`, `argocd`, `argocd-install`, `traefik`, `node`.
+/// The folder of a tool of `scripts/cluster-tools.sh`: `etcd`, `kube`, `kwok`, `helm`, `argocd`, `argocd-install`, `kstatus`,
+/// `kustomize`, `traefik`, `node`.
 ///
 /// # Errors
 /// When it can't be built; the script says on the error output why.
@@ -54,6 +55,23 @@ pub fn kubectl() -> Result<PathBuf> {
 /// As [`folder`].
 pub fn helm() -> Result<PathBuf> {
     program("helm", "helm")
+}
+
+/// What the library that Flux and Helm judge with makes of an object: its verdict (`Current`, `InProgress`, `Failed`, `Terminating`) and why.
+///
+/// # Errors
+/// As [`folder`], or it can't make anything of it.
+pub fn kstatus(object: &serde_json::Value) -> Result<String> {
+    let mut child = Command::new(program("kstatus", "kstatus")?)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()?;
+    let stdin = child.stdin.take().context("its input is a pipe")?;
+    serde_json::to_writer(stdin, object)?;
+    let output = child.wait_with_output()?;
+    anyhow::ensure!(output.status.success(), "kstatus ended with {}: what it said is above", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The real Argo CD: its command line, and every one of its servers.
