@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-runtimes test-node test-all cluster-tools deny advisories \
-	bench-apache bench-cutover bench-operator deb tarball
+	bench-apache bench-cutover bench-hub bench-operator deb tarball
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -97,6 +97,13 @@ bench-operator: ## Measure the operator with 1,000 sites (N=10000 for more) on a
 	@$(CARGO) build --quiet --release --package bluegreen-rig --bins
 	@$(CARGO) build --quiet --profile dist --bin bluegreen
 	@BLUEGREEN_PROGRAM=target/dist/bluegreen target/release/bench-operator
+
+bench-hub: ## Measure 500 hosts with 2,000 sites on one API server (N=50 for fewer), and how soon a commit is a cutover (root)
+	@scripts/setup.sh cluster
+	@scripts/setup.sh bench
+	@$(CARGO) build --quiet --release --package bluegreen-rig --bins
+	@$(CARGO) build --quiet --profile dist --bin bluegreen
+	@BLUEGREEN_PROGRAM=target/dist/bluegreen target/release/bench-hub
 
 bench-apache: ## Measure requests a second behind Apache, beside a static ProxyPass (two minutes)
 	@scripts/setup.sh bench

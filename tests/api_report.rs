@@ -1,5 +1,7 @@
 //! What people and tools are told of a decision. The decisions are the logic's own.
 
+#![allow(clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

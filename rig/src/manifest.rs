@@ -143,6 +143,12 @@ impl Manifest {
         self
     }
 
+    /// As it is written, field by field.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// As YAML.
     ///
     /// # Errors

@@ -60,7 +60,10 @@ pub fn measure(sites: usize, lasting: Duration) -> Result<Footprint> {
     let watched = begun.elapsed();
     let share = (spent()?.saturating_sub(before)).as_secs_f64() / watched.as_secs_f64();
     let memory = process::memory(pid).context("the agent has ended")?;
-    #[expect(clippy::cast_precision_loss)]
-    let memory_mib = memory as f64 / f64::from(1 << 20);
-    Ok(Footprint { sites, memory_mib, idle_cpu_percent: share * 100.0, watched_s: watched.as_secs_f64() })
+    Ok(Footprint {
+        sites,
+        memory_mib: super::mib(memory),
+        idle_cpu_percent: share * 100.0,
+        watched_s: watched.as_secs_f64(),
+    })
 }

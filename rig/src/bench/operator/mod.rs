@@ -168,6 +168,5 @@ fn peak(pid: u32) -> Option<f64> {
 
 /// A process's resident memory, in MiB.
 fn memory(pid: u32) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss)]
-    process::memory(pid).map(|bytes| bytes as f64 / f64::from(1 << 20))
+    process::memory(pid).map(crate::bench::mib)
 }

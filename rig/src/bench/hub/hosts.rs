@@ -1,0 +1,214 @@
+//! Hosts that have joined a hub: each an agent and an nginx of its own, all on this machine.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::until;
+use crate::agent::Agent;
+use crate::binaries;
+use crate::cluster::ControlPlane;
+use crate::manifest::{self, Manifest};
+use crate::nginx::Nginx;
+use crate::ports::Port;
+use crate::process;
+use crate::users::User;
+
+/// So many requests at once.
+const CHUNK: usize = 200;
+
+/// Hosts of one hub.
+pub struct Hosts<'plane> {
+    plane: &'plane ControlPlane,
+    hosts: Vec<Host>,
+    user: User,
+    /// What they deploy: the same files for all.
+    releases: TempDir,
+}
+
+struct Host {
+    name: String,
+    // Ended before its web server is.
+    agent: Agent,
+    nginx: Nginx,
+}
+
+/// A site that is the same on every host but for its ports.
+pub struct App {
+    ports: Vec<Port>,
+}
+
+impl<'plane> Hosts<'plane> {
+    /// Starts so many, and lets each join the hub as its administrator would.
+    pub fn join(plane: &'plane ControlPlane, count: usize) -> Result<Hosts<'plane>> {
+        let user = User::ordinary()?;
+        let releases = TempDir::new()?;
+        process::run(Command::new("chmod").arg("755").arg(releases.path()))?;
+        let mut hosts = Hosts { plane, hosts: Vec::new(), user, releases };
+        for number in 0..count {
+            let host = hosts.start(&format!("web-{number}"))?;
+            hosts.hosts.push(host);
+        }
+        Ok(hosts)
+    }
+
+    fn start(&self, name: &str) -> Result<Host> {
+        let nginx = Nginx::start()?;
+        let mut agent = Agent::start(&nginx)?;
+        agent.stop();
+        let mut config = OpenOptions::new().append(true).open(agent.config_file())?;
+        writeln!(
+            config,
+            "allow:\n  users: [{}]\n  releases: ['{}']\n  hostnames: ['*.test']\n  runtimes: [static, command]\n  listen: ['{}']",
+            self.user.name(),
+            self.releases.path().display(),
+            nginx.address()
+        )?;
+        agent.run()?;
+        let mut admin = Command::new(binaries::bluegreen()?);
+        admin.args(["host", "token", name, "--only-token", "--kubeconfig"]).arg(self.plane.kubeconfig());
+        let token = process::run(&mut admin)?;
+        let mut join = Command::new(binaries::bluegreen()?);
+        join.args(["host", "join", "--token-file", "-", "--config"]).arg(agent.config_file());
+        // Every host here has the same machine-id.
+        join.arg("--force");
+        let mut child = join.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        child.stdin.take().context("its input is a pipe")?.write_all(&token.stdout)?;
+        let output = child.wait_with_output()?;
+        ensure!(output.status.success(), "{name} can't join: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(Host { name: name.to_owned(), agent, nginx })
+    }
+
+    /// The processes of their agents.
+    pub fn agents(&self) -> impl Iterator<Item = u32> + '_ {
+        self.hosts.iter().filter_map(|host| host.agent.pid())
+    }
+
+    /// An app for all of them.
+    pub fn app(&self) -> Result<App> {
+        Ok(App { ports: Port::take_many(self.hosts.len() * 2)? })
+    }
+
+    /// Lets every host have this version of it; how long each took until it was live, from the moment when the hub had it.
+    pub fn commit(&self, app: &App, version: &str) -> Result<Vec<Duration>> {
+        let release = manifest::release(self.releases.path(), version, "")?;
+        let sites = self.hosts.iter().zip(app.ports.chunks(2)).map(|(host, ports)| {
+            let (blue, green) = (ports[0].number(), ports[1].number());
+            let site = Manifest::app("shop", host.nginx.address(), self.user.name(), &[blue], &[green]);
+            (host, site.release(&release))
+        });
+        let sites: Vec<Value> = sites.map(|(host, site)| namespaced(&site, &host.name)).collect();
+        let before: Vec<Option<u64>> = self.hosts.iter().map(|host| host.agent.moved_ns("shop")).collect();
+        self.apply(&sites)?;
+        let committed = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let mut took = Vec::new();
+        for (host, before) in self.hosts.iter().zip(before) {
+            let moved = until(&format!("{} had {version} live", host.name), Duration::from_secs(60), || {
+                host.agent.moved_ns("shop").filter(|moved| Some(*moved) != before)
+            })
+            .with_context(|| host.agent.log())?;
+            took.push(Duration::from_nanos(moved).saturating_sub(committed));
+            until(&format!("{} was at rest", host.name), Duration::from_secs(60), || {
+                (self.told(&host.name, "shop")? == "True").then_some(())
+            })?;
+        }
+        Ok(took)
+    }
+
+    /// How long the app takes from its start until it says that it is healthy, by itself.
+    pub fn app_starts(&self, times: usize) -> Result<Vec<Duration>> {
+        let release = manifest::release(self.releases.path(), "alone", "")?;
+        let mut took = Vec::new();
+        for _ in 0..times {
+            let port = Port::take()?;
+            let begun = Instant::now();
+            let mut command = Command::new(release.join("app"));
+            command.args(["--port", &port.number().to_string()]).current_dir(&release);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let _app = process::Guarded::start(&mut command, rustix::process::Signal::TERM, Duration::from_secs(10))?;
+            until("the app served", Duration::from_secs(30), || {
+                std::net::TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port.number()))).ok()
+            })?;
+            took.push(begun.elapsed());
+        }
+        Ok(took)
+    }
+
+    /// Makes so many sites of files on each of them.
+    pub fn make_files(&self, each: usize) -> Result<()> {
+        let release = manifest::release(self.releases.path(), "v1", "")?;
+        self.files(each, &release)
+    }
+
+    /// Gives all of these other files.
+    pub fn change_files(&self, each: usize) -> Result<()> {
+        let release = manifest::release(self.releases.path(), "v2", "")?;
+        self.files(each, &release)
+    }
+
+    fn files(&self, each: usize, release: &std::path::Path) -> Result<()> {
+        let mut all = Vec::new();
+        for host in &self.hosts {
+            for number in 0..each {
+                let site = Manifest::files(&format!("site-{number}"), host.nginx.address(), self.user.name());
+                all.push(namespaced(&site.release(release), &host.name));
+            }
+        }
+        all.chunks(CHUNK).try_for_each(|chunk| self.apply(chunk))
+    }
+
+    /// Waits until so many sites serve what their generation says.
+    pub fn all_live(&self, count: usize, generation: i64, patience: Duration) -> Result<()> {
+        let live = || {
+            let list = self.plane.json(&["get", "bluegreensites", "--all-namespaces"]).ok()?;
+            let items = list["items"].as_array()?.iter();
+            Some(
+                items
+                    .filter(|one| ready(one) && one["status"]["observedGeneration"].as_i64() == Some(generation))
+                    .count(),
+            )
+        };
+        let mut seen = 0;
+        until(&format!("{count} sites were live with generation {generation}"), patience, || {
+            seen = live()?;
+            (seen == count).then_some(())
+        })
+        .with_context(|| format!("{seen} of them are"))
+    }
+
+    fn told(&self, host: &str, site: &str) -> Option<String> {
+        let namespace = namespace(host);
+        let object = self.plane.json(&["--namespace", &namespace, "get", "bluegreensite", site]).ok()?;
+        let current = object["metadata"]["generation"] == object["status"]["observedGeneration"];
+        Some(if current && ready(&object) { "True".to_owned() } else { "False".to_owned() })
+    }
+
+    fn apply(&self, sites: &[Value]) -> Result<()> {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": sites });
+        let file: PathBuf = self.releases.path().join("sites.json");
+        fs::write(&file, list.to_string())?;
+        self.plane.kubectl(&["apply", "--server-side", "--filename", &file.display().to_string()])?;
+        Ok(())
+    }
+}
+
+fn ready(site: &Value) -> bool {
+    let conditions = site["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
+fn namespace(host: &str) -> String {
+    format!("bluegreen-host-{host}")
+}
+
+fn namespaced(site: &Manifest, host: &str) -> Value {
+    let site = site.clone().set("/metadata/namespace", json!(namespace(host)));
+    site.value().clone()
+}
