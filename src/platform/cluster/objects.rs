@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::children::{Deployment, PortFacts, Selector, digest, ports_digest, uid_text};
 use super::release::{Port, Release};
 use crate::api::names::{API_VERSION, KIND, cluster as names};
-use crate::api::site::{HttpRoute, ServicePort, SiteOnCluster};
+use crate::api::site::{HttpRoute, Route, ServicePort, SiteOnCluster};
 use crate::api::spec::DeletionPolicy;
 use crate::rollout::{Colour, Revision};
 
@@ -236,14 +236,19 @@ impl Objects<'_> {
         ports.iter().map(port).collect()
     }
 
-    /// A Service, made.
+    /// A Service, made. A colour's own, which nobody connects to, has no address where the route is a Service: an API server takes longer over each
+    /// address the more there are, and so does every node.
     #[must_use]
     pub fn service(&self, name: &str, colour: Option<Colour>, wanted: &ServiceWanted<'_>) -> Value {
+        let mut spec = json!({"selector": wanted.selector, "ports": Self::ports(wanted.ports)});
+        if colour.is_some() && matches!(self.site.target.route, Route::Service) {
+            spec["clusterIP"] = json!("None");
+        }
         json!({
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": self.metadata(name, colour, wanted.annotations.clone()),
-            "spec": {"selector": wanted.selector, "ports": Self::ports(wanted.ports)},
+            "spec": spec,
         })
     }
 

@@ -67,6 +67,11 @@ fn every_object_is_as_it_was() {
         ("deployment", all.deployment(&start)),
         ("deployment, started again", Value::from(all.start(&known, &start))),
         ("service", all.service("shop", None, &wanted)),
+        ("service of a colour", all.service("shop-green", Some(Colour::Green), &wanted)),
+        (
+            "service of a colour that an HTTPRoute names",
+            objects(&http).service("shop-green", Some(Colour::Green), &wanted),
+        ),
         ("service, changed", all.service_change(42, None, &wanted)),
         ("budget", all.budget(Colour::Blue)),
         ("release", all.release(revision, &content, 12)),
