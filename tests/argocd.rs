@@ -5,6 +5,8 @@
 
 #[path = "argocd/cluster.rs"]
 mod cluster;
+#[path = "argocd/hosts.rs"]
+mod hosts;
 #[path = "install/kit.rs"]
 #[allow(dead_code)]
 mod kit;

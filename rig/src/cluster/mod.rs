@@ -16,7 +16,7 @@
 //!
 //! How pods behave is said by annotations of their template: [`POD`], [`AFTER`].
 
-mod argocd;
+pub mod argocd;
 mod audit;
 mod bound;
 mod files;

@@ -77,8 +77,6 @@ impl<'plane> Hosts<'plane> {
         let token = process::run(&mut admin)?;
         let mut join = Command::new(binaries::bluegreen()?);
         join.args(["host", "join", "--token-file", "-", "--config"]).arg(agent.config_file());
-        // Every host here has the same machine-id.
-        join.arg("--force");
         let mut child = join.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         child.stdin.take().context("its input is a pipe")?.write_all(&token.stdout)?;
         let output = child.wait_with_output()?;

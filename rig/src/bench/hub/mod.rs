@@ -81,8 +81,10 @@ fn fleet(plan: Plan) -> Result<Fleet> {
     hosts.change_files(plan.sites)?;
     hosts.all_live(all, 2, patience)?;
     let rolled = (begun.elapsed(), spent()?.saturating_sub(before));
-    let writes =
-        plane.requests_since(mark)?.into_iter().filter(|one| one.user_agent.starts_with("bluegreen/") && one.writes());
+    let writes = plane
+        .requests_since(mark)?
+        .into_iter()
+        .filter(|one| one.user_agent.starts_with("bluegreen-host/") && one.writes());
     let mut by_what: BTreeMap<String, usize> = BTreeMap::new();
     for one in writes {
         *by_what.entry(one.resource.clone()).or_default() += 1;
