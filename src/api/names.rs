@@ -26,7 +26,9 @@ pub mod annotations {
     pub const RESUME: &str = "bluegreen.dev/resume";
     /// A token; another one makes another incarnation of the same release, which is rolled out like any other revision.
     pub const RESTART: &str = "bluegreen.dev/restart";
-    /// All of them.
+    /// Shown by a host on a site that is not of its own folder: where it comes from, in words. Nobody reads it but people.
+    pub const ORIGIN: &str = "bluegreen.dev/origin";
+    /// All that a person sets.
     pub const ALL: [&str; 7] = [APPROVE, ABORT, RETRY, ROLLBACK, PAUSE, RESUME, RESTART];
 }
 

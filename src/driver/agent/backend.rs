@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, watch};
 use super::Agent;
 use super::entry::Problem;
 use super::intake::Cause;
+use super::origin::Origin;
 use crate::api::names::reasons;
 use crate::api::parse;
 use crate::api::types::{SiteName, Token};
@@ -92,6 +93,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let name = site.name;
         let _turn = agent.intake.lock().await;
         let before = agent.entry(&name).map(|entry| entry.state());
+        if let Some(state) = before.as_ref().filter(|state| state.accepted.is_some() && !state.origin().is_folder()) {
+            return Err(Failure::conflict(state.origin().elsewhere(&name)));
+        }
         if before.as_ref().is_some_and(super::entry::State::deleting) {
             return Err(Failure::conflict(format!(
                 "site {name} is being deleted; apply again when `bluegreen get {name}` says that it is gone"
@@ -115,7 +119,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         entry.change(|state| state.written = Some(digest));
         store::write_bytes(&folder.file(&name), manifest.as_bytes(), 0o600)
             .map_err(|error| Failure::internal(error.to_string()))?;
-        let offer = agent.offer(&name, manifest, Cause::Apply).map_err(refusal)?;
+        let offer = agent.offer(&name, manifest, Cause::Apply, &Origin::Folder).map_err(refusal)?;
         Ok(Applied {
             name: name.to_string(),
             outcome: offer.outcome,
@@ -127,8 +131,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
     async fn delete(&self, name: &SiteName) -> Result<Deleted, Failure> {
         let agent = &self.0;
         let _turn = agent.intake.lock().await;
-        if agent.entry(name).is_none() {
-            return Err(no_such(name));
+        let state = agent.entry(name).ok_or_else(|| no_such(name))?.state();
+        if !state.origin().is_folder() {
+            return Err(Failure::conflict(state.origin().elsewhere(name)));
         }
         let folder =
             agent.folder().map_err(|why| Failure::internal(format!("the manifest can't be removed: {why}")))?;

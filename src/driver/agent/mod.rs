@@ -6,6 +6,8 @@
 //! | `daemon` | starts all of it, says when it is ready, and ends without touching an app |
 //! | `lock` | one agent a host |
 //! | `folder`, `intake` | where sites come from: manifests that are whole, root's, and judged |
+//! | `hub` | where others come from: an API server that this host has joined |
+//! | `origin` | where a site comes from, and where it is changed |
 //! | `entry`, `orders` | what is known and asked of one site |
 //! | `front`, `supervisor` | the web server and the supervisor that the configuration names |
 //! | `resolve` | which release a specification describes |
@@ -20,10 +22,12 @@ pub mod daemon;
 mod entry;
 pub mod folder;
 mod front;
+pub mod hub;
 mod intake;
 pub mod lock;
 pub mod metrics;
 mod orders;
+pub mod origin;
 mod resolve;
 mod supervisor;
 mod task;
@@ -202,6 +206,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
 
     fn names(&self) -> BTreeSet<SiteName> {
         lock(&self.entries).keys().cloned().collect()
+    }
+
+    /// Those that come from the folder of manifests.
+    fn names_in_folder(&self) -> BTreeSet<SiteName> {
+        let ours = |entry: &Arc<Entry>| entry.state().origin().is_folder();
+        self.entries().into_iter().filter(ours).map(|entry| entry.name.clone()).collect()
     }
 
     /// The sites that were accepted, the oldest first: a newcomer never takes anything from a site that runs.

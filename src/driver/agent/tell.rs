@@ -78,7 +78,7 @@ impl Telling<'_> {
         });
         if let Some(problem) = &state.problem {
             let before = status.clone();
-            status = report::unusable(problem.reason, &problem.message, state.generation(), Some(&before), now);
+            status = report::unusable(problem.reason, &problem.message, state.told_generation(), Some(&before), now);
         }
         let (slots, attempts) = ((self.slots)(), view::attempts(self.plan, observed, decision));
         if teller.before.as_ref() == Some(&status) && teller.is_told(&slots, attempts, state) {
