@@ -7,6 +7,7 @@
 //! | `lock` | one agent a host |
 //! | `folder`, `intake` | where sites come from: manifests that are whole, root's, and judged |
 //! | `hub` | where others come from: an API server that this host has joined |
+//! | `allow`, `permit` | what sites from there may ask of this machine |
 //! | `origin` | where a site comes from, and where it is changed |
 //! | `entry`, `orders` | what is known and asked of one site |
 //! | `front`, `supervisor` | the web server and the supervisor that the configuration names |
@@ -16,6 +17,7 @@
 //! | `tell`, `view`, `metrics` | what is told of it |
 //! | `backend` | what the control socket answers with |
 
+pub mod allow;
 mod backend;
 pub mod config;
 pub mod daemon;
@@ -28,6 +30,7 @@ pub mod lock;
 pub mod metrics;
 mod orders;
 pub mod origin;
+mod permit;
 mod resolve;
 mod supervisor;
 mod task;
