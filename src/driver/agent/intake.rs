@@ -244,7 +244,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let entry = self.entry_or_new(name);
         let digest = hex::encode(Sha256::digest(text.as_bytes()));
         let state = entry.state();
-        if let Some(accepted) = state.accepted.as_ref().filter(|accepted| !accepted.origin.is_where(origin)) {
+        // What its own place has forgotten may be taken over, by somebody who means it.
+        let may = |accepted: &Accepted| {
+            accepted.origin.is_where(origin)
+                || (matches!(cause, Cause::Apply | Cause::Event) && self.standing.lets_go(&accepted.origin, name))
+        };
+        if let Some(accepted) = state.accepted.as_ref().filter(|accepted| !may(accepted)) {
             return Err(self.refuse_rival(&entry, &accepted.origin, origin, digest));
         }
         let known = state.accepted.as_ref().is_some_and(|accepted| accepted.manifest == digest);
