@@ -25,7 +25,8 @@ fn an_api_server_that_dies_in_mid_rollout_costs_nothing_and_is_told_when_it_is_b
     let away = host.reached(false);
     assert!(away["why"].as_str().is_some_and(|why| !why.is_empty()), "{away}");
     plane.start_api().unwrap();
-    let object = host.wait_for("shop", "is ready with v2", |object| object["metadata"]["generation"] == 2 && is_ready(object));
+    let object =
+        host.wait_for("shop", "is ready with v2", |object| object["metadata"]["generation"] == 2 && is_ready(object));
     assert_eq!(object["status"]["live"]["colour"], "green");
     host.reached(true);
     nothing_lost(&load.stop());
@@ -75,7 +76,8 @@ fn a_hub_that_has_forgotten_everything_wipes_no_host() {
     host.namespace.kubectl(&["delete", "bluegreensite", "shop"]).unwrap();
     host.agent.run().unwrap();
     host.reached(true);
-    wait::until("it may be taken away", PATIENCE, || host.agent.bluegreen(&["delete", "shop"]).is_ok().then_some(())).unwrap();
+    wait::until("it may be taken away", PATIENCE, || host.agent.bluegreen(&["delete", "shop"]).is_ok().then_some(()))
+        .unwrap();
     host.gone("shop");
 }
 

@@ -107,7 +107,8 @@ impl<'p> Host<'p> {
 
     /// Waits until the object is as wanted.
     pub fn wait_for(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let waited = wait::until(&format!("{name} on the hub: {what}"), PATIENCE, || self.object(name).filter(|o| wanted(o)));
+        let waited =
+            wait::until(&format!("{name} on the hub: {what}"), PATIENCE, || self.object(name).filter(|o| wanted(o)));
         waited.unwrap_or_else(|error| {
             let object = self.object(name);
             let here = self.agent.site(name).map(|site| site["status"].clone());
@@ -123,7 +124,8 @@ impl<'p> Host<'p> {
     /// Waits until the site is gone from the hub and from here.
     pub fn gone(&self, name: &str) {
         let gone = wait::until(&format!("{name} was gone from both"), PATIENCE, || {
-            let there = self.namespace.kubectl(&["get", "bluegreensite", name, "--ignore-not-found", "--output=name"]).ok()?;
+            let there =
+                self.namespace.kubectl(&["get", "bluegreensite", name, "--ignore-not-found", "--output=name"]).ok()?;
             (there.trim().is_empty() && self.agent.site(name).is_err()).then_some(())
         });
         gone.unwrap_or_else(|error| panic!("{error}: {:#?}\n{}", self.object(name), tail(&self.agent.log(), 40)));
@@ -132,7 +134,8 @@ impl<'p> Host<'p> {
     /// Waits until the agent acts for its hub, or doesn't.
     pub fn reached(&self, reached: bool) -> Value {
         let file = Membership::folder(&self.agent.state_dir()).join("standing.json");
-        let stands = || serde_json::from_str(&fs::read_to_string(&file).ok()?).ok().filter(|v: &Value| v["reached"] == reached);
+        let stands =
+            || serde_json::from_str(&fs::read_to_string(&file).ok()?).ok().filter(|v: &Value| v["reached"] == reached);
         wait::until(&format!("the hub was reached: {reached}"), PATIENCE, stands)
             .unwrap_or_else(|error| panic!("{error}\n{}", tail(&self.agent.log(), 40)))
     }

@@ -46,7 +46,10 @@ fn a_second_machine_of_the_same_name_does_nothing_for_the_hub_and_says_so() {
         stands["why"].as_str()?.contains("another machine").then_some(stands)
     });
     let stands = stands.unwrap_or_else(|error| panic!("{error}\n{}", tail(&second.log(), 40)));
-    assert!(stands["why"].as_str().unwrap().contains(host.namespace.name().strip_prefix("bluegreen-host-").unwrap()), "{stands}");
+    assert!(
+        stands["why"].as_str().unwrap().contains(host.namespace.name().strip_prefix("bluegreen-host-").unwrap()),
+        "{stands}"
+    );
     assert!(second.site("shop").is_err(), "it took nothing");
     // The first one goes on.
     host.apply(&host.site("shop", 0).release(&host.release("v2")));
@@ -54,5 +57,10 @@ fn a_second_machine_of_the_same_name_does_nothing_for_the_hub_and_says_so() {
     assert!(second.site("shop").is_err());
     let lease = host.namespace.json(&["get", "lease", "bluegreen-host"]).unwrap();
     assert_eq!(lease["spec"]["leaseDurationSeconds"], 40, "{lease:#}");
-    assert!(!fs::read_to_string("/etc/machine-id").unwrap().trim().contains(lease["spec"]["holderIdentity"].as_str().unwrap()));
+    assert!(
+        !fs::read_to_string("/etc/machine-id")
+            .unwrap()
+            .trim()
+            .contains(lease["spec"]["holderIdentity"].as_str().unwrap())
+    );
 }

@@ -19,13 +19,15 @@ fn a_site_of_the_hub_is_rolled_out_and_the_next_version_loses_nothing_and_the_hu
     let load = host.load(&site);
     load.wait_for_version("v1").unwrap();
     host.apply(&site.clone().release(&host.release("v2")));
-    let object = host.wait_for("shop", "is ready with v2", |object| object["metadata"]["generation"] == 2 && is_ready(object));
+    let object =
+        host.wait_for("shop", "is ready with v2", |object| object["metadata"]["generation"] == 2 && is_ready(object));
     assert_eq!(object["status"]["live"]["colour"], "green");
     load.wait_for_version("v2").unwrap();
     load.wait_for_more(200).unwrap();
     nothing_lost(&load.stop());
     let events = host.namespace.json(&["get", "events.events.k8s.io"]).unwrap();
-    let reasons: Vec<&str> = events["items"].as_array().unwrap().iter().filter_map(|one| one["reason"].as_str()).collect();
+    let reasons: Vec<&str> =
+        events["items"].as_array().unwrap().iter().filter_map(|one| one["reason"].as_str()).collect();
     assert!(reasons.contains(&"CuttingOver") && reasons.contains(&"Settled"), "{reasons:?}");
     let described = String::from_utf8(host.agent.bluegreen(&["describe", "shop"]).unwrap().stdout).unwrap();
     assert!(described.contains("the hub that this host has joined"), "{described}");
@@ -130,7 +132,10 @@ fn a_name_belongs_to_where_it_came_from_first() {
     host.apply(&host.site("local", 1).release(&host.release("v2")));
     let refused = host.wait_for("local", "is refused", |object| condition(object, "Ready")["status"] == "False");
     let says = condition(&refused, "Ready");
-    assert!(says["reason"] == "ConflictsWithSite" && says["message"].as_str().unwrap().contains("folder of manifests"), "{says}");
+    assert!(
+        says["reason"] == "ConflictsWithSite" && says["message"].as_str().unwrap().contains("folder of manifests"),
+        "{says}"
+    );
     assert!(!holds(&refused), "{refused:#}");
     let here = host.agent.site("local").unwrap();
     assert_eq!(condition(&here, "Ready")["status"], "True", "{here:#}");
@@ -145,7 +150,10 @@ fn a_name_belongs_to_where_it_came_from_first() {
     let file = host.agent.sites_dir().join("shop.yaml");
     theirs.write(&file).unwrap();
     wait::until("the file was refused", PATIENCE, || {
-        host.agent.log().contains("comes from the folder of manifests on this host under that name is refused").then_some(())
+        host.agent
+            .log()
+            .contains("comes from the folder of manifests on this host under that name is refused")
+            .then_some(())
     })
     .unwrap();
     fs::remove_file(file).unwrap();

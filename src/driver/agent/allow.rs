@@ -278,7 +278,9 @@ impl Judge<'_> {
 
     /// Spring reads `--name=value`; anything else, and what names the code that is loaded, is for root.
     fn arguments(&mut self, field: &str, arguments: &[String]) {
-        for argument in arguments.iter().filter(|argument| argument.starts_with("--loader.") || argument.starts_with('@')) {
+        for argument in
+            arguments.iter().filter(|argument| argument.starts_with("--loader.") || argument.starts_with('@'))
+        {
             self.say(field, argument, "makes the app load other code than its release's");
         }
     }
@@ -323,7 +325,9 @@ enum Key {
 }
 
 fn not_in(field: &str, value: &str, key: &str) -> String {
-    format!("spec.target.host.{field}: this host does not allow {value:?} from afar; allow.{key} of its agent.yaml says what it allows")
+    format!(
+        "spec.target.host.{field}: this host does not allow {value:?} from afar; allow.{key} of its agent.yaml says what it allows"
+    )
 }
 
 /// Whether a path is a folder or something in it. Both are without `..`; names are compared whole.

@@ -74,7 +74,10 @@ fn a_site_that_asks_for_what_the_list_names_is_taken() {
         ("release", json!({ "uploads": "/srv/shop/incoming" })),
         ("release", json!({ "path": "/srv/shop/releases/v3" })),
         ("runtime", json!({ "command": { "argv": ["/usr/bin/php-fpm8.2", "-F"] } })),
-        ("runtime", json!({ "springBoot": { "jvm": ["-Xmx256m", "-XX:+UseZGC", "-Dshop.x=1"], "arguments": ["--a=b"] } })),
+        (
+            "runtime",
+            json!({ "springBoot": { "jvm": ["-Xmx256m", "-XX:+UseZGC", "-Dshop.x=1"], "arguments": ["--a=b"] } }),
+        ),
         ("runtime", json!({ "tomcat": {} })),
         ("runtime", json!({ "wsgi": { "app": "shop.wsgi:application" } })),
         ("listen", json!(["*:80"])),
@@ -220,7 +223,9 @@ fn everything_that_is_refused_is_told_at_once() {
 #[test]
 fn doors_that_root_named_are_the_only_ones() {
     let list = allow(&format!("{LIST}listen: ['127.0.0.1:8080', '*:81']"));
-    for (listen, fits) in [("127.0.0.1:8080", true), ("*:81", true), ("[::1]:81", true), ("*:80", false), ("*:8080", false)] {
+    for (listen, fits) in
+        [("127.0.0.1:8080", true), ("*:81", true), ("[::1]:81", true), ("*:80", false), ("*:8080", false)]
+    {
         let mut site = with("listen", json!([listen]));
         site["spec"]["target"]["host"].as_object_mut().expect("an object").remove("tls");
         let (_, site) = parse::manifest(&site.to_string()).expect("valid");
@@ -233,7 +238,15 @@ fn doors_that_root_named_are_the_only_ones() {
 fn a_list_that_names_root_is_none() {
     assert!(allow("users: [root]").check().expect_err("refused").contains("allow.users"));
     assert!(allow(LIST).check().is_ok());
-    for wrong in ["users: [0]", "releases: [/]", "releases: [srv]", "runtimes: [shell]", "hostnames: ['*']", "listen: [80]", "user: [a]"] {
+    for wrong in [
+        "users: [0]",
+        "releases: [/]",
+        "releases: [srv]",
+        "runtimes: [shell]",
+        "hostnames: ['*']",
+        "listen: [80]",
+        "user: [a]",
+    ] {
         assert!(serde_saphyr::from_str::<Allow>(wrong).is_err(), "{wrong}");
     }
 }

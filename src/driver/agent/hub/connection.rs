@@ -27,7 +27,9 @@ pub enum Trouble {
     #[error("the hub does not answer: {0}")]
     Away(String),
     /// It doesn't know this host's token any more.
-    #[error("the hub refuses this host's token: it has expired or was taken back; join anew with `bluegreen host join`")]
+    #[error(
+        "the hub refuses this host's token: it has expired or was taken back; join anew with `bluegreen host join`"
+    )]
     Unknown,
     /// This host may not do that there.
     #[error("the hub forbids it: {0}; the host's role is made by `bluegreen host token`")]
@@ -155,9 +157,11 @@ mod tests {
 
     #[test]
     fn a_membership_without_a_certificate_or_an_address_says_which_field_is_wrong() {
-        for (server, ca, says) in
-            [("https://a b", "", "server"), ("https://hub", "", "certificateAuthority"), ("https://hub", "nonsense", "certificateAuthority")]
-        {
+        for (server, ca, says) in [
+            ("https://a b", "", "server"),
+            ("https://hub", "", "certificateAuthority"),
+            ("https://hub", "nonsense", "certificateAuthority"),
+        ] {
             let Err(trouble) = connect(&membership(server, ca), Path::new("/nowhere")) else { panic!("{server} {ca}") };
             assert!(trouble.to_string().contains(says), "{trouble}");
         }
@@ -166,7 +170,9 @@ mod tests {
     #[test]
     fn what_the_hub_answers_says_whether_anything_can_be_asked_of_it() {
         let of = |code| Trouble::from(&Status { code, ..Status::default() });
-        for (code, ends) in [(401, true), (403, false), (404, false), (409, false), (422, false), (429, true), (503, true)] {
+        for (code, ends) in
+            [(401, true), (403, false), (404, false), (409, false), (422, false), (429, true), (503, true)]
+        {
             assert_eq!(of(code).ends_all(), ends, "{code}");
         }
     }

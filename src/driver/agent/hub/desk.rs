@@ -64,14 +64,7 @@ pub(super) enum Settled {
 
 impl Site {
     pub(super) fn new(known: Known) -> Site {
-        Site {
-            known,
-            done: Done::default(),
-            refusal: None,
-            judge_at: None,
-            write_at: Instant::now(),
-            said: None,
-        }
+        Site { known, done: Done::default(), refusal: None, judge_at: None, write_at: Instant::now(), said: None }
     }
 
     /// Takes over what was seen of it, unless that is older than what is known.

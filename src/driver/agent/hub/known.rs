@@ -38,8 +38,16 @@ impl Known {
     /// Of an object of the hub. `None`: it is no site of a host, or one that no host could have.
     #[must_use]
     pub fn of(object: DynamicObject) -> Option<(SiteName, Known)> {
-        let ObjectMeta { name, uid, generation, resource_version, deletion_timestamp, finalizers, annotations: all, .. } =
-            object.metadata;
+        let ObjectMeta {
+            name,
+            uid,
+            generation,
+            resource_version,
+            deletion_timestamp,
+            finalizers,
+            annotations: all,
+            ..
+        } = object.metadata;
         let name: SiteName = name?.parse().ok()?;
         // Sites of a cluster are an operator's, wherever they are.
         object.data.pointer("/spec/target/host")?;

@@ -22,9 +22,8 @@ pub fn id() -> io::Result<String> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let wrong = |why: String| {
-        io::Error::other(format!("{}: {why}; make one with: systemd-machine-id-setup", path.display()))
-    };
+    let wrong =
+        |why: String| io::Error::other(format!("{}: {why}; make one with: systemd-machine-id-setup", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let id = hex::decode(text.trim()).ok().filter(|id| id.len() == 16 && id.iter().any(|byte| *byte != 0));
     let id = id.ok_or_else(|| wrong("it holds no machine-id".to_owned()))?;

@@ -39,7 +39,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use self::changes::Changes;
 use self::connection::Trouble;
-use self::events::Happened;
+use self::events::{Happened, Happening};
 use self::membership::Membership;
 use self::session::Session;
 use super::Agent;
@@ -57,7 +57,7 @@ const CALM: Duration = Duration::from_secs(15);
 impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     /// Follows the hub that this host has joined, whenever it has joined one. Never ends.
     pub(super) async fn follow_hub(self: Arc<Self>, happened: broadcast::Receiver<Happened>) {
-        let happened = Mutex::new(happened);
+        let happening = Mutex::new(Happening::new(happened));
         let state = self.config.state_dir.clone();
         let mut changes = Changes::start(Membership::folder(&state));
         let mut pause = FIRST;
@@ -77,7 +77,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             };
             let began = Instant::now();
             let trouble = tokio::select! {
-                trouble = session(&self, &joined, &happened) => trouble,
+                trouble = session(&self, &joined, &happening) => trouble,
                 () = changes.next() => {
                     pause = FIRST;
                     continue;
@@ -98,7 +98,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
 async fn session<W: WebServer + 'static, S: Supervisor + 'static>(
     agent: &Arc<Agent<W, S>>,
     joined: &Membership,
-    happened: &Mutex<broadcast::Receiver<Happened>>,
+    happening: &Mutex<Happening>,
 ) -> Trouble {
     let token = Membership::token_file(&agent.config.state_dir);
     let session = match connection::connect(joined, &token) {
@@ -106,7 +106,7 @@ async fn session<W: WebServer + 'static, S: Supervisor + 'static>(
         Err(trouble) => return trouble,
     };
     match session {
-        Ok(session) => session.run(happened).await,
+        Ok(session) => session.run(happening).await,
         Err(trouble) => trouble,
     }
 }

@@ -149,5 +149,9 @@ fn what_is_missing_goes_only_when_the_list_is_of_the_same_hub_and_no_older_than_
         let judged = missing(&listed(list), version, &ours);
         assert!(judged.retire.is_empty() && judged.keep.contains(&name("shop")), "{why}: {judged:?}");
     }
-    assert_eq!(missing(&listed(&[("blog", "b"), ("shop", "s2")]), "99", &ours), Missing::default(), "nothing is missing");
+    assert_eq!(
+        missing(&listed(&[("blog", "b"), ("shop", "s2")]), "99", &ours),
+        Missing::default(),
+        "nothing is missing"
+    );
 }
