@@ -3,6 +3,8 @@
 use std::fs;
 
 use bluegreen::driver::agent::hub::membership::Membership;
+use bluegreen_rig::agent::Agent;
+use bluegreen_rig::load::get;
 use bluegreen_rig::wait;
 use serde_json::json;
 
@@ -24,12 +26,36 @@ fn an_api_server_that_dies_in_mid_rollout_costs_nothing_and_is_told_when_it_is_b
     host.agent.wait_for_phase("shop", "Idle").unwrap();
     let away = host.reached(false);
     assert!(away["why"].as_str().is_some_and(|why| !why.is_empty()), "{away}");
+    // It is told to whoever looks at the host, and is no site's fault.
+    let said = String::from_utf8(host.agent.bluegreen(&["get"]).unwrap().stderr).unwrap();
+    assert!(said.contains("is not reached since") && said.contains("run on here"), "{said}");
+    assert!(found(&host.agent).contains(&"HubNotReached".to_owned()));
+    assert!(metrics(&host.agent).contains("bluegreen_hub_reached 0"));
+    assert!(is_ready(&host.agent.site("shop").unwrap()));
     plane.start_api().unwrap();
     let object =
         host.wait_for("shop", "is ready with v2", |object| object["metadata"]["generation"] == 2 && is_ready(object));
     assert_eq!(object["status"]["live"]["colour"], "green");
     host.reached(true);
+    assert!(metrics(&host.agent).contains("bluegreen_hub_reached 1"));
+    assert!(!found(&host.agent).contains(&"HubNotReached".to_owned()));
     nothing_lost(&load.stop());
+}
+
+/// What `bluegreen doctor` found, each in one word.
+fn found(agent: &Agent) -> Vec<String> {
+    let file = agent.config_file().display().to_string();
+    // It ends with another code where anything is wrong with this machine.
+    let said = agent.cli(&["doctor", "--config", &file, "--output", "json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let all = report["findings"].as_array().unwrap();
+    all.iter().filter_map(|one| one["reason"].as_str()).map(str::to_owned).collect()
+}
+
+fn metrics(agent: &Agent) -> String {
+    let address = fs::read_to_string(agent.run_dir().join("metrics.addr")).unwrap();
+    let answer = get(address.trim().parse().unwrap(), "localhost", "/metrics").unwrap();
+    String::from_utf8_lossy(&answer.body).into_owned()
 }
 
 #[test]

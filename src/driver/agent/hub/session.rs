@@ -160,9 +160,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Session<W, S> {
     /// Takes over what was seen of the hub.
     fn see(&mut self, seen: Seen) {
         match seen {
-            Seen::All(objects, version) => {
+            Seen::All(objects) => {
                 let all: BTreeMap<SiteName, Known> = objects.into_iter().filter_map(Known::of).collect();
-                self.gone.extend(self.desk.miss(&all, &version));
+                self.desk.miss(&all);
+                self.gone.extend(self.desk.refused_and_gone(&all));
                 self.sites.retain(|name, _| all.contains_key(name));
                 for (name, known) in all {
                     self.know(name, known);
