@@ -26,7 +26,9 @@ pub mod annotations {
     pub const RESUME: &str = "bluegreen.dev/resume";
     /// A token; another one makes another incarnation of the same release, which is rolled out like any other revision.
     pub const RESTART: &str = "bluegreen.dev/restart";
-    /// All of them.
+    /// Shown by a host on a site that is not of its own folder: where it comes from, in words. Nobody reads it but people.
+    pub const ORIGIN: &str = "bluegreen.dev/origin";
+    /// All that a person sets.
     pub const ALL: [&str; 7] = [APPROVE, ABORT, RETRY, ROLLBACK, PAUSE, RESUME, RESTART];
 }
 
@@ -69,6 +71,18 @@ pub mod cluster {
     pub const PREFIX: &str = "bluegreen.dev/";
 }
 
+/// What a host and its hub agree on.
+pub mod hub {
+    /// What the name of a host's namespace begins with; the host's name follows.
+    pub const NAMESPACE: &str = "bluegreen-host-";
+    /// Finalizer of a site that a host has accepted: the object stays until the site is gone from the host.
+    pub const FINALIZER: &str = "bluegreen.dev/host";
+    /// The Lease of a host in its namespace.
+    pub const LEASE: &str = "bluegreen-host";
+    /// Who tells the Events of a host's sites.
+    pub const CONTROLLER: &str = "bluegreen.dev/host";
+}
+
 /// Types of conditions. `Ready`, `Reconciling` and `Stalled` are kstatus's; a tool that knows those needs no other.
 pub mod conditions {
     /// What was asked for is live, and nothing is under way.
@@ -102,6 +116,8 @@ pub mod reasons {
     pub const INVALID: &str = "InvalidSpec";
     /// Another site has the same hostname or port, and had it first.
     pub const CONFLICT: &str = "ConflictsWithSite";
+    /// The site comes from afar and asks for what this host does not allow (`allow:` of its agent's configuration).
+    pub const NOT_ALLOWED: &str = "NotAllowed";
     /// The manifest's file can't be trusted.
     pub const REFUSED: &str = "ManifestRefused";
     /// Every instance of the live colour is ready.

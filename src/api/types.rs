@@ -80,6 +80,14 @@ narrow!(
 );
 
 narrow!(
+    /// The name of a host on its hub. It becomes part of the name of a namespace.
+    HostName,
+    r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+    |s| s.len() <= 48 && is_label(s),
+    "a host's name: lower-case letters, digits and '-', a letter or digit at both ends, at most 48 characters"
+);
+
+narrow!(
     /// A DNS label: the name of a Service.
     Label,
     r"^[a-z]([a-z0-9-]*[a-z0-9])?$",

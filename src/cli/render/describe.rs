@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::table::table;
 use super::{NONE, age};
+use crate::api::names::annotations;
 use crate::api::spec::{
     BlueGreenSiteSpec, Cluster, DeletionPolicy, Front, Health, Host, RouteSpec, RuntimeSpec, Target,
 };
@@ -25,6 +26,9 @@ pub fn describe(site: &Site, history: &History, more: &str, now: Timestamp) -> S
     page.line("Name", &site.name);
     if let Some(namespace) = &site.namespace {
         page.line("Namespace", namespace);
+    }
+    if let Some(origin) = site.object["metadata"]["annotations"][annotations::ORIGIN].as_str() {
+        page.line("Comes from", origin);
     }
     page.line("Phase", status.phase.map_or(NONE, phase_name));
     let observed = status.observed_generation.map_or_else(|| "not yet".to_owned(), |observed| observed.to_string());

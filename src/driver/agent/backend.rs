@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, watch};
 use super::Agent;
 use super::entry::Problem;
 use super::intake::Cause;
+use super::origin::Origin;
 use crate::api::names::reasons;
 use crate::api::parse;
 use crate::api::types::{SiteName, Token};
@@ -33,7 +34,10 @@ pub(super) struct Answers<W, S>(pub(super) Arc<Agent<W, S>>);
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> {
     fn list(&self) -> SiteList {
-        SiteList { items: self.0.entries().iter().filter_map(|entry| entry.view()).collect() }
+        SiteList {
+            items: self.0.entries().iter().filter_map(|entry| entry.view()).collect(),
+            notes: self.0.standing.view().and_then(|view| view.words()).into_iter().collect(),
+        }
     }
 
     fn site(&self, name: &SiteName) -> Option<SiteView> {
@@ -92,12 +96,18 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let name = site.name;
         let _turn = agent.intake.lock().await;
         let before = agent.entry(&name).map(|entry| entry.state());
+        let taken = |state: &&super::entry::State| {
+            state.accepted.is_some() && !state.origin().is_folder() && !agent.standing.lets_go(state.origin(), &name)
+        };
+        if let Some(state) = before.as_ref().filter(taken) {
+            return Err(Failure::conflict(state.origin().elsewhere(&name)));
+        }
         if before.as_ref().is_some_and(super::entry::State::deleting) {
             return Err(Failure::conflict(format!(
                 "site {name} is being deleted; apply again when `bluegreen get {name}` says that it is gone"
             )));
         }
-        let (object, _) = agent.judge(&name, manifest).map_err(refusal)?;
+        let (object, _) = agent.judge(&name, manifest, &Origin::Folder).map_err(refusal)?;
         let accepted = before.as_ref().and_then(|state| state.accepted.as_ref());
         if dry_run {
             let same_spec = accepted.is_some_and(|old| old.object.spec == object.spec);
@@ -115,7 +125,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         entry.change(|state| state.written = Some(digest));
         store::write_bytes(&folder.file(&name), manifest.as_bytes(), 0o600)
             .map_err(|error| Failure::internal(error.to_string()))?;
-        let offer = agent.offer(&name, manifest, Cause::Apply).map_err(refusal)?;
+        let offer = agent.offer(&name, manifest, Cause::Apply, &Origin::Folder).map_err(refusal)?;
         Ok(Applied {
             name: name.to_string(),
             outcome: offer.outcome,
@@ -127,8 +137,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
     async fn delete(&self, name: &SiteName) -> Result<Deleted, Failure> {
         let agent = &self.0;
         let _turn = agent.intake.lock().await;
-        if agent.entry(name).is_none() {
-            return Err(no_such(name));
+        let state = agent.entry(name).ok_or_else(|| no_such(name))?.state();
+        if !state.origin().is_folder() && !agent.standing.lets_go(state.origin(), name) {
+            return Err(Failure::conflict(state.origin().elsewhere(name)));
         }
         let folder =
             agent.folder().map_err(|why| Failure::internal(format!("the manifest can't be removed: {why}")))?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 
 use super::orders::Orders;
+use super::origin::Origin;
 use crate::api::names::annotations;
 use crate::api::site::{Site, SiteOnHost};
 use crate::api::spec::BlueGreenSite;
@@ -32,6 +33,9 @@ pub struct Accepted {
     /// Which release the specification describes, as it was last told. Kept, so that a restarted agent doesn't take a half-uploaded file for a
     /// new release.
     pub told: Option<Told>,
+    /// Where it comes from.
+    #[serde(default, skip_serializing_if = "Origin::is_folder")]
+    pub origin: Origin,
 }
 
 /// Which release a specification describes.
@@ -97,6 +101,10 @@ pub struct State {
     pub resolve: u64,
     /// The SHA-256 of the manifest that was judged last.
     pub judged: Option<String>,
+    /// Where the manifest that was judged last comes from.
+    pub judged_from: Origin,
+    /// The SHA-256 of the manifest of another origin that was refused last, so that it is logged once.
+    pub rival: Option<String>,
     /// The SHA-256 of a manifest that we wrote ourselves: hearing of it is no reason for anything.
     pub written: Option<String>,
     /// What arrived in the folder that its specification names, if it names one and somebody has looked there.
@@ -116,6 +124,22 @@ impl State {
     #[must_use]
     pub fn generation(&self) -> i64 {
         self.accepted.as_ref().and_then(|accepted| accepted.object.metadata.generation).unwrap_or(0)
+    }
+
+    /// Where it comes from. Of a site that was never accepted: where that was said which was refused.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        self.accepted.as_ref().map_or(&self.judged_from, |accepted| &accepted.origin)
+    }
+
+    /// The generation that people are told of: of what was accepted, or of what was refused after it.
+    #[must_use]
+    pub fn told_generation(&self) -> i64 {
+        match (&self.problem, &self.judged_from) {
+            // Who counts it is the hub, and its readers wait for the newest one.
+            (Some(_), Origin::Hub { generation, .. }) => *generation,
+            _ => self.generation(),
+        }
     }
 
     /// Parses what was accepted anew, with the incarnation that was asked for last.
@@ -161,6 +185,7 @@ impl Entry {
         entry.change(|state| {
             state.accepted = Some(Arc::new(accepted));
             state.orders = orders;
+            state.judged_from = state.origin().clone();
             if let Err(message) = state.reparse() {
                 state.problem = Some(Problem { reason: crate::api::names::reasons::INVALID, message });
             }

@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::Agent;
-use super::entry::{Accepted, Entry, Problem, stamp};
+use super::entry::{Accepted, Entry, Problem, State, stamp};
 use super::folder::{Event, Folder, FolderError, Watch};
+use super::origin::Origin;
 use super::view;
 use crate::api::conflicts::conflicts;
 use crate::api::names::reasons;
@@ -81,7 +82,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     /// Opens the folder, if it is the one of before, or holds something of what was there.
     fn open_folder(&self) -> Result<Folder, FolderError> {
         let path = &self.config.sites_dir;
-        let sites = self.names();
+        let sites = self.names_in_folder();
         if sites.is_empty() && !path.exists() {
             make_folder(path).map_err(|source| FolderError::Io { path: path.clone(), source })?;
         }
@@ -161,7 +162,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 return;
             }
         };
-        names.extend(self.names());
+        names.extend(self.names_in_folder());
         for name in names {
             self.look_at(folder, &name, cause, missing).await;
         }
@@ -179,7 +180,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 missing.remove(name);
                 let _turn = self.intake.lock().await;
                 // What is wrong with it was told where people look for it.
-                let _ = self.offer(name, &text, cause);
+                let _ = self.offer(name, &text, cause, &Origin::Folder);
             }
             Ok(None) => {
                 // There, and being written: closing it will be heard of.
@@ -187,27 +188,31 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                     missing.remove(name);
                     return;
                 }
-                if self.entry(name).is_some_and(|entry| !entry.state().deleting()) {
+                let ours = |state: &State| state.origin().is_folder() && !state.deleting();
+                if self.entry(name).is_some_and(|entry| ours(&entry.state())) {
                     missing.entry(name.clone()).or_insert_with(|| Instant::now() + GONE_FOR);
                 }
             }
             Err(error) => {
                 missing.remove(name);
-                self.refuse(name, Problem { reason: reasons::REFUSED, message: error.to_string() });
+                if self.entry(name).is_none_or(|entry| entry.state().origin().is_folder()) {
+                    self.refuse(name, Problem { reason: reasons::REFUSED, message: error.to_string() });
+                }
             }
         }
     }
 
     async fn gone_if_missing(self: &Arc<Self>, folder: &Folder, name: &SiteName) {
         let _turn = self.intake.lock().await;
-        if let Ok(None) = folder.read(name)
+        if self.entry(name).is_some_and(|entry| entry.state().origin().is_folder())
+            && let Ok(None) = folder.read(name)
             && let Err(failure) = self.begin_deletion(name)
         {
             tracing::warn!(site = %name, "{failure}");
         }
     }
 
-    /// Begins the deletion of a site; the folder holds no manifest of it any more.
+    /// Begins the deletion of a site: where it comes from, there is no manifest of it any more. The caller holds the intake's lock.
     pub(super) fn begin_deletion(self: &Arc<Self>, name: &SiteName) -> Result<(), Failure> {
         let Some(entry) = self.entry(name) else {
             return Err(Failure::not_found(format!("there is no site {name}")));
@@ -229,10 +234,24 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     }
 
     /// Judges a manifest, and accepts it if it is good. The caller holds the intake's lock.
-    pub(super) fn offer(self: &Arc<Self>, name: &SiteName, text: &str, cause: Cause) -> Result<Offer, Problem> {
+    pub(super) fn offer(
+        self: &Arc<Self>,
+        name: &SiteName,
+        text: &str,
+        cause: Cause,
+        origin: &Origin,
+    ) -> Result<Offer, Problem> {
         let entry = self.entry_or_new(name);
         let digest = hex::encode(Sha256::digest(text.as_bytes()));
         let state = entry.state();
+        // What its own place has forgotten may be taken over, by somebody who means it.
+        let may = |accepted: &Accepted| {
+            accepted.origin.is_where(origin)
+                || (matches!(cause, Cause::Apply | Cause::Event) && self.standing.lets_go(&accepted.origin, name))
+        };
+        if let Some(accepted) = state.accepted.as_ref().filter(|accepted| !may(accepted)) {
+            return Err(self.refuse_rival(&entry, &accepted.origin, origin, digest));
+        }
         let known = state.accepted.as_ref().is_some_and(|accepted| accepted.manifest == digest);
         if state.deleting() {
             // It goes away first; then this is a new site.
@@ -242,7 +261,13 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 warnings: Vec::new(),
             });
         }
-        if known && state.site.is_some() {
+        if known && let Some(site) = &state.site {
+            // What runs goes on, and what root took off the list in the meantime is said.
+            if let Err(problem) = self.permit(origin, site) {
+                entry.change(|state| state.judged_from = origin.clone());
+                self.refuse(name, problem.clone());
+                return Err(problem);
+            }
             let touched = match cause {
                 Cause::Apply => true,
                 Cause::Event => entry.change(|state| state.written.take()) != Some(digest),
@@ -268,9 +293,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         {
             return Err(problem);
         }
-        entry.change(|state| state.judged = Some(digest.clone()));
-        match self.judge(name, text) {
-            Ok((object, site)) => self.accept(&entry, object, site, digest).map_err(|fault| {
+        entry.change(|state| {
+            state.judged = Some(digest.clone());
+            state.judged_from = origin.clone();
+        });
+        match self.judge(name, text, origin) {
+            Ok((object, site)) => self.accept(&entry, object, site, digest, origin).map_err(|fault| {
                 let problem = Problem { reason: fault.reason, message: fault.message };
                 self.refuse(name, problem.clone());
                 self.look_again_later(name);
@@ -284,7 +312,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     }
 
     /// Judges a manifest alone and among the sites that there are.
-    pub(super) fn judge(&self, name: &SiteName, text: &str) -> Result<(BlueGreenSite, SiteOnHost), Problem> {
+    pub(super) fn judge(
+        &self,
+        name: &SiteName,
+        text: &str,
+        origin: &Origin,
+    ) -> Result<(BlueGreenSite, SiteOnHost), Problem> {
         let wrong = |message: String| Problem { reason: reasons::INVALID, message };
         let (object, site) = parse::manifest(text).map_err(|problems| wrong(problems.to_string()))?;
         let site = site.on_host().map_err(|problem| wrong(problem.to_string()))?;
@@ -297,6 +330,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 ),
             });
         }
+        self.permit(origin, &site)?;
         let mut all: Vec<SiteOnHost> = self
             .sites_in_order()
             .into_iter()
@@ -318,23 +352,30 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         mut object: BlueGreenSite,
         site: SiteOnHost,
         digest: String,
+        origin: &Origin,
     ) -> Result<Offer, Fault> {
         let before = entry.state();
         let old = before.accepted.as_ref();
         let same_spec = old.is_some_and(|old| old.object.spec == object.spec);
-        let generation = before.generation() + i64::from(!same_spec);
+        let generation = match origin {
+            Origin::Hub { generation, .. } => *generation,
+            Origin::Folder | Origin::Git { .. } => before.generation() + i64::from(!same_spec),
+        };
         let kept = old.map(|old| old.object.metadata.clone()).unwrap_or_default();
         object.status = None;
         object.metadata.generation = Some(generation);
         object.metadata.creation_timestamp = Some(kept.creation_timestamp.unwrap_or_else(stamp));
-        object.metadata.uid = kept.uid.or_else(new_uid);
+        object.metadata.uid = match origin {
+            Origin::Hub { uid, .. } => Some(uid.clone()),
+            Origin::Folder | Origin::Git { .. } => kept.uid.or_else(new_uid),
+        };
         object.metadata.deletion_timestamp = None;
         let mut orders = before.orders.clone();
         let annotations = object.metadata.annotations.clone().unwrap_or_default();
         let warnings = orders.annotate(&annotations);
         let told = old.and_then(|old| old.told.clone());
         entry.change(|state| {
-            state.accepted = Some(Arc::new(Accepted { object, manifest: digest, told }));
+            state.accepted = Some(Arc::new(Accepted { object, manifest: digest, told, origin: origin.clone() }));
             state.orders = orders;
             state.site = Some(Arc::new(site));
             state.problem = None;
@@ -369,6 +410,20 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         Ok(Offer { outcome, generation, warnings })
     }
 
+    /// A name belongs to where its site came from first. What goes on there is not touched by what somebody else says under its name.
+    fn refuse_rival(&self, entry: &Entry, ours: &Origin, theirs: &Origin, digest: String) -> Problem {
+        let name = &entry.name;
+        let message = format!(
+            "{}. What comes from {} under that name is refused: give it another name, or take the first one away there",
+            ours.elsewhere(name),
+            theirs.words()
+        );
+        if entry.change(|state| state.rival.replace(digest.clone())) != Some(digest) {
+            tracing::warn!(site = %name, reason = reasons::CONFLICT, "{message}");
+        }
+        Problem { reason: reasons::CONFLICT, message }
+    }
+
     /// What could not be written down now may be later.
     fn look_again_later(&self, name: &SiteName) {
         let (again, name) = (self.again.clone(), name.clone());
@@ -395,7 +450,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             entry.wake.notify_one();
             return;
         }
-        let status = report::unusable(problem.reason, &problem.message, state.generation(), None, wall());
+        let status = report::unusable(problem.reason, &problem.message, state.told_generation(), None, wall());
         let view = view::site(name, &state, Some(&status), Vec::new(), Attempts::default());
         if entry.tell(&view) {
             self.changed();

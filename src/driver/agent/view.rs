@@ -1,7 +1,7 @@
 //! A site as the control socket shows it.
 
 use super::entry::State;
-use crate::api::names::{API_VERSION, KIND};
+use crate::api::names::{API_VERSION, KIND, annotations};
 use crate::api::status::SiteStatus;
 use crate::api::types::SiteName;
 use crate::control::api::{Attempts, SiteView, SlotView, UploadView};
@@ -20,6 +20,9 @@ pub fn site(
         Some(accepted) => serde_json::to_value(&accepted.object).unwrap_or_default(),
         None => serde_json::json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}),
     };
+    if let Some(accepted) = state.accepted.as_ref().filter(|accepted| !accepted.origin.is_folder()) {
+        object["metadata"]["annotations"][annotations::ORIGIN] = accepted.origin.words().into();
+    }
     if let Some(status) = status {
         object["status"] = serde_json::to_value(status).unwrap_or_default();
     }

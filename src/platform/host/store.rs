@@ -133,6 +133,16 @@ pub fn read<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<Option<T>, S
     Ok(Some(value))
 }
 
+/// Reads a file as text. `None`: there is none.
+///
+/// # Errors
+/// As [`read()`].
+pub fn read_text(path: &Path, limit: u64) -> Result<Option<String>, StoreError> {
+    let text = get(path, limit).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
+    let text = text.map(String::from_utf8).transpose();
+    text.map_err(|error| StoreError::Damaged { path: path.to_owned(), why: error.to_string() })
+}
+
 /// Removes a state file; nothing happens if there is none.
 ///
 /// # Errors
