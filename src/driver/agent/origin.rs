@@ -54,7 +54,9 @@ impl Origin {
         let how = match self {
             Origin::Folder => format!("change it on the host: `bluegreen apply`, or `bluegreen delete {name}`"),
             Origin::Hub { .. } => {
-                format!("change it there (kubectl apply, or kubectl delete bluegreensite {name}, in this host's namespace)")
+                format!(
+                    "change it there (kubectl apply, or kubectl delete bluegreensite {name}, in this host's namespace)"
+                )
             }
             Origin::Git { .. } => "change it there: commit and push, or remove its file".to_owned(),
         };
