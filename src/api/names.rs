@@ -85,7 +85,9 @@ pub mod hub {
     pub const JOIN_TYPE: &str = "bluegreen.dev/join";
     /// The Lease that shows whether the host is there, and which machine it is.
     pub const LEASE: &str = "bluegreen-host";
-    /// What the name of a host's namespace begins with.
+    /// Who tells the Events of a host's sites.
+    pub const CONTROLLER: &str = "bluegreen.dev/host";
+    /// What the name of a host's namespace begins with; the host's name follows.
     pub const NAMESPACE: &str = "bluegreen-host-";
 }
 
@@ -122,6 +124,8 @@ pub mod reasons {
     pub const INVALID: &str = "InvalidSpec";
     /// Another site has the same hostname or port, and had it first.
     pub const CONFLICT: &str = "ConflictsWithSite";
+    /// The site comes from afar and asks for what this host does not allow (`allow:` of its agent's configuration).
+    pub const NOT_ALLOWED: &str = "NotAllowed";
     /// The manifest's file can't be trusted.
     pub const REFUSED: &str = "ManifestRefused";
     /// Every instance of the live colour is ready.

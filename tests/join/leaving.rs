@@ -12,10 +12,10 @@ fn accepted(machine: &Machine, host: &str, name: &str) {
     shop["metadata"]["finalizers"] = json!(["example.com/kept", "bluegreen.dev/host"]);
     plane().apply(&shop.to_string()).unwrap();
     let uid = plane().json(&["-n", &namespace, "get", "bluegreensite", name]).unwrap()["metadata"]["uid"].clone();
+    let hub = machine.membership().unwrap().hub;
     let folder = machine.state().join("sites").join(name);
     std::fs::create_dir_all(&folder).unwrap();
-    let entry =
-        json!({ "object": shop, "manifest": "m", "told": null, "origin": { "hub": { "uid": uid, "generation": 1 } } });
+    let entry = json!({ "object": shop, "manifest": "m", "told": null, "origin": { "hub": { "hub": hub, "uid": uid, "generation": 1, "version": "1" } } });
     std::fs::write(folder.join("accepted.json"), entry.to_string()).unwrap();
 }
 

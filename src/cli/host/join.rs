@@ -60,7 +60,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let state = AgentConfig::load(named)?.state_dir;
     let ticket = Ticket::read(&read(&args.token_file)?)?;
     if !args.force {
-        may_join(Membership::load(&state)?.as_ref(), &ticket, &sites_of_hub(&state)?)?;
+        let before = Membership::load(&state)?;
+        let sites = before.as_ref().map(|before| sites_of_hub(&state, &before.hub)).transpose()?;
+        may_join(before.as_ref(), &ticket, &sites.unwrap_or_default())?;
     }
     let machine = machine::id()?;
     let joining = prepare(&state)?;

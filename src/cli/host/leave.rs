@@ -60,7 +60,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let Some(membership) = Membership::load(&state)? else {
         anyhow::bail!("this host has joined no hub: there is no {}", Membership::file(&state).display());
     };
-    let here = sites_of_hub(&state)?;
+    let here = sites_of_hub(&state, &membership.hub)?;
     let way = way(&state, &membership);
     let there = match &way {
         Ok(client) => within(held(client, &membership.namespace)).await,
@@ -157,8 +157,8 @@ fn told(membership: &Membership, here: &[String], let_go: &Result<Vec<String>, S
     text
 }
 
-/// The sites on this host that come from its hub, whether or not the agent runs.
-pub(super) fn sites_of_hub(state: &Path) -> anyhow::Result<Vec<String>> {
+/// The sites on this host that come from this hub, whether or not the agent runs.
+pub(super) fn sites_of_hub(state: &Path, hub: &str) -> anyhow::Result<Vec<String>> {
     #[derive(serde::Deserialize)]
     struct Accepted {
         #[serde(default)]
@@ -172,7 +172,7 @@ pub(super) fn sites_of_hub(state: &Path) -> anyhow::Result<Vec<String>> {
     for folder in folders {
         let folder = folder?;
         let accepted: Option<Accepted> = store::read(&folder.path().join("accepted.json"), store::LIMIT)?;
-        if accepted.is_some_and(|accepted| matches!(accepted.origin, Origin::Hub { .. })) {
+        if accepted.is_some_and(|accepted| matches!(accepted.origin, Origin::Hub { hub: from, .. } if from == hub)) {
             names.push(folder.file_name().to_string_lossy().into_owned());
         }
     }
@@ -188,9 +188,10 @@ mod tests {
     #[test]
     fn only_what_comes_from_a_hub_holds_a_host_there() {
         let state = tempfile::tempdir().unwrap();
-        assert!(sites_of_hub(state.path()).unwrap().is_empty());
+        assert!(sites_of_hub(state.path(), "h").unwrap().is_empty());
         for (site, origin) in [
-            ("shop", r#","origin":{"hub":{"uid":"u","generation":3}}"#),
+            ("shop", r#","origin":{"hub":{"hub":"h","uid":"u","generation":3,"version":"7"}}"#),
+            ("old", r#","origin":{"hub":{"hub":"another","uid":"u","generation":3,"version":"7"}}"#),
             ("blog", ""),
             ("wiki", r#","origin":{"git":{"commit":"c"}}"#),
         ] {
@@ -199,6 +200,6 @@ mod tests {
             std::fs::write(folder.join("accepted.json"), format!(r#"{{"manifest":"m"{origin}}}"#)).unwrap();
         }
         std::fs::create_dir_all(state.path().join("sites/empty")).unwrap();
-        assert_eq!(sites_of_hub(state.path()).unwrap(), ["shop"]);
+        assert_eq!(sites_of_hub(state.path(), "h").unwrap(), ["shop"]);
     }
 }

@@ -93,7 +93,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let name = site.name;
         let _turn = agent.intake.lock().await;
         let before = agent.entry(&name).map(|entry| entry.state());
-        if let Some(state) = before.as_ref().filter(|state| state.accepted.is_some() && !state.origin().is_folder()) {
+        let taken = |state: &&super::entry::State| {
+            state.accepted.is_some() && !state.origin().is_folder() && !agent.standing.lets_go(state.origin(), &name)
+        };
+        if let Some(state) = before.as_ref().filter(taken) {
             return Err(Failure::conflict(state.origin().elsewhere(&name)));
         }
         if before.as_ref().is_some_and(super::entry::State::deleting) {
@@ -101,7 +104,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
                 "site {name} is being deleted; apply again when `bluegreen get {name}` says that it is gone"
             )));
         }
-        let (object, _) = agent.judge(&name, manifest).map_err(refusal)?;
+        let (object, _) = agent.judge(&name, manifest, &Origin::Folder).map_err(refusal)?;
         let accepted = before.as_ref().and_then(|state| state.accepted.as_ref());
         if dry_run {
             let same_spec = accepted.is_some_and(|old| old.object.spec == object.spec);
@@ -132,7 +135,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let agent = &self.0;
         let _turn = agent.intake.lock().await;
         let state = agent.entry(name).ok_or_else(|| no_such(name))?.state();
-        if !state.origin().is_folder() {
+        if !state.origin().is_folder() && !agent.standing.lets_go(state.origin(), name) {
             return Err(Failure::conflict(state.origin().elsewhere(name)));
         }
         let folder =

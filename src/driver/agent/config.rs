@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::allow::Allow;
 use crate::driver::log::LogFormat;
 
 /// Where the configuration is unless another file is named.
@@ -31,6 +32,8 @@ pub struct AgentConfig {
     pub web_server: WebServerConfig,
     /// What closes the ports of apps to others than this machine. Default: nftables.
     pub firewall: FirewallKind,
+    /// What sites from afar (a hub, a Git repository) may ask for. Left out: no such site is taken.
+    pub allow: Option<Allow>,
     /// How the log is written.
     pub log_format: LogFormat,
 }
@@ -110,6 +113,7 @@ impl Default for AgentConfig {
             supervisor: None,
             web_server: WebServerConfig::default(),
             firewall: FirewallKind::Nftables {},
+            allow: None,
             log_format: LogFormat::default(),
         }
     }
@@ -163,6 +167,9 @@ impl AgentConfig {
         if config.web_server.nginx.is_some() && config.web_server.apache.is_some() {
             return Err("webServer: names both nginx and apache; keep the one that serves the sites".to_owned());
         }
+        if let Some(allow) = &config.allow {
+            allow.check()?;
+        }
         let folders = [("sitesDir", &config.sites_dir), ("stateDir", &config.state_dir), ("runDir", &config.run_dir)];
         for (key, folder) in folders {
             if !folder.is_absolute() {
@@ -209,6 +216,7 @@ supervisor: direct
 webServer:
   nginx: { binary: /e, prefix: /f, conf: /g, confDir: /h, includeDir: /i, pidFile: /j, door: '127.0.0.9:948' }
 firewall: off
+allow: { users: [k], releases: [/l], hostnames: ['*.m.example'], runtimes: [springBoot], files: [/n], programs: [/o], listen: ['*:80'] }
 logFormat: json
 ";
         let config = AgentConfig::parse(text).expect("valid");
@@ -219,6 +227,7 @@ logFormat: json
         let apache = AgentConfig::parse(&text.replace("  nginx:", "  apache:")).expect("valid").web_server;
         assert_eq!((apache.apache, apache.nginx), (Some(nginx), None));
         assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.allow.expect("it is there").files.len(), 1);
         assert_eq!(config.firewall, FirewallKind::Off);
         let nftables = AgentConfig::parse("firewall: { nftables: {} }").expect("valid");
         assert_eq!(nftables.firewall, FirewallKind::Nftables {});
@@ -233,6 +242,8 @@ logFormat: json
             ("metrics: { listen: '0.0.0.0:9415' }", "loopback"),
             ("supervisor: upstart", "upstart"),
             ("firewall: ufw", "ufw"),
+            ("allow: { users: [root] }", "allow.users"),
+            ("allow: { user: [shop] }", "user"),
             ("webServer: { nginx: {}, apache: {} }", "both nginx and apache"),
         ] {
             let why = AgentConfig::parse(text).expect_err("invalid");

@@ -103,6 +103,7 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
     let (agent, again) = Agent::new(config, host, metrics.clone());
     // Before a site of an earlier run is looked at: what it needs closed was written down.
     firewall.ensure().await;
+    let happened = agent.happened.subscribe();
     agent.take_over()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), %address, sites = agent.names().len(),
@@ -118,6 +119,7 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
             done.map_err(|source| io_error("serve metrics", source))?;
         }
         () = agent.clone().watch_folder(again) => {}
+        () = agent.clone().follow_hub(happened) => {}
         () = watchdog() => {}
         () = firewall.keep() => {}
     }

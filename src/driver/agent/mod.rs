@@ -7,6 +7,7 @@
 //! | `lock` | one agent a host |
 //! | `folder`, `intake` | where sites come from: manifests that are whole, root's, and judged |
 //! | `hub` | where others come from: an API server that this host has joined |
+//! | `allow`, `permit` | what sites from there may ask of this machine |
 //! | `origin` | where a site comes from, and where it is changed |
 //! | `entry`, `orders` | what is known and asked of one site |
 //! | `front`, `supervisor` | the web server and the supervisor that the configuration names |
@@ -16,6 +17,7 @@
 //! | `tell`, `view`, `metrics` | what is told of it |
 //! | `backend` | what the control socket answers with |
 
+pub mod allow;
 mod backend;
 pub mod config;
 pub mod daemon;
@@ -28,6 +30,7 @@ pub mod lock;
 pub mod metrics;
 mod orders;
 pub mod origin;
+mod permit;
 mod resolve;
 mod supervisor;
 mod task;
@@ -39,11 +42,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use self::config::AgentConfig;
 use self::entry::{Entry, Problem};
 use self::folder::Folder;
+use self::hub::events::Happened;
+use self::hub::standing::Standing;
 use self::metrics::Metrics;
 use self::task::Task;
 use crate::api::names::reasons;
@@ -71,6 +76,10 @@ pub(super) struct Agent<W, S> {
     /// Held while a manifest is judged among the others.
     intake: tokio::sync::Mutex<()>,
     changes: watch::Sender<()>,
+    /// What happens to sites that come from a hub.
+    happened: broadcast::Sender<Happened>,
+    /// How this host stands with its hub.
+    standing: Standing,
     again: mpsc::UnboundedSender<SiteName>,
 }
 
@@ -96,7 +105,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         metrics: Arc<Metrics>,
     ) -> (Arc<Agent<W, S>>, mpsc::UnboundedReceiver<SiteName>) {
         let (again, heard) = mpsc::unbounded_channel();
+        let (happened, _) = broadcast::channel(hub::events::KEPT);
         let agent = Agent {
+            happened,
+            standing: Standing::new(&config.state_dir, metrics.clone()),
             config,
             host,
             metrics,
