@@ -67,8 +67,9 @@ fn a_host_may_do_what_it_needs() {
     let finalizer = merge("finalizers", json!(["bluegreen.dev/host"]));
     let now = allowed("put its finalizer on one", "PATCH", &shop, &finalizer);
     assert_eq!(now["metadata"]["finalizers"], json!(["bluegreen.dev/host"]));
-    let phase = json!({ "status": { "phase": "Idle" } });
-    let now = allowed("write its status", "PATCH", &format!("{shop}/status"), &phase);
+    let mut reported = now.clone();
+    reported["status"] = json!({ "phase": "Idle" });
+    let now = allowed("write its status", "PUT", &format!("{shop}/status"), &reported);
     assert_eq!(now["status"]["phase"], "Idle");
     allowed("take its finalizer off", "PATCH", &shop, &merge("finalizers", Value::Null));
     let mut held = allowed("get its lease", "GET", &lease, &Value::Null);
@@ -77,6 +78,8 @@ fn a_host_may_do_what_it_needs() {
     plane().kubectl(&["-n", &namespace, "delete", "lease", "bluegreen-host"]).unwrap();
     held["metadata"] = json!({ "name": "bluegreen-host", "namespace": namespace });
     allowed("make it again when somebody deleted it", "PUT", &lease, &held);
+    let (status, answer) = host.call("PUT", &lease, &held);
+    assert_eq!(status, 422, "what is there is not written without a version: {answer}");
     let event = json!({
         "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": { "name": "shop.1", "namespace": namespace },
         "eventTime": "2026-01-01T00:00:00.000000Z", "action": "Reconcile", "reason": "Test", "type": "Normal", "note": "a note",

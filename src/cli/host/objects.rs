@@ -39,13 +39,13 @@ pub fn all(host: &HostName) -> Vec<Value> {
         json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": [namespace], "verbs": ["get"] });
     let host_may = json!([
         { "apiGroups": [GROUP], "resources": ["bluegreensites"], "verbs": ["get", "list", "watch", "patch"] },
-        { "apiGroups": [GROUP], "resources": ["bluegreensites/status"], "verbs": ["get", "patch", "update"] },
+        { "apiGroups": [GROUP], "resources": ["bluegreensites/status"], "verbs": ["update"] },
         {
             "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [hub::LEASE],
             // Whoever creates by writing to a name is asked for the right to create that name.
             "verbs": ["get", "create", "update"],
         },
-        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"] },
         own_token, own_namespace,
     ]);
     let joiner_may = json!([

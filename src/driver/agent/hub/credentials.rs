@@ -258,6 +258,14 @@ impl Credentials {
         Ok(())
     }
 
+    /// Why an API server does not know the token: because its time is over, or because it was taken back.
+    pub async fn unknown(&self, client: &Client) -> CredentialsError {
+        match look(client).await {
+            Ok(seen) if seen.time >= self.token.claims().expires => self.ended(),
+            _ => self.refused(),
+        }
+    }
+
     fn ended(&self) -> CredentialsError {
         CredentialsError::Ended { ended: self.token.claims().expires, host: self.membership.host.to_string() }
     }

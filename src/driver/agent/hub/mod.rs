@@ -43,6 +43,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use self::changes::Changes;
 use self::connection::Trouble;
+use self::credentials::Credentials;
 use self::events::Happened;
 use self::membership::Membership;
 use self::session::Session;
@@ -104,14 +105,27 @@ async fn session<W: WebServer + 'static, S: Supervisor + 'static>(
     joined: &Membership,
     happened: &Mutex<broadcast::Receiver<Happened>>,
 ) -> Trouble {
-    let token = Membership::token_file(&agent.config.state_dir);
-    let session = match connection::connect(joined, &token) {
-        Ok(client) => Session::new(agent.clone(), joined.clone(), client),
+    let state = &agent.config.state_dir;
+    let mut credentials = match Credentials::open(state, joined) {
+        Ok(credentials) => credentials,
+        Err(error) => return Trouble::Unusable(error.to_string()),
+    };
+    let client = match connection::connect(joined, &Membership::token_file(state)) {
+        Ok(client) => client,
         Err(trouble) => return trouble,
     };
-    match session {
-        Ok(session) => session.run(happened).await,
-        Err(trouble) => trouble,
+    let session = match Session::new(agent.clone(), joined.clone(), client.clone()) {
+        Ok(session) => session,
+        Err(trouble) => return trouble,
+    };
+    let trouble = tokio::select! {
+        trouble = session.run(happened) => trouble,
+        // A new token is heard of as a change of its file, and begins another session with it.
+        ended = credentials.keep(&client) => Trouble::Unusable(ended.to_string()),
+    };
+    match trouble {
+        Trouble::Unknown => Trouble::Unusable(credentials.unknown(&client).await.to_string()),
+        trouble => trouble,
     }
 }
 
