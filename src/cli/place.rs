@@ -68,10 +68,12 @@ impl Program {
         let command = Cli::command();
         match self {
             Program::Itself => command,
-            // Neither daemon is ever started through kubectl.
+            // Neither daemon is ever started through kubectl, and a host is no place for it.
             Program::Kubectl => command
                 .bin_name(self.name())
-                .mut_subcommand("host", |host| host.hide(true))
+                .mut_subcommand("host", |host| {
+                    host.mut_subcommand("run", |run| run.hide(true)).mut_subcommand("join", |join| join.hide(true))
+                })
                 .mut_subcommand("operator", |operator| operator.hide(true)),
         }
     }
@@ -114,7 +116,8 @@ pub fn parse(program: Program, arguments: Vec<OsString>) -> Result<(Cli, Place),
 fn place(program: Program, cli: &Cli, matches: &ArgMatches) -> Result<Place, clap::Error> {
     let Args { socket, context, namespace, kubeconfig } = &cli.place;
     let all = matches!(&cli.subcommand, Sub::Get(get) if get.everywhere());
-    let cluster = all || context.is_some() || namespace.is_some() || kubeconfig.is_some();
+    let hub = matches!(&cli.subcommand, Sub::Host(host) if host.asks_cluster());
+    let cluster = all || hub || context.is_some() || namespace.is_some() || kubeconfig.is_some();
     // The variable may be set for good, and says only which socket, not that one is meant.
     let host = matches.value_source("socket") == Some(ValueSource::CommandLine);
     if host && cluster {
@@ -186,7 +189,8 @@ mod tests {
     fn help_names_the_program_as_it_was_called() {
         let help = |line: &str| meant(line).expect_err("help is an error, to clap").to_string();
         assert!(help("kubectl-bluegreen get --help").contains("Usage: kubectl bluegreen get"));
-        assert!(!help("kubectl-bluegreen --help").contains("\n  host "));
+        assert!(!help("kubectl-bluegreen --help").contains("\n  operator "));
+        assert!(!help("kubectl-bluegreen host --help").contains("\n  run "));
         assert!(help("bluegreen get --help").contains("Usage: bluegreen get"));
         assert!(help("bluegreen --help").contains("\n  host "));
     }

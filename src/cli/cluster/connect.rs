@@ -85,6 +85,14 @@ pub async fn connect(wish: &Wish) -> Result<Cluster, ClusterError> {
     })
 }
 
+/// How the cluster that is meant is reached: its address, how its certificate is judged, and who we are. Nothing is asked of it yet.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn way(wish: &Wish) -> Result<Config, ClusterError> {
+    Ok(config(wish).await?.0)
+}
+
 /// The configuration, and the name of the kubeconfig's current context.
 async fn config(wish: &Wish) -> Result<(Config, Option<String>), ClusterError> {
     let read = match &wish.kubeconfig {

@@ -45,7 +45,7 @@ pub enum ClusterError {
 
 /// What was asked, for the explanation.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(in crate::cli) struct Asked<'a> {
     /// As roles name it: get, list, watch, patch, delete.
     pub verb: &'static str,
     /// As roles name it, with its group.
@@ -61,7 +61,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// Explains why something was not done.
-pub(super) fn explain(error: kube::Error, asked: &Asked<'_>) -> ClusterError {
+pub(in crate::cli) fn explain(error: kube::Error, asked: &Asked<'_>) -> ClusterError {
     match error {
         kube::Error::Api(status) => refused(&status, asked),
         kube::Error::Auth(error) => ClusterError::NoCluster(format!(
@@ -157,7 +157,7 @@ fn said(status: &Status) -> String {
 }
 
 /// An error and what is behind it, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(in crate::cli) fn chain(error: &dyn std::error::Error) -> String {
     let mut all = vec![error.to_string()];
     let mut next = error.source();
     while let Some(cause) = next {

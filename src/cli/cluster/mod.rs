@@ -41,8 +41,9 @@ use kube::core::ApiResource;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-pub use connect::{Wish, connect};
+pub use connect::{Wish, connect, way};
 pub use error::ClusterError;
+pub(in crate::cli) use error::{Asked, chain, explain};
 pub use watch::Watch;
 
 use crate::api::names;
@@ -50,7 +51,6 @@ use crate::api::names::cluster;
 use crate::api::spec::BlueGreenSite;
 use crate::cli::output::complain;
 use crate::control::api::SiteView;
-use error::{Asked, explain};
 use mirror::{Key, Mirror, Mirrors};
 
 /// An answer must come within this; a watch and a log that is followed may take as long as they like.

@@ -81,7 +81,15 @@ impl Presence {
                 self.claim = Claim::Theirs(holder.unwrap_or_default());
                 return Ok(at.since(now()).clamp(Duration::from_millis(50), TIMING.period));
             }
-            Choice::Create => within(self.api.create(&PostParams::default(), &self.mine(None))).await,
+            Choice::Create => {
+                // To write to its name needs the right to make that one Lease; to post it would need the right to make any.
+                let lease = self.mine(None);
+                match within(self.api.replace(hub::LEASE, &PostParams::default(), &lease)).await {
+                    // Somebody made it meanwhile, and what is there is not written without a version.
+                    Err(Trouble::Refused(_)) => Err(Trouble::Conflict),
+                    written => written,
+                }
+            }
             Choice::Take(_) | Choice::Renew(_) => {
                 let lease = self.mine(self.seen.clone());
                 within(self.api.replace(hub::LEASE, &PostParams::default(), &lease)).await

@@ -69,6 +69,14 @@ mod tests {
     }
 
     #[test]
+    fn the_id_is_the_one_that_systemd_makes() {
+        // What `systemd-id128 machine-id --app-specific=` says on a machine of this id.
+        let machine = hex::decode("51df0b4bc3b04c9780e299b98ca373b8").unwrap();
+        let application = hex::decode("f03daaeb1c334b43a732172944bf772e").unwrap();
+        assert_eq!(specific(&machine, &application), "1dee5954e75c4d6fb96cc6c04ca18a86");
+    }
+
+    #[test]
     fn a_machine_without_an_id_is_told_how_to_get_one() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("machine-id");

@@ -92,7 +92,10 @@ impl Membership {
 }
 
 /// Makes a folder that only root may look into, or makes the one that is there so.
-pub(super) fn private_folder(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// It can't be made, or is something else.
+pub fn private_folder(path: &Path) -> io::Result<()> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(error.into()),

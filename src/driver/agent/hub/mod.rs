@@ -4,6 +4,8 @@
 //! | part | what it does |
 //! |---|---|
 //! | `membership` | which hub this host has joined, as it stands in its state folder |
+//! | `bearer` | a token, and what it says of itself |
+//! | `credentials` | this host's token: read, renewed, written; when it has ended, what to do |
 //! | `changes` | hears when that changes |
 //! | `machine` | which machine this is |
 //! | `connection` | the way there, and why something was not answered |
@@ -18,8 +20,10 @@
 //!
 //! The rollout's memory stays on the host: when the hub is away, everything goes on as it was last accepted, and a rollout under way is finished.
 
+pub mod bearer;
 mod changes;
 pub mod connection;
+pub mod credentials;
 mod desk;
 pub mod events;
 mod known;
@@ -39,6 +43,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use self::changes::Changes;
 use self::connection::Trouble;
+use self::credentials::Credentials;
 use self::events::{Happened, Happening};
 use self::membership::Membership;
 use self::session::Session;
@@ -100,14 +105,27 @@ async fn session<W: WebServer + 'static, S: Supervisor + 'static>(
     joined: &Membership,
     happening: &Mutex<Happening>,
 ) -> Trouble {
-    let token = Membership::token_file(&agent.config.state_dir);
-    let session = match connection::connect(joined, &token) {
-        Ok(client) => Session::new(agent.clone(), joined.clone(), client),
+    let state = &agent.config.state_dir;
+    let mut credentials = match Credentials::open(state, joined) {
+        Ok(credentials) => credentials,
+        Err(error) => return Trouble::Unusable(error.to_string()),
+    };
+    let client = match connection::connect(joined, &Membership::token_file(state)) {
+        Ok(client) => client,
         Err(trouble) => return trouble,
     };
-    match session {
-        Ok(session) => session.run(happening).await,
-        Err(trouble) => trouble,
+    let session = match Session::new(agent.clone(), joined.clone(), client.clone()) {
+        Ok(session) => session,
+        Err(trouble) => return trouble,
+    };
+    let trouble = tokio::select! {
+        trouble = session.run(happening) => trouble,
+        // A new token is heard of as a change of its file, and begins another session with it.
+        ended = credentials.keep(&client) => Trouble::Unusable(ended.to_string()),
+    };
+    match trouble {
+        Trouble::Unknown => Trouble::Unusable(credentials.unknown(&client).await.to_string()),
+        trouble => trouble,
     }
 }
 
