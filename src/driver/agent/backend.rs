@@ -93,8 +93,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let name = site.name;
         let _turn = agent.intake.lock().await;
         let before = agent.entry(&name).map(|entry| entry.state());
-        if let Some(state) = before.as_ref().filter(|state| state.accepted.is_some() && !state.origin().is_folder()) {
-            return Err(Failure::conflict(state.origin().elsewhere(&name)));
+        if let Some(rival) = before.as_ref().and_then(|state| agent.rival(state, &Origin::Folder)) {
+            return Err(Failure::conflict(rival.elsewhere(&name)));
         }
         if before.as_ref().is_some_and(super::entry::State::deleting) {
             return Err(Failure::conflict(format!(
@@ -132,8 +132,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let agent = &self.0;
         let _turn = agent.intake.lock().await;
         let state = agent.entry(name).ok_or_else(|| no_such(name))?.state();
-        if !state.origin().is_folder() {
-            return Err(Failure::conflict(state.origin().elsewhere(name)));
+        if let Some(rival) = agent.rival(&state, &Origin::Folder) {
+            return Err(Failure::conflict(rival.elsewhere(name)));
         }
         let folder =
             agent.folder().map_err(|why| Failure::internal(format!("the manifest can't be removed: {why}")))?;

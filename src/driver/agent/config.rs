@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::git::config::{GitConfig, GitWords};
 use crate::driver::log::LogFormat;
 
 /// Where the configuration is unless another file is named.
@@ -33,6 +34,8 @@ pub struct AgentConfig {
     pub firewall: FirewallKind,
     /// How the log is written.
     pub log_format: LogFormat,
+    /// A Git repository with sites for this host. Default: none.
+    pub git: Option<GitConfig>,
 }
 
 /// What closes the ports of apps.
@@ -111,6 +114,7 @@ impl Default for AgentConfig {
             web_server: WebServerConfig::default(),
             firewall: FirewallKind::Nftables {},
             log_format: LogFormat::default(),
+            git: None,
         }
     }
 }
@@ -169,7 +173,20 @@ impl AgentConfig {
                 return Err(format!("{key}: {} is not an absolute path", folder.display()));
             }
         }
+        if let Some(git) = &config.git {
+            git.check(&config.state_dir)?;
+        }
         Ok(config)
+    }
+
+    /// Takes what the command line says of a repository.
+    pub fn follow(mut self, words: GitWords) -> Result<AgentConfig, ConfigError> {
+        let invalid = |why| ConfigError::Invalid { path: "the command line".into(), why };
+        self.git = GitConfig::with(self.git, words).map_err(invalid)?;
+        if let Some(git) = &self.git {
+            git.check(&self.state_dir).map_err(invalid)?;
+        }
+        Ok(self)
     }
 
     /// The control socket.

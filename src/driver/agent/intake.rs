@@ -244,7 +244,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let entry = self.entry_or_new(name);
         let digest = hex::encode(Sha256::digest(text.as_bytes()));
         let state = entry.state();
-        if let Some(accepted) = state.accepted.as_ref().filter(|accepted| !accepted.origin.is_where(origin)) {
+        if let Some(accepted) = state.accepted.as_ref().filter(|_| self.rival(&state, origin).is_some()) {
             return Err(self.refuse_rival(&entry, &accepted.origin, origin, digest));
         }
         let known = state.accepted.as_ref().is_some_and(|accepted| accepted.manifest == digest);
@@ -391,6 +391,13 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         entry.wake.notify_one();
         self.look_again_at_conflicts();
         Ok(Offer { outcome, generation, warnings })
+    }
+
+    /// Where a site comes from, if that is another place than this one. What came from a repository that nobody names any more is anybody's.
+    pub(super) fn rival(&self, state: &State, origin: &Origin) -> Option<Origin> {
+        let ours = &state.accepted.as_ref()?.origin;
+        let is_left = matches!(ours, Origin::Git { .. }) && self.config.git.is_none();
+        (!ours.is_where(origin) && !is_left).then(|| ours.clone())
     }
 
     /// A name belongs to where its site came from first. What goes on there is not touched by what somebody else says under its name.

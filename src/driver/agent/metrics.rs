@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use super::git::metrics::GitMetrics;
 use super::front::Chosen;
 use crate::api::status::{PHASES, phase_name};
 use crate::api::types::SiteName;
@@ -69,6 +70,8 @@ pub struct Metrics {
     phase_seconds: Family<OfPhase, Histogram>,
     rollouts: Family<OfOutcome, Counter>,
     control: Family<OfAnswer, Counter>,
+    /// What is counted of the Git repository.
+    pub git: GitMetrics,
     sites: Gauge,
     reloads: Gauge,
     /// How often the web server was told to reload, as it counts itself.
@@ -102,6 +105,8 @@ impl Default for Metrics {
             "How often the web server was told to reload since the agent started",
             reloads.clone(),
         );
+        let git = GitMetrics::default();
+        git.register(&mut registry);
         Metrics {
             registry,
             turns,
@@ -111,6 +116,7 @@ impl Default for Metrics {
             phase_seconds,
             rollouts,
             control,
+            git,
             sites,
             reloads,
             count_reloads: Mutex::default(),
