@@ -104,6 +104,8 @@ pub mod reasons {
     pub const INVALID: &str = "InvalidSpec";
     /// Another site has the same hostname or port, and had it first.
     pub const CONFLICT: &str = "ConflictsWithSite";
+    /// The site comes from afar and asks for what this host does not allow (`allow:` of its agent's configuration).
+    pub const NOT_ALLOWED: &str = "NotAllowed";
     /// The manifest's file can't be trusted.
     pub const REFUSED: &str = "ManifestRefused";
     /// Every instance of the live colour is ready.

@@ -101,7 +101,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
                 "site {name} is being deleted; apply again when `bluegreen get {name}` says that it is gone"
             )));
         }
-        let (object, _) = agent.judge(&name, manifest).map_err(refusal)?;
+        let (object, _) = agent.judge(&name, manifest, &Origin::Folder).map_err(refusal)?;
         let accepted = before.as_ref().and_then(|state| state.accepted.as_ref());
         if dry_run {
             let same_spec = accepted.is_some_and(|old| old.object.spec == object.spec);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::allow::Allow;
 use super::git::config::{GitConfig, GitWords};
 use crate::driver::log::LogFormat;
 
@@ -32,6 +33,8 @@ pub struct AgentConfig {
     pub web_server: WebServerConfig,
     /// What closes the ports of apps to others than this machine. Default: nftables.
     pub firewall: FirewallKind,
+    /// What sites from afar (a hub, a Git repository) may ask for. Left out: no such site is taken.
+    pub allow: Option<Allow>,
     /// How the log is written.
     pub log_format: LogFormat,
     /// A Git repository with sites for this host. Default: none.
@@ -113,6 +116,7 @@ impl Default for AgentConfig {
             supervisor: None,
             web_server: WebServerConfig::default(),
             firewall: FirewallKind::Nftables {},
+            allow: None,
             log_format: LogFormat::default(),
             git: None,
         }
@@ -167,25 +171,35 @@ impl AgentConfig {
         if config.web_server.nginx.is_some() && config.web_server.apache.is_some() {
             return Err("webServer: names both nginx and apache; keep the one that serves the sites".to_owned());
         }
+        if let Some(allow) = &config.allow {
+            allow.check()?;
+        }
         let folders = [("sitesDir", &config.sites_dir), ("stateDir", &config.state_dir), ("runDir", &config.run_dir)];
         for (key, folder) in folders {
             if !folder.is_absolute() {
                 return Err(format!("{key}: {} is not an absolute path", folder.display()));
             }
         }
-        if let Some(git) = &config.git {
-            git.check(&config.state_dir)?;
-        }
+        config.check_git()?;
         Ok(config)
+    }
+
+    fn check_git(&self) -> Result<(), String> {
+        let Some(git) = &self.git else { return Ok(()) };
+        let allowed = self.allow.iter().flat_map(|allow| &allow.users);
+        if let Some(user) = allowed.into_iter().find(|user| git.is_its_user(user)) {
+            return Err(format!(
+                "allow.users: {user} is who Git runs as (git.user): an app that runs as it could write commits of its own into the copy of the                  repository; name another one in one of the two"
+            ));
+        }
+        git.check(&self.state_dir)
     }
 
     /// Takes what the command line says of a repository.
     pub fn follow(mut self, words: GitWords) -> Result<AgentConfig, ConfigError> {
         let invalid = |why| ConfigError::Invalid { path: "the command line".into(), why };
         self.git = GitConfig::with(self.git, words).map_err(invalid)?;
-        if let Some(git) = &self.git {
-            git.check(&self.state_dir).map_err(invalid)?;
-        }
+        self.check_git().map_err(invalid)?;
         Ok(self)
     }
 
@@ -226,6 +240,7 @@ supervisor: direct
 webServer:
   nginx: { binary: /e, prefix: /f, conf: /g, confDir: /h, includeDir: /i, pidFile: /j, door: '127.0.0.9:948' }
 firewall: off
+allow: { users: [k], releases: [/l], hostnames: ['*.m.example'], runtimes: [springBoot], files: [/n], programs: [/o], listen: ['*:80'] }
 logFormat: json
 ";
         let config = AgentConfig::parse(text).expect("valid");
@@ -236,6 +251,7 @@ logFormat: json
         let apache = AgentConfig::parse(&text.replace("  nginx:", "  apache:")).expect("valid").web_server;
         assert_eq!((apache.apache, apache.nginx), (Some(nginx), None));
         assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.allow.expect("it is there").files.len(), 1);
         assert_eq!(config.firewall, FirewallKind::Off);
         let nftables = AgentConfig::parse("firewall: { nftables: {} }").expect("valid");
         assert_eq!(nftables.firewall, FirewallKind::Nftables {});
@@ -250,6 +266,8 @@ logFormat: json
             ("metrics: { listen: '0.0.0.0:9415' }", "loopback"),
             ("supervisor: upstart", "upstart"),
             ("firewall: ufw", "ufw"),
+            ("allow: { users: [root] }", "allow.users"),
+            ("allow: { user: [shop] }", "user"),
             ("webServer: { nginx: {}, apache: {} }", "both nginx and apache"),
         ] {
             let why = AgentConfig::parse(text).expect_err("invalid");

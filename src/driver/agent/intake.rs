@@ -256,7 +256,13 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 warnings: Vec::new(),
             });
         }
-        if known && state.site.is_some() {
+        if known && let Some(site) = &state.site {
+            // What runs goes on, and what root took off the list in the meantime is said.
+            if let Err(problem) = self.permit(origin, site) {
+                entry.change(|state| state.judged_from = origin.clone());
+                self.refuse(name, problem.clone());
+                return Err(problem);
+            }
             let touched = match cause {
                 Cause::Apply => true,
                 Cause::Event => entry.change(|state| state.written.take()) != Some(digest),
@@ -286,7 +292,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             state.judged = Some(digest.clone());
             state.judged_from = origin.clone();
         });
-        match self.judge(name, text) {
+        match self.judge(name, text, origin) {
             Ok((object, site)) => self.accept(&entry, object, site, digest, origin).map_err(|fault| {
                 let problem = Problem { reason: fault.reason, message: fault.message };
                 self.refuse(name, problem.clone());
@@ -301,7 +307,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     }
 
     /// Judges a manifest alone and among the sites that there are.
-    pub(super) fn judge(&self, name: &SiteName, text: &str) -> Result<(BlueGreenSite, SiteOnHost), Problem> {
+    pub(super) fn judge(
+        &self,
+        name: &SiteName,
+        text: &str,
+        origin: &Origin,
+    ) -> Result<(BlueGreenSite, SiteOnHost), Problem> {
         let wrong = |message: String| Problem { reason: reasons::INVALID, message };
         let (object, site) = parse::manifest(text).map_err(|problems| wrong(problems.to_string()))?;
         let site = site.on_host().map_err(|problem| wrong(problem.to_string()))?;
@@ -314,6 +325,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 ),
             });
         }
+        self.permit(origin, &site)?;
         let mut all: Vec<SiteOnHost> = self
             .sites_in_order()
             .into_iter()

@@ -17,8 +17,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use super::git::metrics::GitMetrics;
 use super::front::Chosen;
+use super::git::metrics::GitMetrics;
 use crate::api::status::{PHASES, phase_name};
 use crate::api::types::SiteName;
 use crate::driver::news::{PHASE_SECONDS, class_name};

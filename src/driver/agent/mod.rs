@@ -8,6 +8,7 @@
 //! | `folder`, `intake` | where sites come from: manifests that are whole, root's, and judged |
 //! | `hub` | where others come from: an API server that this host has joined |
 //! | `git` | where others come from: a Git repository that this host follows |
+//! | `allow`, `permit` | what sites from there may ask of this machine |
 //! | `origin` | where a site comes from, and where it is changed |
 //! | `entry`, `orders` | what is known and asked of one site |
 //! | `front`, `supervisor` | the web server and the supervisor that the configuration names |
@@ -17,6 +18,7 @@
 //! | `tell`, `view`, `metrics` | what is told of it |
 //! | `backend` | what the control socket answers with |
 
+pub mod allow;
 mod backend;
 pub mod config;
 pub mod daemon;
@@ -30,6 +32,7 @@ pub mod lock;
 pub mod metrics;
 mod orders;
 pub mod origin;
+mod permit;
 mod resolve;
 mod supervisor;
 mod task;

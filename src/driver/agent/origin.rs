@@ -13,10 +13,14 @@ pub enum Origin {
     Folder,
     /// An object of the API server that this host has joined.
     Hub {
+        /// Which hub it is: the uid of this host's namespace there.
+        hub: String,
         /// The object's uid: another one is another object of that name.
         uid: String,
         /// The object's generation.
         generation: i64,
+        /// The object's `resourceVersion` when it was read: a hub whose newest one is older was restored from a backup.
+        version: String,
     },
     /// A file of a Git repository.
     Git {
@@ -54,7 +58,9 @@ impl Origin {
         let how = match self {
             Origin::Folder => format!("change it on the host: `bluegreen apply`, or `bluegreen delete {name}`"),
             Origin::Hub { .. } => {
-                format!("change it there (kubectl apply, or kubectl delete bluegreensite {name}, in this host's namespace)")
+                format!(
+                    "change it there (kubectl apply, or kubectl delete bluegreensite {name}, in this host's namespace)"
+                )
             }
             Origin::Git { .. } => "change it there: commit and push, or remove its file".to_owned(),
         };
@@ -67,7 +73,8 @@ mod tests {
     use super::*;
 
     fn hub(uid: &str) -> Origin {
-        Origin::Hub { uid: uid.to_owned(), generation: 3 }
+        let text = |text: &str| text.to_owned();
+        Origin::Hub { hub: text("h"), uid: text(uid), generation: 3, version: text("7") }
     }
 
     #[test]
@@ -94,7 +101,7 @@ mod tests {
     fn what_was_written_by_a_version_that_knew_only_the_folder_is_read() {
         assert_eq!(serde_json::from_str::<Origin>(r#""folder""#).ok(), Some(Origin::Folder));
         let text = serde_json::to_string(&hub("a")).expect("JSON");
-        assert_eq!(text, r#"{"hub":{"uid":"a","generation":3}}"#);
+        assert_eq!(text, r#"{"hub":{"hub":"h","uid":"a","generation":3,"version":"7"}}"#);
         assert_eq!(serde_json::from_str::<Origin>(&text).ok(), Some(hub("a")));
     }
 }

@@ -90,7 +90,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
         if let Some(fault) = &untold {
             self.teller.log_once(fault);
         }
-        let from_git = if matches!(state.origin(), Origin::Git { .. }) { self.agent.git.warnings() } else { Vec::new() };
+        let from_git =
+            if matches!(state.origin(), Origin::Git { .. }) { self.agent.git.warnings() } else { Vec::new() };
         let mut telling = Telling {
             teller: &mut self.teller,
             state,

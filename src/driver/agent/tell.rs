@@ -167,7 +167,8 @@ impl Teller {
 
     fn news(&mut self, observed: &Observed, decision: &Decision) {
         let now: Time = wall();
-        let mut events = if decision.record { self.entry.change(|state| std::mem::take(&mut state.news)) } else { Vec::new() };
+        let mut events =
+            if decision.record { self.entry.change(|state| std::mem::take(&mut state.news)) } else { Vec::new() };
         for news in &decision.news {
             let event = event(news, now, &evidence(news, observed));
             match news {

@@ -8,7 +8,7 @@ use super::program::Account;
 use crate::api::types::UserName;
 
 /// Who it is where nobody is named.
-const USUAL: &str = "bluegreen-git";
+pub const USUAL: &str = "bluegreen-git";
 
 /// Looks the user up. `None`: there is no such user, and nobody is named, so it is root.
 pub fn find(named: Option<&UserName>) -> Result<Option<Account>, GitError> {
@@ -24,7 +24,9 @@ pub fn find(named: Option<&UserName>) -> Result<Option<Account>, GitError> {
     let wrong = |why| GitError::User { name: name.clone(), why };
     match found {
         // Everybody who runs something as `nobody` could write into the copy, and decide what is applied.
-        Some(account) if account.uid == 65_534 => Err(wrong("nobody is everybody's: it could be used to change what is read")),
+        Some(account) if account.uid == 65_534 => {
+            Err(wrong("nobody is everybody's: it could be used to change what is read"))
+        }
         Some(account) if account.uid == 0 => Ok(None),
         Some(account) => Ok(Some(account)),
         None if named.is_some() => Err(wrong("there is no such user")),
@@ -36,7 +38,9 @@ fn entry(passwd: &str, name: &UserName) -> Option<Account> {
     passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         match fields[..] {
-            [of, _, uid, gid, ..] if of == name.as_str() => Some(Account { uid: uid.parse().ok()?, gid: gid.parse().ok()? }),
+            [of, _, uid, gid, ..] if of == name.as_str() => {
+                Some(Account { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+            }
             _ => None,
         }
     })

@@ -44,7 +44,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let mut underway = Vec::new();
         for (name, manifest) in &commit.manifests {
             match self.offer(name, &manifest.text, Cause::Again, &origin) {
-                Ok(offer) if offer.outcome != ApplyOutcome::Unchanged => self.tell_of_commit(config, commit, name, manifest),
+                Ok(offer) if offer.outcome != ApplyOutcome::Unchanged => {
+                    self.tell_of_commit(config, commit, name, manifest)
+                }
                 Ok(_) => {}
                 Err(problem) => underway.push(format!("{}: {}", manifest.file, problem.message)),
             }
@@ -107,7 +109,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 found.push((name.clone(), reasons::CONFLICT, place(&rival.elsewhere(name))));
                 continue;
             }
-            match self.judge(name, &manifest.text) {
+            match self.judge(name, &manifest.text, &origin) {
                 Ok((_, site)) => judged.push(site),
                 Err(Problem { reason, message }) => found.push((name.clone(), reason, place(&message))),
             }
@@ -118,7 +120,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         }
         let Some((_, reason, _)) = found.first() else { return Ok(()) };
         // Invalid is the text itself; anything else may pass without another commit.
-        let reason = found.iter().map(|(_, reason, _)| *reason).find(|reason| *reason == reasons::INVALID).unwrap_or(reason);
+        let reason =
+            found.iter().map(|(_, reason, _)| *reason).find(|reason| *reason == reasons::INVALID).unwrap_or(reason);
         let more = found.len().saturating_sub(TOLD);
         let mut why: Vec<String> = found.iter().take(TOLD).map(|(_, _, message)| message.clone()).collect();
         if more > 0 {
@@ -128,7 +131,13 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     }
 
     /// Tells of a commit that is refused, on each site that it would have changed.
-    pub(super) async fn refuse_commit(self: &Arc<Self>, id: &str, commit: Option<&Commit>, refusal: &Refusal, message: &str) {
+    pub(super) async fn refuse_commit(
+        self: &Arc<Self>,
+        id: &str,
+        commit: Option<&Commit>,
+        refusal: &Refusal,
+        message: &str,
+    ) {
         let _turn = self.intake.lock().await;
         let Some(commit) = commit else { return };
         let origin = Origin::Git { commit: id.to_owned() };
@@ -179,7 +188,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
 
     fn tell_of_commit(&self, config: &GitConfig, commit: &Commit, name: &SiteName, manifest: &Manifest) {
         let signed = commit.signer.as_ref().map(|signer| format!(", signed by {signer}")).unwrap_or_default();
-        let message = format!("commit {} of {} ({}){signed}: {}", commit.id, config.url, config.reference, manifest.file);
+        let message =
+            format!("commit {} of {} ({}){signed}: {}", commit.id, config.url, config.reference, manifest.file);
         tracing::info!(site = %name, event = events::COMMIT_TAKEN, "{message}");
         let entries: Vec<Arc<Entry>> = self.entry(name).into_iter().collect();
         self.tell_in_history(&entries, events::COMMIT_TAKEN, &message);

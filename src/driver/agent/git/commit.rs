@@ -64,7 +64,10 @@ pub async fn read(mirror: &Mirror, config: &GitConfig, id: &str) -> Result<Commi
         Read::TooLarge { index, size } => {
             let (site, entry) = &files[index];
             let file = config.path.file(&entry.name);
-            return Err(refusal(format!("{file}: it has {size} bytes, and a manifest has at most 256 KiB"), vec![site.clone()]));
+            return Err(refusal(
+                format!("{file}: it has {size} bytes, and a manifest has at most 256 KiB"),
+                vec![site.clone()],
+            ));
         }
         Read::TooMany { most } => {
             return Err(refusal(format!("its manifests are together larger than {} MiB", most >> 20), Vec::new()));
@@ -102,7 +105,10 @@ fn sort<'a>(entries: &'a [Entry], config: &GitConfig) -> Result<Sorted<'a>, Unta
             }
             (Some(stem), Kind::File) => {
                 let site = stem.parse().map_err(|error| {
-                    refusal(format!("{file}: {error}; call the file like its site, or give it another ending than .yaml"), Vec::new())
+                    refusal(
+                        format!("{file}: {error}; call the file like its site, or give it another ending than .yaml"),
+                        Vec::new(),
+                    )
                 })?;
                 files.push((site, entry));
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::account;
 use super::names::{GitPath, GitRef, GitUrl, Transport};
 use crate::api::requests::parse_size;
 use crate::api::span;
@@ -114,11 +115,18 @@ impl GitConfig {
                 path: words.path.unwrap_or(git.path),
                 ..git
             })),
-            None if words.reference.is_some() || words.path.is_some() => {
-                Err("--ref and --path are about a repository: name it with --git URL, or as git.url of the configuration".to_owned())
-            }
+            None if words.reference.is_some() || words.path.is_some() => Err(
+                "--ref and --path are about a repository: name it with --git URL, or as git.url of the configuration"
+                    .to_owned(),
+            ),
             None => Ok(None),
         }
+    }
+
+    /// Whether an app that runs as this user could change what is read of the repository.
+    #[must_use]
+    pub fn is_its_user(&self, user: &UserName) -> bool {
+        self.user.as_ref().map_or(user.as_str() == account::USUAL, |own| own == user)
     }
 
     /// Whether its parts go together.
@@ -128,7 +136,9 @@ impl GitConfig {
     pub fn check(&self, state: &Path) -> Result<(), String> {
         let https = self.url.transport() == Transport::Https;
         let only = |there: bool, key: &str, what: &str| match there {
-            true => Err(format!("git.{key}: is for {what}, and git.url is {}: leave it out, or name another url", self.url)),
+            true => {
+                Err(format!("git.{key}: is for {what}, and git.url is {}: leave it out, or name another url", self.url))
+            }
             false => Ok(()),
         };
         only(https && self.ssh_key_file.is_some(), "sshKeyFile", "ssh")?;
@@ -256,7 +266,8 @@ allowEmpty: true
         assert_eq!(GitConfig::with(None, GitWords::default()), Ok(None));
         assert!(GitConfig::with(None, words(None, Some("x"))).is_err());
         let configured = read("url: https://h/x\ninterval: 5s").expect("valid");
-        let both = GitConfig::with(Some(configured), words(Some("https://h/y"), Some("x"))).expect("valid").expect("one");
+        let both =
+            GitConfig::with(Some(configured), words(Some("https://h/y"), Some("x"))).expect("valid").expect("one");
         assert_eq!((both.url.as_str(), both.reference.whole()), ("https://h/y", "refs/heads/x"));
         assert_eq!(both.interval, Duration::from_secs(5));
     }

@@ -11,7 +11,9 @@ use crate::platform::host::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// There is no Git on this machine.
-    #[error("there is no program `git` on this machine, which following a repository takes: install it (apt-get install git)")]
+    #[error(
+        "there is no program `git` on this machine, which following a repository takes: install it (apt-get install git)"
+    )]
     NoProgram,
     /// It knows too little.
     #[error("`git` on this machine is {version}; 2.34 or later is needed: update it")]
@@ -20,7 +22,9 @@ pub enum GitError {
         version: String,
     },
     /// A user that Git is to run as can't be.
-    #[error("git.user: {why}; make one with `useradd --system --no-create-home --shell /usr/sbin/nologin {name}`, or name another one")]
+    #[error(
+        "git.user: {why}; make one with `useradd --system --no-create-home --shell /usr/sbin/nologin {name}`, or name another one"
+    )]
     User {
         /// Who.
         name: UserName,

@@ -80,7 +80,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                     if said.as_ref() != Some(&text) {
                         tracing::warn!(url = %config.url, "the repository is not read: {text}; what was applied goes on");
                     }
-                    let last = follower.as_ref().and_then(|follower: &Follower| follower.remembered.fetched).unwrap_or(started);
+                    let last = follower
+                        .as_ref()
+                        .and_then(|follower: &Follower| follower.remembered.fetched)
+                        .unwrap_or(started);
                     self.tell_unread(config, last, &text);
                     said = Some(text);
                     failures += 1;
@@ -165,7 +168,13 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     }
 
     /// Another commit was fetched: how it stands to the one of before.
-    async fn note(&self, follower: &mut Follower, config: &GitConfig, tip: String, commit: String) -> Result<(), GitError> {
+    async fn note(
+        &self,
+        follower: &mut Follower,
+        config: &GitConfig,
+        tip: String,
+        commit: String,
+    ) -> Result<(), GitError> {
         let before = follower.remembered.commit.take().filter(|before| *before != commit);
         if let Some(before) = before {
             match follower.mirror.descent(&commit, &before).await {
@@ -279,7 +288,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 webhook::serve(listener, hook).await
             };
             if let Err(error) = heard.await {
-                tracing::warn!("cannot listen on {} for pushes (git.webhook.listen): {error}; the interval goes on", config.listen);
+                tracing::warn!(
+                    "cannot listen on {} for pushes (git.webhook.listen): {error}; the interval goes on",
+                    config.listen
+                );
             }
             tokio::time::sleep(LISTEN_AGAIN).await;
         }
@@ -287,8 +299,15 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
 }
 
 fn words(config: &GitConfig, id: &str, applied: Option<&str>, refusal: &Refusal) -> String {
-    let goes_on = applied.map_or_else(String::new, |applied| format!("; what commit {} brought goes on", short(applied)));
-    format!("commit {} of {} ({}): nothing of it is applied{goes_on}: {}", short(id), config.url, config.reference, refusal.why)
+    let goes_on =
+        applied.map_or_else(String::new, |applied| format!("; what commit {} brought goes on", short(applied)));
+    format!(
+        "commit {} of {} ({}): nothing of it is applied{goes_on}: {}",
+        short(id),
+        config.url,
+        config.reference,
+        refusal.why
+    )
 }
 
 fn short(commit: &str) -> &str {

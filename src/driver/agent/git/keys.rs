@@ -118,7 +118,8 @@ fn keep(git: &Git, file: &Path, bytes: &[u8]) -> Result<(), GitError> {
     store::write_bytes(file, bytes, 0o600)?;
     if let Some(account) = git.account {
         std::os::unix::fs::lchown(file, None, Some(account.gid)).map_err(io("give away", file))?;
-        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o640)).map_err(io("change the mode of", file))?;
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o640))
+            .map_err(io("change the mode of", file))?;
     }
     Ok(())
 }
@@ -133,7 +134,10 @@ fn read(key: &'static str, file: &Path, is_secret: bool) -> Result<Vec<u8>, GitE
         return Err(wrong("is no regular file".to_owned()));
     }
     if meta.uid() != 0 && meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-        return Err(wrong(format!("may be written by others than root: `chown root: {0} && chmod go-w {0}`", file.display())));
+        return Err(wrong(format!(
+            "may be written by others than root: `chown root: {0} && chmod go-w {0}`",
+            file.display()
+        )));
     }
     if is_secret && meta.mode() & 0o077 != 0 {
         return Err(wrong(format!("may be read by others than root: `chmod 600 {}`", file.display())));

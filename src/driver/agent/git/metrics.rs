@@ -38,9 +38,17 @@ pub struct GitMetrics {
 impl GitMetrics {
     /// Makes them known.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("git_fetches", "How often the repository was asked, by what came of it", self.fetches.clone());
+        registry.register(
+            "git_fetches",
+            "How often the repository was asked, by what came of it",
+            self.fetches.clone(),
+        );
         registry.register("git_last_fetch_timestamp_seconds", "When the repository last answered", self.last.clone());
-        registry.register("git_commit", "The commit that was read last, and whether it is applied", self.commit.clone());
+        registry.register(
+            "git_commit",
+            "The commit that was read last, and whether it is applied",
+            self.commit.clone(),
+        );
         registry.register("git_refused", "1 while the commit that was read last is not applied", self.refused.clone());
         registry.register("git_webhook_requests", "Requests at the webhook, by their answer", self.webhook.clone());
     }

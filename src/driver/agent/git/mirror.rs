@@ -80,7 +80,8 @@ impl Mirror {
     pub async fn check_program(&self) -> Result<(), GitError> {
         let text = self.git.run(Call::local("asking git for its version", &["version"])).await?;
         let text = String::from_utf8_lossy(&text).trim().to_owned();
-        let mut numbers = text.trim_start_matches("git version ").split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        let mut numbers =
+            text.trim_start_matches("git version ").split('.').map(|part| part.parse::<u32>().unwrap_or(0));
         if (numbers.next(), numbers.next()) < (Some(2), Some(34)) {
             return Err(GitError::TooOld { version: text });
         }
@@ -196,7 +197,8 @@ impl Mirror {
         match (answer.code, signer) {
             (Some(0), Some((name, _))) => Ok(name.to_owned()),
             _ => {
-                let said = if answer.complaint.is_empty() { "it has no signature".to_owned() } else { answer.complaint };
+                let said =
+                    if answer.complaint.is_empty() { "it has no signature".to_owned() } else { answer.complaint };
                 Err(Untaken::Refused(super::error::Refusal {
                     reason: reasons::COMMIT_REFUSED,
                     why: format!(
@@ -290,7 +292,8 @@ impl Mirror {
 }
 
 /// How each fetch begins.
-const FETCH: [&str; 6] = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance"];
+const FETCH: [&str; 6] =
+    ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance"];
 
 /// What Git names an object by.
 fn commit_id(what: &'static str, text: &str) -> Result<String, GitError> {

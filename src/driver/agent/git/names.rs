@@ -85,8 +85,9 @@ impl FromStr for GitUrl {
         } else if text.contains("://") || text.contains("::") {
             return Err(wrong("only https and ssh are spoken"));
         } else {
-            let (authority, path) =
-                text.split_once(':').ok_or_else(|| wrong("it names no server; folders of this machine are not taken"))?;
+            let (authority, path) = text
+                .split_once(':')
+                .ok_or_else(|| wrong("it names no server; folders of this machine are not taken"))?;
             if authority.contains('/') || authority.is_empty() {
                 return Err(wrong("it names no server; folders of this machine are not taken"));
             }
@@ -106,7 +107,9 @@ impl FromStr for GitUrl {
         let path = path.strip_suffix('/').unwrap_or(path);
         let fine = |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(is_plain);
         if !path.split('/').all(fine) || path.starts_with('-') {
-            return Err(wrong("its path holds something else than letters, digits, '-', '_', '.', '~' and '+', or climbs"));
+            return Err(wrong(
+                "its path holds something else than letters, digits, '-', '_', '.', '~' and '+', or climbs",
+            ));
         }
         Ok(GitUrl { text: text.to_owned(), transport, user })
     }
@@ -249,8 +252,13 @@ fn is_place(text: &str) -> bool {
             None => (text, Some("1")),
         },
     };
-    let label = |part: &str| !part.is_empty() && !part.starts_with('-') && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    let port = port.is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0));
+    let label = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('-')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let port = port
+        .is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0));
     port && host.len() <= 253 && host.split('.').all(label)
 }
 
@@ -326,8 +334,25 @@ mod tests {
         }
         assert_eq!(GitRef::default().to_string(), "main");
         for text in [
-            "", "-x", "--upload-pack=x", "a..b", "a/../b", "a//b", "/a", "a/", ".a", "a.lock", "a b", "a:b", "a^{}", "a@{1}", "a~1", "a*",
-            "refs/x", "refs/../x", "a\n",
+            "",
+            "-x",
+            "--upload-pack=x",
+            "a..b",
+            "a/../b",
+            "a//b",
+            "/a",
+            "a/",
+            ".a",
+            "a.lock",
+            "a b",
+            "a:b",
+            "a^{}",
+            "a@{1}",
+            "a~1",
+            "a*",
+            "refs/x",
+            "refs/../x",
+            "a\n",
         ] {
             assert!(text.parse::<GitRef>().is_err(), "{text:?}");
         }

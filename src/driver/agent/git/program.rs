@@ -204,9 +204,7 @@ impl Git {
                 let _ = stdin.write_all(&call.input).await;
             }
         };
-        let talk = async {
-            tokio::join!(write, read(stdout, call.most), read_end(stderr), wait(&mut child))
-        };
+        let talk = async { tokio::join!(write, read(stdout, call.most), read_end(stderr), wait(&mut child)) };
         let what = call.what;
         tokio::select! {
             ((), out, complaint, status) = talk => {
@@ -290,7 +288,8 @@ impl Git {
             let owner = if owned { account.uid } else { 0 };
             std::os::unix::fs::lchown(folder, Some(owner), Some(account.gid)).map_err(io("give away", folder))?;
         }
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).map_err(io("change the mode of", folder))
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode))
+            .map_err(io("change the mode of", folder))
     }
 }
 

@@ -106,6 +106,9 @@ mod tests {
         let moved = Remembered::load(state.path(), &elsewhere).expect("loads");
         assert_eq!((moved.moved, moved.applied), (true, None));
         std::fs::write(Remembered::file(state.path()), "{").expect("written");
-        assert!(Remembered::load(state.path(), &config).expect("loads").moved, "nobody knows where the sites came from");
+        assert!(
+            Remembered::load(state.path(), &config).expect("loads").moved,
+            "nobody knows where the sites came from"
+        );
     }
 }

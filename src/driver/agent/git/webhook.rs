@@ -92,7 +92,9 @@ impl Hook {
         let secret = match secret("webhook.secretFile", &self.secret_file) {
             Ok(secret) if secret.len() >= SHORTEST => secret,
             Ok(_) => {
-                tracing::warn!("git.webhook.secretFile: the secret is shorter than {SHORTEST} characters, and nothing is taken: make a longer one");
+                tracing::warn!(
+                    "git.webhook.secretFile: the secret is shorter than {SHORTEST} characters, and nothing is taken: make a longer one"
+                );
                 return StatusCode::UNAUTHORIZED;
             }
             Err(error) => {
@@ -152,7 +154,15 @@ mod tests {
         let right = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert!(with("x-hub-signature-256", &format!("sha256={right}")));
         assert!(with("x-gitlab-token", secret));
-        for wrong in ["", "sha256=", right, &format!("sha256={}", right.replace('7', "8")), &format!("sha256={}", &right[..62]), "sha256=zz", "sha1=aa"] {
+        for wrong in [
+            "",
+            "sha256=",
+            right,
+            &format!("sha256={}", right.replace('7', "8")),
+            &format!("sha256={}", &right[..62]),
+            "sha256=zz",
+            "sha1=aa",
+        ] {
             assert!(!with("x-hub-signature-256", wrong), "{wrong}");
         }
         for wrong in ["", "It's a Secret to Everybod", right] {
