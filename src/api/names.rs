@@ -160,6 +160,18 @@ pub mod reasons {
     pub const NO_GATEWAY_API: &str = "GatewayApiMissing";
     /// There are several warnings; the message says each with its reason.
     pub const SEVERAL: &str = "SeveralWarnings";
+    /// The newest commit of the repository is not taken as a whole.
+    pub const COMMIT_REFUSED: &str = "CommitRefused";
+    /// The repository could not be read for a while.
+    pub const GIT_NOT_FETCHED: &str = "GitNotFetched";
     /// The route waits to be seen.
     pub const ROUTE_UNSEEN: &str = "FrontDoorSilent";
+}
+
+/// Events in a site's history that are not news of the logic.
+pub mod events {
+    /// A commit of the repository that the site comes from changed its manifest.
+    pub const COMMIT_TAKEN: &str = "CommitTaken";
+    /// The history of that repository was rewritten.
+    pub const HISTORY_REWRITTEN: &str = "HistoryRewritten";
 }

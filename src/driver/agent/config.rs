@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::allow::Allow;
+use super::git::config::{GitConfig, GitWords};
 use crate::driver::log::LogFormat;
 
 /// Where the configuration is unless another file is named.
@@ -36,6 +37,8 @@ pub struct AgentConfig {
     pub allow: Option<Allow>,
     /// How the log is written.
     pub log_format: LogFormat,
+    /// A Git repository with sites for this host. Default: none.
+    pub git: Option<GitConfig>,
 }
 
 /// What closes the ports of apps.
@@ -115,6 +118,7 @@ impl Default for AgentConfig {
             firewall: FirewallKind::Nftables {},
             allow: None,
             log_format: LogFormat::default(),
+            git: None,
         }
     }
 }
@@ -176,7 +180,27 @@ impl AgentConfig {
                 return Err(format!("{key}: {} is not an absolute path", folder.display()));
             }
         }
+        config.check_git()?;
         Ok(config)
+    }
+
+    fn check_git(&self) -> Result<(), String> {
+        let Some(git) = &self.git else { return Ok(()) };
+        let allowed = self.allow.iter().flat_map(|allow| &allow.users);
+        if let Some(user) = allowed.into_iter().find(|user| git.is_its_user(user)) {
+            return Err(format!(
+                "allow.users: {user} is who Git runs as (git.user): an app that runs as it could write commits of its own into the copy of the                  repository; name another one in one of the two"
+            ));
+        }
+        git.check(&self.state_dir)
+    }
+
+    /// Takes what the command line says of a repository.
+    pub fn follow(mut self, words: GitWords) -> Result<AgentConfig, ConfigError> {
+        let invalid = |why| ConfigError::Invalid { path: "the command line".into(), why };
+        self.git = GitConfig::with(self.git, words).map_err(invalid)?;
+        self.check_git().map_err(invalid)?;
+        Ok(self)
     }
 
     /// The control socket.

@@ -11,6 +11,7 @@ use super::Agent;
 use super::backend::Answers;
 use super::config::{AgentConfig, ConfigError, FirewallKind, SupervisorKind};
 use super::front;
+use super::git::config::GitWords;
 use super::lock::{Lock, LockError};
 use super::metrics::{self, Metrics};
 use super::supervisor::Chosen;
@@ -50,12 +51,12 @@ pub enum AgentError {
     },
 }
 
-/// Runs the agent until somebody asks it to end. `config`: its configuration file.
+/// Runs the agent until somebody asks it to end. `config`: its configuration file; `git`: what the command line says of a repository.
 ///
 /// # Errors
 /// It could not start.
-pub fn run(config: Option<&Path>) -> Result<(), AgentError> {
-    let config = AgentConfig::load(config)?;
+pub fn run(config: Option<&Path>, git: GitWords) -> Result<(), AgentError> {
+    let config = AgentConfig::load(config)?.follow(git)?;
     process::with_one_heap().map_err(|source| io_error("begin anew with one heap", source))?;
     log::to_stderr(config.log_format);
     let runtime = process::runtime().map_err(|source| io_error("start its threads", source))?;
@@ -120,6 +121,7 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
         }
         () = agent.clone().watch_folder(again) => {}
         () = agent.clone().follow_hub(happened) => {}
+        () = agent.clone().follow_git() => {}
         () = watchdog() => {}
         () = firewall.keep() => {}
     }

@@ -12,7 +12,7 @@ use crate::api::names::annotations;
 use crate::api::site::{Site, SiteOnHost};
 use crate::api::spec::BlueGreenSite;
 use crate::api::types::{AbsPath, SiteName};
-use crate::control::api::SiteView;
+use crate::control::api::{HistoryEntry, SiteView};
 use crate::platform::Fault;
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::release::Identity;
@@ -109,6 +109,8 @@ pub struct State {
     pub written: Option<String>,
     /// What arrived in the folder that its specification names, if it names one and somebody has looked there.
     pub arrived: Option<Arc<Looked>>,
+    /// What happened to it where it comes from, until that is in its history.
+    pub news: Vec<HistoryEntry>,
     /// Whether a task turns it.
     pub turning: bool,
 }

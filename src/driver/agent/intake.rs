@@ -244,12 +244,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let entry = self.entry_or_new(name);
         let digest = hex::encode(Sha256::digest(text.as_bytes()));
         let state = entry.state();
-        // What its own place has forgotten may be taken over, by somebody who means it.
-        let may = |accepted: &Accepted| {
-            accepted.origin.is_where(origin)
-                || (matches!(cause, Cause::Apply | Cause::Event) && self.standing.lets_go(&accepted.origin, name))
-        };
-        if let Some(accepted) = state.accepted.as_ref().filter(|accepted| !may(accepted)) {
+        let meant = matches!(cause, Cause::Apply | Cause::Event);
+        let rival = |_: &&Arc<Accepted>| self.rival(&state, name, origin, meant).is_some();
+        if let Some(accepted) = state.accepted.as_ref().filter(rival) {
             return Err(self.refuse_rival(&entry, &accepted.origin, origin, digest));
         }
         let known = state.accepted.as_ref().is_some_and(|accepted| accepted.manifest == digest);
@@ -408,6 +405,18 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         entry.wake.notify_one();
         self.look_again_at_conflicts();
         Ok(Offer { outcome, generation, warnings })
+    }
+
+    /// Where a site comes from, if that is another place than this one. What came from a repository that nobody names any more is anybody's; what its hub
+    /// has forgotten is for somebody who means it.
+    pub(super) fn rival(&self, state: &State, name: &SiteName, origin: &Origin, meant: bool) -> Option<Origin> {
+        let ours = &state.accepted.as_ref()?.origin;
+        let is_left = match ours {
+            Origin::Folder => false,
+            Origin::Git { .. } => self.config.git.is_none(),
+            Origin::Hub { .. } => meant && self.standing.lets_go(ours, name),
+        };
+        (!ours.is_where(origin) && !is_left).then(|| ours.clone())
     }
 
     /// A name belongs to where its site came from first. What goes on there is not touched by what somebody else says under its name.

@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use super::front::Chosen;
+use super::git::metrics::GitMetrics;
 use crate::api::status::{PHASES, phase_name};
 use crate::api::types::SiteName;
 use crate::driver::news::{PHASE_SECONDS, class_name};
@@ -74,6 +75,8 @@ pub struct Metrics {
     phase_seconds: Family<OfPhase, Histogram>,
     rollouts: Family<OfOutcome, Counter>,
     control: Family<OfAnswer, Counter>,
+    /// What is counted of the Git repository.
+    pub git: GitMetrics,
     sites: Gauge,
     hub_reached: Gauge,
     hub_since: Gauge,
@@ -118,6 +121,8 @@ impl Default for Metrics {
             "How often the web server was told to reload since the agent started",
             reloads.clone(),
         );
+        let git = GitMetrics::default();
+        git.register(&mut registry);
         Metrics {
             registry,
             turns,
@@ -127,6 +132,7 @@ impl Default for Metrics {
             phase_seconds,
             rollouts,
             control,
+            git,
             sites,
             hub_reached,
             hub_since,

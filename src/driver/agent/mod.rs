@@ -7,6 +7,7 @@
 //! | `lock` | one agent a host |
 //! | `folder`, `intake` | where sites come from: manifests that are whole, root's, and judged |
 //! | `hub` | where others come from: an API server that this host has joined |
+//! | `git` | where others come from: a Git repository that this host follows |
 //! | `allow`, `permit` | what sites from there may ask of this machine |
 //! | `origin` | where a site comes from, and where it is changed |
 //! | `entry`, `orders` | what is known and asked of one site |
@@ -24,6 +25,7 @@ pub mod daemon;
 mod entry;
 pub mod folder;
 mod front;
+pub mod git;
 pub mod hub;
 mod intake;
 pub mod lock;
@@ -73,6 +75,8 @@ pub(super) struct Agent<W, S> {
     platforms: Mutex<BTreeMap<SiteName, Arc<HostSite<W, S>>>>,
     /// The folder of manifests; or why there is none.
     folder: Mutex<Result<Arc<Folder>, String>>,
+    /// What is wrong with the Git repository that is followed.
+    git: git::Told,
     /// Held while a manifest is judged among the others.
     intake: tokio::sync::Mutex<()>,
     changes: watch::Sender<()>,
@@ -115,6 +119,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             entries: Mutex::default(),
             platforms: Mutex::default(),
             folder: Mutex::new(Err("the folder of manifests was not opened yet; try again".to_owned())),
+            git: git::Told::default(),
             intake: tokio::sync::Mutex::default(),
             changes: watch::Sender::new(()),
             again,

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::Agent;
 use super::entry::{Entry, State, Told};
+use super::origin::Origin;
 use super::resolve::{release, tell};
 use super::tell::{Teller, Telling};
 use super::uploads::{self, Watching};
@@ -94,12 +95,14 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
         if let Some(fault) = &untold {
             self.teller.log_once(fault);
         }
+        let from_git =
+            if matches!(state.origin(), Origin::Git { .. }) { self.agent.git.warnings() } else { Vec::new() };
         let mut telling = Telling {
             teller: &mut self.teller,
             state,
             plan,
             slots: &|| site.slots(),
-            warnings: &|| site.warnings(),
+            warnings: &|| site.warnings().into_iter().chain(from_git.iter().cloned()).collect(),
             fault: self.fault.clone().or(untold.clone()),
         };
         let turn: Turn = match self.driver.turn(plan, &mut telling).await {

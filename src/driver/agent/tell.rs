@@ -180,7 +180,8 @@ impl Teller {
 
     fn news(&mut self, observed: &Observed, decision: &Decision) {
         let now: Time = wall();
-        let mut all = Vec::new();
+        let mut all =
+            if decision.record { self.entry.change(|state| std::mem::take(&mut state.news)) } else { Vec::new() };
         let origin = self.entry.state().origin().clone();
         for news in &decision.news {
             let evidence = evidence(news, observed);
