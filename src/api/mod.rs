@@ -19,6 +19,7 @@ pub mod names;
 pub mod parse;
 pub mod problem;
 mod python;
+pub mod remote;
 pub mod report;
 pub mod requests;
 mod shape;

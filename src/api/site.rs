@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::java::{SpringBoot, Tomcat};
 use super::problem::Problem;
+use super::remote::{Access, ArchiveUrl, ImageRef};
 pub use super::python::{Asgi, Cgi, Installed, Programs, Protocol, Wsgi};
 pub use super::requests::Requests;
 use super::spec::{ConfigMapsSpec, DeletionPolicy, GuardSpec, SecretsSpec, Template};
@@ -247,6 +248,27 @@ pub enum ReleaseSource {
         file: AbsPath,
         /// What it must be.
         sha256: Option<Sha256>,
+    },
+    /// An archive that is fetched.
+    Url {
+        /// From where.
+        url: ArchiveUrl,
+        /// What it must be.
+        sha256: Sha256,
+        /// How its server is talked to.
+        #[serde(default, skip_serializing_if = "Access::is_default")]
+        access: Access,
+    },
+    /// An image or an artifact of a registry, which is fetched.
+    Oci {
+        /// Which.
+        image: ImageRef,
+        /// The folder of the image that is the release; `None`: all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<RelPath>,
+        /// How the registry is talked to.
+        #[serde(default, skip_serializing_if = "Access::is_default")]
+        access: Access,
     },
 }
 

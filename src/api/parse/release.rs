@@ -2,6 +2,7 @@
 
 use super::host::HOST;
 use super::judge::Judge;
+use crate::api::remote::{Access, ArchiveUrl, Credentials, ImageRef};
 use crate::api::site::{Release, ReleaseSource};
 use crate::api::spec;
 use crate::api::types::{AbsPath, Sha256};
@@ -26,24 +27,83 @@ impl Judge {
                 "is the checksum of one archive: of what arrives in uploads, NAME.sha256 beside NAME says it; leave this out",
             );
         }
+        let given = [
+            (folder.is_some(), "path"),
+            (file.is_some(), "archive"),
+            (uploads.is_some(), "uploads"),
+            (release.url.is_some(), "url"),
+            (release.oci.is_some(), "oci"),
+        ];
+        let has: Vec<&str> = given.iter().filter(|(there, _)| *there).map(|(_, name)| *name).collect();
+        match has.len() {
+            0 => {
+                self.wrong(
+                    path,
+                    "needs exactly one of path (a folder), archive (a file), uploads (a folder in which they arrive), url (an archive to be \
+                     fetched) and oci (an image or an artifact of a registry)",
+                );
+                return None;
+            }
+            1 => {}
+            _ => {
+                self.wrong(path, format!("has {}; it needs exactly one of them", has.join(" and ")));
+                return None;
+            }
+        }
+        if release.url.is_some() || release.oci.is_some() {
+            return self.fetched(&path, release, sha256).map(Release::Given);
+        }
+        if release.ca_file.is_some() || release.credentials.is_some() {
+            self.wrong(path, "has caFile or credentials, which are for what is fetched (url, oci): leave them out");
+            return None;
+        }
         match (folder, file, uploads) {
-            (Some(folder), None, None) => folder.map(ReleaseSource::Path).map(Release::Given),
-            (None, Some(file), None) => {
+            (Some(folder), _, _) => folder.map(ReleaseSource::Path).map(Release::Given),
+            (_, Some(file), _) => {
                 let sha256 = sha256.map_or(Some(None), |sum| sum.map(Some));
                 Some(Release::Given(ReleaseSource::Archive { file: file?, sha256: sha256? }))
             }
-            (None, None, Some(uploads)) => Some(Release::Uploads { uploads: uploads? }),
-            (None, None, None) => {
-                self.wrong(
-                    path,
-                    "needs exactly one of path (a folder), archive (a file) and uploads (a folder in which they arrive)",
-                );
-                None
+            (_, _, uploads) => Some(Release::Uploads { uploads: uploads?? }),
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        path: &str,
+        release: &spec::Release,
+        sha256: Option<Option<Sha256>>,
+    ) -> Option<ReleaseSource> {
+        let ca_file = self.maybe::<AbsPath>(&format!("{path}.caFile"), release.ca_file.as_deref());
+        let credentials = match &release.credentials {
+            None => Some(None),
+            Some(credentials) => self.credentials(&format!("{path}.credentials"), credentials).map(Some),
+        };
+        let access = || Some(Access { ca_file: ca_file?, credentials: credentials? });
+        if let Some(oci) = &release.oci {
+            if sha256.is_some() {
+                self.wrong(format!("{path}.sha256"), "is the checksum of an archive; of an image the digest says it all: leave this out");
             }
-            (folder, file, uploads) => {
-                let all = [(folder.is_some(), "path"), (file.is_some(), "archive"), (uploads.is_some(), "uploads")];
-                let has: Vec<&str> = all.iter().filter(|(there, _)| *there).map(|(_, name)| *name).collect();
-                self.wrong(path, format!("has {}; it needs exactly one of them", has.join(" and ")));
+            let image = self.narrow::<ImageRef>(&format!("{path}.oci.image"), &oci.image);
+            let inside = self.maybe::<AbsPath>(&format!("{path}.oci.path"), oci.path.as_deref());
+            let inside = inside?.map(|path| path.as_str().trim_start_matches('/').parse()).transpose().ok()?;
+            return Some(ReleaseSource::Oci { image: image?, path: inside, access: access()? });
+        }
+        let url = release.url.as_deref().and_then(|text| self.narrow::<ArchiveUrl>(&format!("{path}.url"), text));
+        if sha256.is_none() {
+            self.wrong(
+                format!("{path}.sha256"),
+                "is needed with url: it alone says what is to be run; `sha256sum FILE` prints it",
+            );
+        }
+        Some(ReleaseSource::Url { url: url?, sha256: sha256??, access: access()? })
+    }
+
+    fn credentials(&mut self, path: &str, given: &spec::CredentialsSpec) -> Option<Credentials> {
+        match (&given.file, &given.secret) {
+            (Some(file), None) => self.narrow(&format!("{path}.file"), file).map(Credentials::File),
+            (None, Some(secret)) => self.narrow(&format!("{path}.secret"), secret).map(Credentials::Secret),
+            _ => {
+                self.wrong(path, "needs exactly one of file (on this host) and secret (of the hub)");
                 None
             }
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::java::{SpringBootSpec, TomcatSpec};
 use super::python::{AsgiSpec, CgiSpec, WsgiSpec};
 use super::requests::RequestsSpec;
+use crate::api::remote::{ArchiveUrl, ImageRef, SecretName};
 use crate::api::span;
 use crate::api::types::{AbsPath, CacheControl, Hostname, RelPath, Sha256, UrlPath, UserName};
 
@@ -142,14 +143,18 @@ pub struct TlsSpec {
     pub listen: Option<Vec<String>>,
 }
 
-/// What you uploaded: exactly one of path, archive and uploads.
+/// What you uploaded, or where it is fetched from: exactly one of path, archive, uploads, url and oci.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.path), has(self.archive), has(self.uploads)].filter(is, is).size() == 1").message(
-        "a release is exactly one of path, archive and uploads"
-    ),
-    validation = Rule::new("!has(self.sha256) || has(self.archive)").message("sha256 is the checksum of an archive")
+    validation = Rule::new(
+        "[has(self.path), has(self.archive), has(self.uploads), has(self.url), has(self.oci)].filter(is, is).size() == 1"
+    ).message("a release is exactly one of path, archive, uploads, url and oci"),
+    validation = Rule::new("!has(self.sha256) || has(self.archive) || has(self.url)").message("sha256 is the checksum of an archive"),
+    validation = Rule::new("!has(self.url) || has(self.sha256)").message("what is fetched from a url needs its sha256"),
+    validation = Rule::new("!(has(self.caFile) || has(self.credentials)) || has(self.url) || has(self.oci)").message(
+        "caFile and credentials are for what is fetched: url and oci"
+    )
 )]
 pub struct Release {
     /// A folder that holds the release. It is copied, so later changes to the folder change nothing that runs.
@@ -169,6 +174,48 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 3800))]
     pub uploads: Option<String>,
+    /// Where the archive is fetched from, once for this machine: https alone. It needs sha256, which alone says what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = ArchiveUrl::PATTERN), length(max = 2048))]
+    pub url: Option<String>,
+    /// An image or an artifact of a registry, fetched once for this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oci: Option<OciSpec>,
+    /// Further authorities that the server's certificate may come from: a file of certificates (PEM) that is root's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
+    pub ca_file: Option<String>,
+    /// Who this machine is to the server of url or oci.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsSpec>,
+}
+
+/// An image or an artifact of an OCI registry, by its digest.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OciSpec {
+    /// REGISTRY/NAME@sha256:DIGEST. Of an index it is the image for this machine's architecture.
+    #[schemars(regex(pattern = ImageRef::PATTERN), length(max = 512))]
+    pub image: String,
+    /// The folder of the image that is the release, as in /app; without it, all of the image. Not for an artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 1024))]
+    pub path: Option<String>,
+}
+
+/// Where credentials are: exactly one of the fields.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.file) != has(self.secret)").message("credentials are exactly one of file and secret"))]
+pub struct CredentialsSpec {
+    /// A file that is root's and that nobody else may read: a config.json as `docker login` writes it, or lines of `machine HOST login USER password WORD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = AbsPath::PATTERN), length(max = 4096))]
+    pub file: Option<String>,
+    /// A Secret in this host's namespace of the hub that it has joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = SecretName::PATTERN), length(max = 253))]
+    pub secret: Option<String>,
 }
 
 /// The form of `archive`: an absolute path with one of the endings that are understood.

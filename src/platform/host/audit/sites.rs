@@ -126,10 +126,13 @@ fn wanted(known: &mut Known, object: &BlueGreenSite) {
         known.doors.extend(listen.iter().map(std::net::SocketAddr::port));
     }
     known.config_files = run.config_files.iter().chain(&run.env_file).map(|file| file.as_path().to_owned()).collect();
-    known.source = Some(match &site.target.release {
-        Release::Given(ReleaseSource::Path(path)) | Release::Uploads { uploads: path } => path.as_path().to_owned(),
-        Release::Given(ReleaseSource::Archive { file, .. }) => file.as_path().to_owned(),
-    });
+    known.source = match &site.target.release {
+        Release::Given(ReleaseSource::Path(path)) | Release::Uploads { uploads: path } => {
+            Some(path.as_path().to_owned())
+        }
+        Release::Given(ReleaseSource::Archive { file, .. }) => Some(file.as_path().to_owned()),
+        Release::Given(ReleaseSource::Url { .. } | ReleaseSource::Oci { .. }) => None,
+    };
 }
 
 /// Whether `inner` lies in `outer`, or is it.

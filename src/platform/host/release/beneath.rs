@@ -111,7 +111,7 @@ pub(super) fn sync_each(folder: BorrowedFd<'_>) -> Result<(), Errno> {
 ///
 /// The tree may have been made by an unpacker gone wrong, deeper than any stack: each folder inside is moved up before it is emptied, so this
 /// recurses nowhere.
-pub(super) fn remove_all(folder: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+pub(super) fn remove_all<P: rustix::path::Arg + Copy>(folder: BorrowedFd<'_>, name: P) -> Result<(), Errno> {
     match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) => {}

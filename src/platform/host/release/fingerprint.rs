@@ -90,6 +90,9 @@ pub fn revision(
 /// # Errors
 /// See [`SourceError`]; a `sha256` that was given and isn't met is [`SourceError::Checksum`].
 pub fn read(source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result<Fingerprint, SourceError> {
+    if let Some(fingerprint) = named(source) {
+        return Ok(fingerprint);
+    }
     let path = source::path(source);
     let fingerprint = match source::open(source, reader, limits)? {
         Opened::Folder(folder) => {
@@ -105,9 +108,24 @@ pub fn read(source: &ReleaseSource, reader: &Account, limits: &Limits) -> Result
                 .map_err(|error| SourceError::Io { path, source: error })?;
             Fingerprint { kind, digest, bytes }
         }
+        Opened::Pieces(_) => return Err(SourceError::WrongKind { path, right: "on this machine" }),
     };
     check(source, &fingerprint)?;
     Ok(fingerprint)
+}
+
+/// What is fetched is known by its digest, before and without fetching it, and wherever it is fetched from. How large it is is not known.
+fn named(source: &ReleaseSource) -> Option<Fingerprint> {
+    match source {
+        ReleaseSource::Url { url, sha256, .. } => {
+            let kind = source::kind_of(url.file_name())?;
+            Some(Fingerprint { kind, digest: sha256.as_str().to_owned(), bytes: 0 })
+        }
+        ReleaseSource::Oci { image, path, .. } => {
+            Some(Fingerprint { kind: Kind::Oci(path.clone()), digest: image.digest().to_owned(), bytes: 0 })
+        }
+        ReleaseSource::Path(_) | ReleaseSource::Archive { .. } => None,
+    }
 }
 
 /// Compares a fingerprint with the checksum that the site gives, if it gives one.

@@ -8,6 +8,7 @@
 //! | `config`, `shared` | what comes from outside of the release: copied, and linked |
 //! | `take`, `work` | makes a release of it, in a working folder |
 //! | `python` | what a release of Python's requires, installed into an environment of its own beside it |
+//! | `remote` | what lies elsewhere: fetched once for all sites of the machine, checked, kept as long as a release of it is |
 //! | `programs` | the programs of a CGI site, which must be there and be executable |
 //! | `unpack` | archives, in a process that may do nothing else |
 //! | `shelf` | the releases on disk: which there are, which may go |
@@ -25,6 +26,7 @@ mod kept;
 mod limits;
 mod programs;
 mod python;
+mod remote;
 mod shared;
 mod shelf;
 mod source;
@@ -41,6 +43,7 @@ pub use kept::{KeptError, keep_assets, kept_dir};
 pub use limits::{Excess, Limits, Measure, Tally};
 pub use programs::{FCGIWRAP, ProgramError, SPAWN_FCGI, programs};
 pub use python::{PythonError, SUBCOMMAND as INSTALL, install_main};
+pub use remote::{Downloads, FETCH_FAILED, Fetching};
 pub use shared::{SharedError, check as check_shared};
 pub use shelf::{Listed, Record, ShelfError, config_dir, env, is_complete, list, prune, record, venv_dir};
 pub use source::{Kind, SourceError};

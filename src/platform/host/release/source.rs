@@ -15,7 +15,7 @@ use super::entry::Danger;
 use super::limits::Limits;
 use super::tree::{self, TreeError};
 use crate::api::site::ReleaseSource;
-use crate::api::types::{AbsPath, Sha256};
+use crate::api::types::{AbsPath, RelPath, Sha256};
 use crate::platform::{Class, Fault};
 
 /// What an artifact is, told by its name.
@@ -30,6 +30,15 @@ pub enum Kind {
     Zip,
     /// One file that becomes the whole release, under this name.
     File(String),
+    /// An image or an artifact of a registry; of an image only this folder, or all of it.
+    Oci(Option<RelPath>),
+    /// One layer of an image: a tar archive, packed or not, that is laid over those before it. For the unpacker alone.
+    Layer {
+        /// Packed by gzip.
+        gzip: bool,
+        /// The folder of the image that is wanted; `None`: all of it.
+        inside: Option<RelPath>,
+    },
 }
 
 /// What somebody uploaded can't be used, or not now.
@@ -187,6 +196,18 @@ pub(super) enum Opened {
     Folder(OwnedFd),
     /// An archive, or a file that is the whole release, with its size.
     Archive(Kind, File, u64),
+    /// What a registry had: laid one over the other.
+    Pieces(Vec<Piece>),
+}
+
+/// One file of what a registry had.
+pub(super) struct Piece {
+    /// What it is.
+    pub kind: Kind,
+    /// Its content, checked.
+    pub file: File,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// Opens what somebody uploaded. `reader` is the site's user.
@@ -221,6 +242,10 @@ pub(super) fn open(source: &ReleaseSource, reader: &Account, limits: &Limits) ->
             }
             Ok(Opened::Archive(kind, File::from(fd), bytes))
         }
+        // Whoever wants one fetches it first.
+        ReleaseSource::Url { .. } | ReleaseSource::Oci { .. } => {
+            Err(SourceError::WrongKind { path: path(source), right: "on this machine" })
+        }
     }
 }
 
@@ -228,20 +253,27 @@ pub(super) fn open(source: &ReleaseSource, reader: &Account, limits: &Limits) ->
 pub(super) fn path(source: &ReleaseSource) -> PathBuf {
     match source {
         ReleaseSource::Path(path) | ReleaseSource::Archive { file: path, .. } => path.as_path().to_owned(),
+        ReleaseSource::Url { url, .. } => PathBuf::from(url.shown()),
+        ReleaseSource::Oci { image, .. } => PathBuf::from(image.to_string()),
     }
 }
 
 fn kind(path: &AbsPath) -> Result<Kind, SourceError> {
     let name = path.as_str().rsplit('/').next().unwrap_or_default();
+    kind_of(name).ok_or_else(|| SourceError::UnknownKind { path: path.as_path().to_owned() })
+}
+
+/// What a file of this name is, if it is an archive or a whole release.
+pub(super) fn kind_of(name: &str) -> Option<Kind> {
     let lower = name.to_ascii_lowercase();
     if lower.ends_with(".tar.gz") || lower.ends_with(".tgz") {
-        Ok(Kind::TarGz)
+        Some(Kind::TarGz)
     } else if lower.ends_with(".zip") {
-        Ok(Kind::Zip)
+        Some(Kind::Zip)
     } else if lower.ends_with(".jar") || lower.ends_with(".war") {
-        Ok(Kind::File(name.to_owned()))
+        Some(Kind::File(name.to_owned()))
     } else {
-        Err(SourceError::UnknownKind { path: path.as_path().to_owned() })
+        None
     }
 }
 

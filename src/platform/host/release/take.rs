@@ -19,6 +19,7 @@ use super::fingerprint::Identity;
 use super::limits::{Limits, Tally};
 use super::programs::{self, ProgramError};
 use super::python::{self, PythonError};
+use super::remote::{self, Fetching};
 use super::shared::{self, SharedError};
 use super::shelf::{self, Record, Shelf, ShelfError};
 use super::source::{self, Opened, SourceError};
@@ -48,6 +49,8 @@ pub struct Order<'a> {
     pub limits: &'a Limits,
     /// How long installing what it requires may take.
     pub install_within: Duration,
+    /// Where what is fetched is kept, for all sites of the machine, and who is told how far it is.
+    pub fetching: Fetching<'a>,
     /// The program that unpacks archives: [`super::OURSELVES`], and in tests the one that was built.
     pub unpacker: &'a Path,
     /// What becomes of settings that must not reach production.
@@ -166,6 +169,15 @@ pub enum TakeError {
     /// A shared folder can't be used.
     #[error(transparent)]
     Shared(#[from] SharedError),
+    /// It can't be fetched, or not now.
+    #[error(transparent)]
+    Fetch(Fault),
+    /// There is nothing in what was fetched.
+    #[error("{}: nothing is in it where the release should be; correct spec.target.host.release.oci", .path.display())]
+    NothingInside {
+        /// What was fetched.
+        path: PathBuf,
+    },
     /// The folder of releases can't be used.
     #[error(transparent)]
     Shelf(#[from] ShelfError),
@@ -201,7 +213,8 @@ impl TakeError {
             },
             TakeError::Changed { .. } => "ReleaseChanged",
             TakeError::NoRoot { .. } => "StaticRootMissing",
-            TakeError::Runtime(fault) => fault.reason,
+            TakeError::Runtime(fault) | TakeError::Fetch(fault) => fault.reason,
+            TakeError::NothingInside { .. } => "ReleaseIncomplete",
             TakeError::NoFallback { .. } => "StaticFallbackMissing",
             TakeError::NoRoom { .. } => "DiskFull",
             TakeError::Python(error) => error.reason(),
@@ -232,7 +245,8 @@ impl TakeError {
             TakeError::Python(error) => error.class(),
             TakeError::Programs(ProgramError::Io { .. }) => Class::Transient,
             TakeError::NoRoot { .. } | TakeError::NoFallback { .. } | TakeError::Programs(_) => Class::User,
-            TakeError::Runtime(fault) => fault.class,
+            TakeError::Runtime(fault) | TakeError::Fetch(fault) => fault.class,
+            TakeError::NothingInside { .. } => Class::User,
             TakeError::Config(error) => error.class(),
             TakeError::Shared(error) => error.class(),
             TakeError::Shelf(error) => error.class(),
@@ -304,7 +318,10 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     }
     shared::check(&order.run.shared_dirs, order.account)?;
 
-    let opened = source::open(order.source, order.account, order.limits)?;
+    let opened = match remote::fetch(order).map_err(TakeError::Fetch)? {
+        Some(opened) => opened,
+        None => source::open(order.source, order.account, order.limits)?,
+    };
     (order.progress)(Step::Opened);
     let work = Work::begin(&shelf, revision)?;
     work.make("release", Mode::RWXU)?;
@@ -312,6 +329,7 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     let size = match opened {
         Opened::Folder(folder) => work.copy_folder(&folder, &release, order)?,
         Opened::Archive(kind, file, bytes) => work.take_archive(&kind, file, bytes, &release, order)?,
+        Opened::Pieces(pieces) => work.take_pieces(pieces, &release, order)?,
     };
     has_roots(release.as_fd(), order.run)?;
     let inside = work.path.join("release");

@@ -13,7 +13,7 @@ use super::beneath;
 use super::fingerprint;
 use super::limits::{Limits, Measure, Tally};
 use super::shelf::{Shelf, TAKING};
-use super::source::{self, Kind};
+use super::source::{self, Kind, Piece};
 use super::take::{Order, Step, TakeError};
 use super::tree::{self, Copy};
 use super::unpack::{self, UnpackError};
@@ -78,15 +78,12 @@ impl Work<'_> {
         let secured = self.secure(&mut file, order)?;
         (order.progress)(Step::Secured);
         let Kind::File(name) = kind else {
-            self.unpack(kind, secured, bytes, &path, order)?;
+            self.make_unpacked(order)?;
+            self.unpack(kind, secured, bytes, &path, order, Tally::default())?;
             (order.progress)(Step::Unpacked);
             rustix::fs::unlinkat(&self.folder, "archive", AtFlags::empty())
                 .map_err(|error| self.failed("removing the archive's copy", error))?;
-            let unpacked = self.open("unpacked")?;
-            let sum = self.copy(unpacked.as_fd(), release.as_fd(), None, order)?;
-            beneath::remove_all(self.folder.as_fd(), "unpacked")
-                .map_err(|error| self.failed("removing what was unpacked", error))?;
-            return Ok(sum.tally);
+            return self.take_unpacked(release, order);
         };
         let seal = || {
             rustix::fs::fchmod(&secured, Mode::from_raw_mode(0o444))?;
@@ -96,6 +93,40 @@ impl Work<'_> {
         seal().map_err(|error| self.failed("sealing", error))?;
         (order.progress)(Step::Entry(name.as_bytes()));
         Ok(Tally { bytes, entries: 1 })
+    }
+
+    /// Lays what a registry had one over the other.
+    pub fn take_pieces(&self, pieces: Vec<Piece>, release: &OwnedFd, order: &Order<'_>) -> Result<Tally, TakeError> {
+        let path = source::path(order.source);
+        let bytes = pieces.iter().fold(0_u64, |sum, piece| sum.saturating_add(piece.bytes));
+        self.room(bytes.saturating_mul(2), order.limits)?;
+        self.make_unpacked(order)?;
+        let mut so_far = Tally::default();
+        for Piece { kind, file, bytes } in pieces {
+            let more = self.unpack(&kind, file, bytes, &path, order, so_far)?;
+            so_far.bytes = so_far.bytes.saturating_add(more.bytes);
+            so_far.entries = so_far.entries.saturating_add(more.entries);
+        }
+        if so_far.entries == 0 {
+            return Err(TakeError::NothingInside { path });
+        }
+        (order.progress)(Step::Unpacked);
+        self.take_unpacked(release, order)
+    }
+
+    fn make_unpacked(&self, order: &Order<'_>) -> Result<(), TakeError> {
+        self.make("unpacked", Mode::RWXU)?;
+        let unpacked = self.open("unpacked")?;
+        let owner = (Some(Uid::from_raw(order.account.uid)), Some(Gid::from_raw(order.account.gid)));
+        rustix::fs::fchown(&unpacked, owner.0, owner.1).map_err(|error| self.failed("making a folder", error))
+    }
+
+    fn take_unpacked(&self, release: &OwnedFd, order: &Order<'_>) -> Result<Tally, TakeError> {
+        let unpacked = self.open("unpacked")?;
+        let sum = self.copy(unpacked.as_fd(), release.as_fd(), None, order)?;
+        beneath::remove_all(self.folder.as_fd(), "unpacked")
+            .map_err(|error| self.failed("removing what was unpacked", error))?;
+        Ok(sum.tally)
     }
 
     /// A private copy of an archive that is what it should be.
@@ -108,7 +139,10 @@ impl Work<'_> {
         })?;
         let is = fingerprint::Fingerprint { kind: order.identity.fingerprint.kind.clone(), digest, bytes };
         fingerprint::check(order.source, &is)?;
-        if is == order.identity.fingerprint { Ok(secured) } else { Err(self.changed(order)) }
+        let wanted = &order.identity.fingerprint;
+        // Of what is fetched the size is not known before.
+        let wanted = fingerprint::Fingerprint { bytes: if wanted.bytes == 0 { bytes } else { wanted.bytes }, ..wanted.clone() };
+        if is == wanted { Ok(secured) } else { Err(self.changed(order)) }
     }
 
     fn unpack(
@@ -118,18 +152,16 @@ impl Work<'_> {
         bytes: u64,
         path: &Path,
         order: &Order<'_>,
+        before: Tally,
     ) -> Result<Tally, TakeError> {
         let account = order.account;
-        self.make("unpacked", Mode::RWXU)?;
-        let unpacked = self.open("unpacked")?;
-        let owner = (Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)));
-        rustix::fs::fchown(&unpacked, owner.0, owner.1).map_err(|error| self.failed("making a folder", error))?;
-
         // Never so much that the disk is full: what is unpacked is copied once more.
         let free = self.free()?;
         let room = free.saturating_sub(order.limits.spare) / 2;
         let allowed = order.limits.unpacked(bytes);
-        let limits = Limits { bytes: allowed.min(room), ..*order.limits };
+        let allowed = allowed.min(order.limits.bytes.saturating_sub(before.bytes));
+        let entries = order.limits.entries.saturating_sub(before.entries);
+        let limits = Limits { bytes: allowed.min(room), entries, ..*order.limits };
         let done = unpack::unpack(order.unpacker, archive, kind, &self.path.join("unpacked"), account, &limits);
         done.map_err(|source| match source {
             UnpackError::TooLarge { excess, .. } if excess.measure == Measure::Bytes && room < allowed => {

@@ -232,7 +232,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     /// What somebody should know, although it holds up nothing.
     #[must_use]
     pub fn warnings(&self) -> Vec<Fault> {
-        lock(&self.warnings).values().cloned().collect()
+        lock(&self.warnings).values().cloned().chain(self.takes.far()).collect()
     }
 
     /// From now on, this is to be said of what the site has of that kind; `None`: nothing any more.

@@ -131,6 +131,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             .collect();
         let dir = self.dir.clone();
         let name = self.name.clone();
+        let state = self.host.state.clone();
         blocking(move || {
             let emptied = route::hold(&dir, colour, None).and_then(|()| forget_served(&dir, colour));
             emptied.map_err(|e| cannot(&format!("empty {colour}"), &e))?;
@@ -138,6 +139,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             // Old releases take up room and nothing else: what can't be removed now is removed the next time.
             if let Err(error) = release::prune(&dir, &needed, KEPT) {
                 tracing::warn!(site = %name, %error, "old releases were not removed");
+            }
+            if let Err(error) = release::Downloads::of(&state).prune(&state) {
+                tracing::warn!(site = %name, %error, "what was fetched for them was not removed");
             }
             Ok(())
         })

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{HostSite, Inner, Wanted, blocking, lock};
 use crate::platform::host::layout::SiteDir;
-use crate::platform::host::release::{self, Order};
+use crate::platform::host::release::{self, Downloads, FETCH_FAILED, Fetching, Order};
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
 use crate::platform::{Class, Fault};
@@ -16,19 +16,28 @@ use crate::rollout::{Artifact, Revision};
 
 /// The takes of a site, by revision.
 #[derive(Default)]
-pub(super) struct Takes(Mutex<BTreeMap<Revision, Take>>);
+pub(super) struct Takes(Mutex<BTreeMap<Revision, Take>>, Mutex<Option<String>>);
 
 #[derive(Clone)]
 enum Take {
     Running,
-    /// It failed and is tried again from this moment on.
-    Again(Instant, Fault),
+    /// It failed and is tried again from this moment on; it failed so often in a row.
+    Again(Instant, Fault, u32),
     /// It failed for good.
     Failed(String),
 }
 
 /// A failure that passes by itself is met by another try after so long.
 const AGAIN: Duration = Duration::from_secs(2);
+/// A server that can't be used is asked less and less often, but never less often than this.
+const ASK_AT_LEAST: Duration = Duration::from_secs(30);
+
+fn pause(fault: &Fault, failures: u32) -> Duration {
+    match fault.reason {
+        FETCH_FAILED => (AGAIN * 2_u32.saturating_pow(failures.min(8))).min(ASK_AT_LEAST),
+        _ => AGAIN,
+    }
+}
 
 impl Takes {
     /// What the logic has to know.
@@ -51,6 +60,12 @@ impl Takes {
         lock(&self.0).retain(|of, take| *of == revision || matches!(take, Take::Running));
     }
 
+    /// How far what is fetched is, in words.
+    pub(super) fn far(&self) -> Option<Fault> {
+        let message = lock(&self.1).clone()?;
+        Some(Fault { class: Class::Transient, reason: "Fetching", message })
+    }
+
     /// Nothing was ever tried, but for what is under way.
     pub(super) fn forget(&self) {
         lock(&self.0).retain(|_, take| matches!(take, Take::Running));
@@ -67,15 +82,19 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let known = lock(&self.takes.0).get(&revision).cloned();
         match known {
             Some(Take::Running | Take::Failed(_)) => Ok(()),
-            Some(Take::Again(at, fault)) if Instant::now() < at => Err(fault),
-            Some(Take::Again(..)) | None => {
-                self.begin(revision);
+            Some(Take::Again(at, fault, _)) if Instant::now() < at => Err(fault),
+            Some(Take::Again(_, _, failures)) => {
+                self.begin(revision, failures);
+                Ok(())
+            }
+            None => {
+                self.begin(revision, 0);
                 Ok(())
             }
         }
     }
 
-    fn begin(&self, revision: Revision) {
+    fn begin(&self, revision: Revision, failures: u32) {
         let wanted = self.wanted();
         if wanted.release.as_ref().is_none_or(|release| release.revision != revision) {
             let why = format!(
@@ -91,7 +110,17 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let (takes, wake, changed) = (self.takes.clone(), self.wake.clone(), self.upload_changed.clone());
         tokio::spawn(async move {
             tracing::info!(site = %name, %revision, "taking the release");
-            let done = blocking(move || take(&dir, &wanted, host.limits, &host.unpacker)).await;
+            let (state, far, look) = (host.state.clone(), takes.clone(), wake.clone());
+            let done = blocking(move || {
+                let told = |message: String| {
+                    *lock(&far.1) = Some(message);
+                    look.notify_one();
+                };
+                take(&dir, &wanted, host.limits, &host.unpacker, &Downloads::of(&state), &told)
+            })
+            .await;
+            lock(&takes.1).take();
+            let mut again_in = AGAIN;
             let take = match done {
                 Ok(()) => None,
                 Err(fault) => {
@@ -100,7 +129,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                         Class::User | Class::Forbidden => Some(Take::Failed(fault.message)),
                         Class::Conflict | Class::Transient => {
                             changed.store(fault.class == Class::Conflict, Ordering::Relaxed);
-                            Some(Take::Again(Instant::now() + AGAIN, fault))
+                            again_in = pause(&fault, failures);
+                            Some(Take::Again(Instant::now() + again_in, fault, failures.saturating_add(1)))
                         }
                     }
                 }
@@ -112,14 +142,21 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             };
             wake.notify_one();
             if again {
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(again_in).await;
                 wake.notify_one();
             }
         });
     }
 }
 
-fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std::path::Path) -> Result<(), Fault> {
+fn take(
+    dir: &SiteDir,
+    wanted: &Wanted,
+    limits: release::Limits,
+    unpacker: &std::path::Path,
+    downloads: &Downloads,
+    told: &dyn Fn(String),
+) -> Result<(), Fault> {
     let Some(of) = &wanted.release else { return Ok(()) };
     let account = release::check_user(&of.run.user)?;
     release::take(
@@ -131,6 +168,7 @@ fn take(dir: &SiteDir, wanted: &Wanted, limits: release::Limits, unpacker: &std:
             account: &account,
             limits: &limits,
             unpacker,
+            fetching: Fetching { downloads, within: wanted.site.limits.prepare_within.mul_f32(0.9), told },
             // A little less than the phase has, so that people are told what took so long.
             install_within: wanted.site.limits.prepare_within.mul_f32(0.9),
             settings: wanted.site.target.settings,

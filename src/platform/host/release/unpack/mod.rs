@@ -2,10 +2,11 @@
 //!
 //! An archive is the most hostile thing that reaches this program, and its parsers are the largest code that touches it. So the agent, which
 //! is root, never parses one: it starts its own binary again as `bluegreen unpack`, which shuts itself into an empty folder as the site's user
-//! (`jail`), reads the archive from a descriptor (`read`), writes what it finds (`place`), and says how it went in one line of JSON. What it
+//! (`jail`), reads the archive from a descriptor (`read`, and `layer` for those of an image), writes what it finds (`place`), and says how it went in one line of JSON. What it
 //! wrote is then taken over like a folder that a user uploaded: looked at again, entry by entry.
 
 mod jail;
+mod layer;
 mod place;
 mod read;
 

@@ -119,6 +119,52 @@ impl Place {
         rustix::fs::linkat(&from, from_name, &above, name, AtFlags::empty()).map_err(|error| writing(raw, error.into()))
     }
 
+    /// Removes what a layer before brought, whatever it is; nothing happens if it isn't there.
+    pub fn remove(&mut self, raw: &[u8]) -> Result<(), UnpackError> {
+        let Some(path) = self.path(raw)? else { return self.empty(raw) };
+        let (folders, name) = path.split();
+        match self.find(folders, raw)? {
+            Some(above) => beneath::remove_all(above.as_fd(), name).map_err(|error| writing(raw, error.into())),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what layers before brought into a folder.
+    pub fn empty(&mut self, raw: &[u8]) -> Result<(), UnpackError> {
+        let path = self.path(raw)?;
+        let (folders, name) = path.as_ref().map_or((&[][..], None), |path| (path.split().0, Some(path.split().1)));
+        let all: Vec<Vec<u8>> = folders.iter().cloned().chain(name.map(<[u8]>::to_vec)).collect();
+        let Some(folder) = self.find(&all, raw)? else { return Ok(()) };
+        for name in beneath::names(folder.as_fd(), u64::MAX).map_err(|error| writing(raw, error.into()))? {
+            beneath::remove_all(folder.as_fd(), name.as_c_str()).map_err(|error| writing(raw, error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// What is at a path; `None`: nothing, or nothing that can be got to.
+    pub fn is(&mut self, raw: &[u8]) -> Result<Option<FileType>, UnpackError> {
+        let Some(path) = self.path(raw)? else { return Ok(Some(FileType::Directory)) };
+        let (folders, name) = path.split();
+        let Some(above) = self.find(folders, raw)? else { return Ok(None) };
+        match rustix::fs::statat(&above, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(writing(raw, error.into())),
+        }
+    }
+
+    /// Opens the innermost of these folders, if they are all there.
+    fn find(&self, folders: &[Vec<u8>], raw: &[u8]) -> Result<Option<OwnedFd>, UnpackError> {
+        let mut at = beneath::folder(self.root.as_fd(), ".").map_err(|error| writing(raw, error.into()))?;
+        for folder in folders {
+            at = match beneath::folder(at.as_fd(), folder.as_slice()) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                other => other.map_err(|error| writing(raw, error.into()))?,
+            };
+        }
+        Ok(Some(at))
+    }
+
     /// Opens the innermost of these folders, making those that are missing.
     fn reach(&mut self, folders: &[Vec<u8>], raw: &[u8]) -> Result<OwnedFd, UnpackError> {
         let mut at = beneath::folder(self.root.as_fd(), ".").map_err(|error| writing(raw, error.into()))?;

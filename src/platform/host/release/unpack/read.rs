@@ -10,7 +10,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::place::{Described, Place, refused};
-use super::{UnpackError, words};
+use super::{UnpackError, layer, words};
 use crate::platform::host::release::entry::{Danger, Special, show};
 use crate::platform::host::release::source::Kind;
 
@@ -19,7 +19,12 @@ pub(super) fn archive(kind: &Kind, file: File, place: &mut Place) -> Result<(), 
     match kind {
         Kind::TarGz => tar_gz(file, place)?,
         Kind::Zip => zip(file, place)?,
-        Kind::Folder | Kind::File(_) => {
+        Kind::Layer { gzip, inside } => return layer::lay(file, *gzip, inside.as_ref(), place),
+        Kind::File(name) => {
+            let plain = Described { executable: false, changed: None };
+            place.file(name.as_bytes(), &mut BufReader::with_capacity(128 << 10, file), &plain)?;
+        }
+        Kind::Folder | Kind::Oci(_) => {
             return Err(UnpackError::Failed { what: "what it was given is no archive".to_owned() });
         }
     }
@@ -49,7 +54,7 @@ fn tar_gz(file: File, place: &mut Place) -> Result<(), UnpackError> {
     Ok(())
 }
 
-fn tar_entry(entry: &mut tar::Entry<'_, impl Read>, name: &[u8], place: &mut Place) -> Result<(), UnpackError> {
+pub(super) fn tar_entry(entry: &mut tar::Entry<'_, impl Read>, name: &[u8], place: &mut Place) -> Result<(), UnpackError> {
     let kind = entry.header().entry_type();
     let mode = entry.header().mode().unwrap_or(0);
     let target = entry.link_name_bytes().map(|target| target.into_owned()).unwrap_or_default();
