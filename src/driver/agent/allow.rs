@@ -8,6 +8,8 @@
 
 mod code;
 
+mod source;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,8 +17,10 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use self::code::{is_harmless, loads_code};
+use self::source::Source;
 use super::entry::Problem;
 use crate::api::names::reasons;
+use crate::api::remote::{Access, Credentials};
 use crate::api::site::{Front, HostTarget, Release, ReleaseSource, Run, Runtime, SiteOnHost};
 use crate::api::types::{AbsPath, Hostname, Invalid, RelPath, UserName};
 
@@ -28,6 +32,8 @@ pub struct Allow {
     pub users: Vec<UserName>,
     /// The folders that releases may come from: everything below them.
     pub releases: Vec<AbsPath>,
+    /// The servers and registries that releases may be fetched from: `HOST`, `HOST:PORT` or `HOST/PATH`.
+    pub sources: Vec<Source>,
     /// The names that sites may answer to: exact ones, or `*.example.com` for everything below that name.
     pub hostnames: Vec<Hostname>,
     /// The kinds of runtime that there may be.
@@ -154,9 +160,32 @@ impl Judge<'_> {
             Release::Given(ReleaseSource::Archive { file, sha256: _ }) => {
                 self.within("release.archive", file, Key::Releases);
             }
+            Release::Given(ReleaseSource::Url { url, sha256: _, access }) => {
+                // Its query may be a secret.
+                self.fetched("release.url", url.shown(), url.shown().trim_start_matches("https://"), access);
+            }
+            Release::Given(ReleaseSource::Oci { image, path: _, access }) => {
+                let repository = format!("{}/{}", image.registry(), image.repository());
+                self.fetched("release.oci.image", &repository, &repository, access);
+            }
             Release::Uploads { uploads } => self.within("release.uploads", uploads, Key::Releases),
         }
         self.run(run);
+    }
+
+    fn fetched(&mut self, field: &str, shown: &str, address: &str, access: &Access) {
+        if !self.allow.sources.iter().any(|source| source.covers(address)) {
+            self.wrong.push(not_in(field, shown, "sources"));
+        }
+        let Access { ca_file, credentials } = access;
+        if let Some(file) = ca_file {
+            self.within("release.caFile", file, Key::Files);
+        }
+        match credentials {
+            Some(Credentials::File(file)) => self.within("release.credentials.file", file, Key::Files),
+            // One of the site's own namespace on the hub.
+            Some(Credentials::Secret(_)) | None => {}
+        }
     }
 
     fn front(&mut self, front: &Front) {

@@ -8,6 +8,7 @@ use crate::api::parse;
 const LIST: &str = "
 users: [shop]
 releases: [/srv/shop]
+sources: [releases.example.com/shop, registry.example.com/team]
 hostnames: [shop.example.com, '*.apps.example.com']
 runtimes: [command, springBoot, tomcat, wsgi, asgi, cgi, static]
 files: [/etc/shop, /srv/data/shop]
@@ -43,6 +44,20 @@ fn fair() -> Value {
     })
 }
 
+fn url(url: &str) -> Value {
+    json!({ "url": url, "sha256": "0".repeat(64) })
+}
+
+fn image(repository: &str) -> String {
+    format!("{repository}@sha256:{}", "0".repeat(64))
+}
+
+fn with_access(field: &str, value: Value) -> Value {
+    let mut release = url("https://releases.example.com/shop/1.zip");
+    release[field] = value;
+    release
+}
+
 fn with(pointer: &str, value: Value) -> Value {
     let mut site = fair();
     let mut at = &mut site["spec"]["target"]["host"];
@@ -71,6 +86,8 @@ fn a_site_that_asks_for_what_the_list_names_is_taken() {
     judged(&fair()).expect("allowed");
     for (pointer, value) in [
         ("release", json!({ "archive": "/srv/shop/v2.tar.gz" })),
+        ("release", url("https://releases.example.com/shop/1.zip")),
+        ("release", json!({ "oci": { "image": image("registry.example.com/team/shop") } })),
         ("release", json!({ "uploads": "/srv/shop/incoming" })),
         ("release", json!({ "path": "/srv/shop/releases/v3" })),
         ("runtime", json!({ "command": { "argv": ["/usr/bin/php-fpm8.2", "-F"] } })),
@@ -112,6 +129,14 @@ fn every_way_out_is_refused_and_the_message_names_the_field_and_the_value() {
         ("release", json!({ "archive": "/root/x.tar.gz" }), "allow.releases"),
         ("release", json!({ "archive": "/srv/shop/%2e%2e/x.zip" }), "release.archive"),
         ("release", json!({ "uploads": "/home/other/incoming" }), "allow.releases"),
+        // Servers: another one, a neighbour, what must not be read for it.
+        ("release", url("https://evil.example.com/shop/1.zip"), "allow.sources"),
+        ("release", url("https://releases.example.com/other/1.zip"), "allow.sources"),
+        ("release", url("https://releases.example.com/shop/../other/1.zip"), "release.url"),
+        ("release", json!({ "oci": { "image": image("evil.example.com/team/shop") } }), "allow.sources"),
+        ("release", json!({ "oci": { "image": image("registry.example.com/other/shop") } }), "allow.sources"),
+        ("release", with_access("caFile", json!("/root/ca.pem")), "release.caFile"),
+        ("release", with_access("credentials", json!({ "file": "/root/.docker/config.json" })), "release.credentials"),
         ("release", json!({ "uploads": "/var/lib" }), "keeps for itself"),
         ("configFiles", json!([{ "path": "/etc/shadow" }]), "configFiles[0].path"),
         ("configFiles", json!([{ "path": "/root/.ssh/id_ed25519" }]), "allow.files"),
