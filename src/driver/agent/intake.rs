@@ -1,28 +1,19 @@
-//! Where sites come from: the folder of manifests, and `apply` over the control socket, which writes there. Judges each manifest, keeps the
-//! last good one, and begins deletions.
+//! Where sites come from: the folder of manifests, and `apply` over the control socket, which writes there. What becomes of a
+//! manifest, from there or from elsewhere, is `accept`'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::Agent;
-use super::entry::{Accepted, Entry, Problem, State, stamp};
+use super::entry::{Problem, State};
 use super::folder::{Event, Folder, FolderError, Watch};
 use super::origin::Origin;
-use super::view;
-use crate::api::conflicts::conflicts;
 use crate::api::names::reasons;
-use crate::api::parse;
-use crate::api::report;
-use crate::api::site::SiteOnHost;
-use crate::api::spec::BlueGreenSite;
 use crate::api::types::SiteName;
-use crate::control::api::{ApplyOutcome, Attempts, Failure};
-use crate::driver::clock::wall;
-use crate::platform::Fault;
+use crate::control::api::ApplyOutcome;
 use crate::platform::host::state::make_folder;
 use crate::platform::host::store;
 use crate::platform::host::supervise::Supervisor;
@@ -31,7 +22,7 @@ use crate::platform::host::web::WebServer;
 /// An editor may take a file away for a moment to put another one in its place; gone for longer, the site is to go away.
 const GONE_FOR: Duration = Duration::from_secs(2);
 /// A folder, or a disk, that can't be used is tried again so often.
-const FOLDER_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const FOLDER_AGAIN: Duration = Duration::from_secs(5);
 /// For a change that inotify doesn't tell of (a network file system).
 const LOOK_ANYWAY: Duration = Duration::from_secs(60);
 
@@ -212,263 +203,6 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         }
     }
 
-    /// Begins the deletion of a site: where it comes from, there is no manifest of it any more. The caller holds the intake's lock.
-    pub(super) fn begin_deletion(self: &Arc<Self>, name: &SiteName) -> Result<(), Failure> {
-        let Some(entry) = self.entry(name) else {
-            return Err(Failure::not_found(format!("there is no site {name}")));
-        };
-        if entry.state().accepted.is_none() {
-            self.gone(&entry);
-            return Ok(());
-        }
-        entry.change(|state| {
-            state.problem = None;
-            if let Some(accepted) = state.accepted.as_mut().map(Arc::make_mut) {
-                accepted.object.metadata.deletion_timestamp.get_or_insert_with(stamp);
-            }
-        });
-        tracing::info!(site = %name, "its manifest is gone: the site goes away");
-        entry.save().map_err(|fault| Failure::internal(fault.message))?;
-        entry.wake.notify_one();
-        Ok(())
-    }
-
-    /// Judges a manifest, and accepts it if it is good. The caller holds the intake's lock.
-    pub(super) fn offer(
-        self: &Arc<Self>,
-        name: &SiteName,
-        text: &str,
-        cause: Cause,
-        origin: &Origin,
-    ) -> Result<Offer, Problem> {
-        let entry = self.entry_or_new(name);
-        let digest = hex::encode(Sha256::digest(text.as_bytes()));
-        let state = entry.state();
-        let meant = matches!(cause, Cause::Apply | Cause::Event);
-        let rival = |_: &&Arc<Accepted>| self.rival(&state, name, origin, meant).is_some();
-        if let Some(accepted) = state.accepted.as_ref().filter(rival) {
-            return Err(self.refuse_rival(&entry, &accepted.origin, origin, digest));
-        }
-        let known = state.accepted.as_ref().is_some_and(|accepted| accepted.manifest == digest);
-        if state.deleting() {
-            // It goes away first; then this is a new site.
-            return Ok(Offer {
-                outcome: ApplyOutcome::Unchanged,
-                generation: state.generation(),
-                warnings: Vec::new(),
-            });
-        }
-        if known && let Some(site) = &state.site {
-            // What runs goes on, and what root took off the list in the meantime is said.
-            if let Err(problem) = self.permit(origin, site) {
-                entry.change(|state| state.judged_from = origin.clone());
-                self.refuse(name, problem.clone());
-                return Err(problem);
-            }
-            let touched = match cause {
-                Cause::Apply => true,
-                Cause::Event => entry.change(|state| state.written.take()) != Some(digest),
-                Cause::Start | Cause::Again => false,
-            };
-            entry.change(|state| {
-                state.problem = None;
-                state.resolve += u64::from(touched);
-            });
-            if touched || state.problem.is_some() {
-                entry.wake.notify_one();
-            }
-            self.start_task(&entry);
-            return Ok(Offer {
-                outcome: ApplyOutcome::Unchanged,
-                generation: state.generation(),
-                warnings: Vec::new(),
-            });
-        }
-        if cause == Cause::Again
-            && state.judged.as_ref() == Some(&digest)
-            && let Some(problem) = state.problem.filter(|problem| problem.reason == reasons::INVALID)
-        {
-            return Err(problem);
-        }
-        entry.change(|state| {
-            state.judged = Some(digest.clone());
-            state.judged_from = origin.clone();
-        });
-        match self.judge(name, text, origin) {
-            Ok((object, site)) => self.accept(&entry, object, site, digest, origin).map_err(|fault| {
-                let problem = Problem { reason: fault.reason, message: fault.message };
-                self.refuse(name, problem.clone());
-                self.look_again_later(name);
-                problem
-            }),
-            Err(problem) => {
-                self.refuse(name, problem.clone());
-                Err(problem)
-            }
-        }
-    }
-
-    /// Judges a manifest alone and among the sites that there are.
-    pub(super) fn judge(
-        &self,
-        name: &SiteName,
-        text: &str,
-        origin: &Origin,
-    ) -> Result<(BlueGreenSite, SiteOnHost), Problem> {
-        let wrong = |message: String| Problem { reason: reasons::INVALID, message };
-        let (object, site) = parse::manifest(text).map_err(|problems| wrong(problems.to_string()))?;
-        let site = site.on_host().map_err(|problem| wrong(problem.to_string()))?;
-        if site.name != *name {
-            return Err(Problem {
-                reason: reasons::INVALID,
-                message: format!(
-                    "metadata.name: the file {name}.yaml describes the site {}; call the file {}.yaml",
-                    site.name, site.name
-                ),
-            });
-        }
-        self.permit(origin, &site)?;
-        let mut all: Vec<SiteOnHost> = self
-            .sites_in_order()
-            .into_iter()
-            .filter(|other| other.name != *name)
-            .map(|other| (*other).clone())
-            .collect();
-        all.push(site.clone());
-        let clashes: Vec<String> =
-            conflicts(&all).into_iter().filter(|(of, _)| of == name).map(|(_, problem)| problem.to_string()).collect();
-        if !clashes.is_empty() {
-            return Err(Problem { reason: reasons::CONFLICT, message: clashes.join("\n") });
-        }
-        Ok((object, site))
-    }
-
-    fn accept(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        mut object: BlueGreenSite,
-        site: SiteOnHost,
-        digest: String,
-        origin: &Origin,
-    ) -> Result<Offer, Fault> {
-        let before = entry.state();
-        let old = before.accepted.as_ref();
-        let same_spec = old.is_some_and(|old| old.object.spec == object.spec);
-        let generation = match origin {
-            Origin::Hub { generation, .. } => *generation,
-            Origin::Folder | Origin::Git { .. } => before.generation() + i64::from(!same_spec),
-        };
-        let kept = old.map(|old| old.object.metadata.clone()).unwrap_or_default();
-        object.status = None;
-        object.metadata.generation = Some(generation);
-        object.metadata.creation_timestamp = Some(kept.creation_timestamp.unwrap_or_else(stamp));
-        object.metadata.uid = match origin {
-            Origin::Hub { uid, .. } => Some(uid.clone()),
-            Origin::Folder | Origin::Git { .. } => kept.uid.or_else(new_uid),
-        };
-        object.metadata.deletion_timestamp = None;
-        let mut orders = before.orders.clone();
-        let annotations = object.metadata.annotations.clone().unwrap_or_default();
-        let warnings = orders.annotate(&annotations);
-        let told = old.and_then(|old| old.told.clone());
-        entry.change(|state| {
-            state.accepted = Some(Arc::new(Accepted { object, manifest: digest, told, origin: origin.clone() }));
-            state.orders = orders;
-            state.site = Some(Arc::new(site));
-            state.problem = None;
-            state.resolve += 1;
-        });
-        // With the incarnation that was asked for.
-        if let Err(message) = entry.change(super::entry::State::reparse) {
-            tracing::warn!(site = %entry.name, "{message}");
-        }
-        entry.save().inspect_err(|_| entry.change(|state| *state = before.clone()))?;
-        for warning in &warnings {
-            tracing::warn!(site = %entry.name, "{warning}");
-        }
-        let outcome = match old {
-            None => ApplyOutcome::Created,
-            Some(_) => ApplyOutcome::Configured,
-        };
-        tracing::info!(site = %entry.name, generation, "the manifest is accepted");
-        // Whoever asks right now sees it already; what its task finds out comes after.
-        let known = entry.view();
-        let (slots, attempts) = known.as_ref().map(|view| (view.slots.clone(), view.attempts)).unwrap_or_default();
-        let mut view = view::site(&entry.name, &entry.state(), None, slots, attempts);
-        if let Some(status) = known.and_then(|view| view.object.get("status").cloned()) {
-            view.object["status"] = status;
-        }
-        if entry.tell(&view) {
-            self.changed();
-        }
-        self.start_task(entry);
-        entry.wake.notify_one();
-        self.look_again_at_conflicts();
-        Ok(Offer { outcome, generation, warnings })
-    }
-
-    /// Where a site comes from, if that is another place than this one. What came from a repository that nobody names any more is anybody's; what its hub
-    /// has forgotten is for somebody who means it.
-    pub(super) fn rival(&self, state: &State, name: &SiteName, origin: &Origin, meant: bool) -> Option<Origin> {
-        let ours = &state.accepted.as_ref()?.origin;
-        let is_left = match ours {
-            Origin::Folder => false,
-            Origin::Git { .. } => self.config.git.is_none(),
-            Origin::Hub { .. } => meant && self.standing.lets_go(ours, name),
-        };
-        (!ours.is_where(origin) && !is_left).then(|| ours.clone())
-    }
-
-    /// A name belongs to where its site came from first. What goes on there is not touched by what somebody else says under its name.
-    fn refuse_rival(&self, entry: &Entry, ours: &Origin, theirs: &Origin, digest: String) -> Problem {
-        let name = &entry.name;
-        let message = format!(
-            "{}. What comes from {} under that name is refused: give it another name, or take the first one away there",
-            ours.elsewhere(name),
-            theirs.words()
-        );
-        if entry.change(|state| state.rival.replace(digest.clone())) != Some(digest) {
-            tracing::warn!(site = %name, reason = reasons::CONFLICT, "{message}");
-        }
-        Problem { reason: reasons::CONFLICT, message }
-    }
-
-    /// What could not be written down now may be later.
-    fn look_again_later(&self, name: &SiteName) {
-        let (again, name) = (self.again.clone(), name.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(FOLDER_AGAIN).await;
-            // The agent may have ended meanwhile.
-            let _ = again.send(name);
-        });
-    }
-
-    /// The manifest that lies there is not accepted; what was accepted before goes on.
-    pub(super) fn refuse(self: &Arc<Self>, name: &SiteName, problem: Problem) {
-        let entry = self.entry_or_new(name);
-        let news = entry.change(|state| {
-            let news = state.problem.as_ref() != Some(&problem);
-            state.problem = Some(problem.clone());
-            news
-        });
-        if news {
-            tracing::warn!(site = %name, reason = problem.reason, "the manifest is not accepted: {}", problem.message);
-        }
-        let state = entry.state();
-        if state.turning {
-            entry.wake.notify_one();
-            return;
-        }
-        let status = report::unusable(problem.reason, &problem.message, state.told_generation(), None, wall());
-        let view = view::site(name, &state, Some(&status), Vec::new(), Attempts::default());
-        if entry.tell(&view) {
-            self.changed();
-        }
-        if state.site.is_some() {
-            self.start_task(&entry);
-        }
-    }
-
     fn folder_is(&self, folder: Option<Arc<Folder>>, error: Option<FolderError>) {
         let text = error.map(|error| error.to_string());
         if let Some(text) = &text {
@@ -477,9 +211,4 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         self.metrics.trouble(text.clone());
         self.set_folder(folder.ok_or_else(|| text.unwrap_or_default()));
     }
-}
-
-fn new_uid() -> Option<String> {
-    let uid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").ok()?;
-    Some(uid.trim().to_owned())
 }

@@ -6,6 +6,7 @@
 //! | `daemon` | starts all of it, says when it is ready, and ends without touching an app |
 //! | `lock` | one agent a host |
 //! | `folder`, `intake` | where sites come from: manifests that are whole, root's, and judged |
+//! | `accept` | what becomes of a manifest, wherever it comes from |
 //! | `hub` | where others come from: an API server that this host has joined |
 //! | `git` | where others come from: a Git repository that this host follows |
 //! | `allow`, `permit` | what sites from there may ask of this machine |
@@ -18,6 +19,7 @@
 //! | `tell`, `view`, `metrics` | what is told of it |
 //! | `backend` | what the control socket answers with |
 
+mod accept;
 pub mod allow;
 mod backend;
 pub mod config;
