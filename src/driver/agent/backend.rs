@@ -34,7 +34,10 @@ pub(super) struct Answers<W, S>(pub(super) Arc<Agent<W, S>>);
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> {
     fn list(&self) -> SiteList {
-        SiteList { items: self.0.entries().iter().filter_map(|entry| entry.view()).collect() }
+        SiteList {
+            items: self.0.entries().iter().filter_map(|entry| entry.view()).collect(),
+            notes: self.0.standing.view().and_then(|view| view.words()).into_iter().collect(),
+        }
     }
 
     fn site(&self, name: &SiteName) -> Option<SiteView> {

@@ -19,8 +19,6 @@ pub enum Origin {
         uid: String,
         /// The object's generation.
         generation: i64,
-        /// The object's `resourceVersion` when it was read: a hub whose newest one is older was restored from a backup.
-        version: String,
     },
     /// A file of a Git repository.
     Git {
@@ -74,7 +72,7 @@ mod tests {
 
     fn hub(uid: &str) -> Origin {
         let text = |text: &str| text.to_owned();
-        Origin::Hub { hub: text("h"), uid: text(uid), generation: 3, version: text("7") }
+        Origin::Hub { hub: text("h"), uid: text(uid), generation: 3 }
     }
 
     #[test]
@@ -101,7 +99,7 @@ mod tests {
     fn what_was_written_by_a_version_that_knew_only_the_folder_is_read() {
         assert_eq!(serde_json::from_str::<Origin>(r#""folder""#).ok(), Some(Origin::Folder));
         let text = serde_json::to_string(&hub("a")).expect("JSON");
-        assert_eq!(text, r#"{"hub":{"hub":"h","uid":"a","generation":3,"version":"7"}}"#);
+        assert_eq!(text, r#"{"hub":{"hub":"h","uid":"a","generation":3}}"#);
         assert_eq!(serde_json::from_str::<Origin>(&text).ok(), Some(hub("a")));
     }
 }

@@ -8,7 +8,7 @@ use kube::api::DynamicObject;
 
 use super::connection::Trouble;
 use super::events::Happened;
-use super::known::{Done, Here, Kept, Known, Step, missing, next};
+use super::known::{Done, Here, Known, Step, next};
 use super::membership::Membership;
 use super::write::Writer;
 use crate::api::names::reasons;
@@ -17,7 +17,7 @@ use crate::api::status::SiteStatus;
 use crate::api::types::SiteName;
 use crate::control::api::MANIFEST_LIMIT;
 use crate::driver::agent::Agent;
-use crate::driver::agent::entry::{Problem, State};
+use crate::driver::agent::entry::{Entry, Problem, State};
 use crate::driver::agent::intake::Cause;
 use crate::driver::agent::origin::Origin;
 use crate::driver::clock::wall;
@@ -127,16 +127,15 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Desk<W, S> {
         };
         let state = entry.state();
         let accepted = state.accepted.as_ref().and_then(|accepted| match &accepted.origin {
-            Origin::Hub { uid, .. } => Some((uid.clone(), accepted.manifest.clone())),
-            Origin::Folder | Origin::Git { .. } => None,
+            Origin::Hub { uid, hub, .. } if *hub == self.joined.hub => Some((uid.clone(), accepted.manifest.clone())),
+            _ => None,
         });
-        let from_hub = matches!(state.origin(), Origin::Hub { .. });
+        let from_hub = self.is_of_hub(state.origin());
         let about = |origin: &Origin| matches!(origin, Origin::Hub { uid, .. } if *uid == site.known.uid);
         let ours = about(state.origin()) || (from_hub && state.problem.is_some() && about(&state.judged_from));
         let told = || serde_json::from_value(entry.view()?.object.get("status")?.clone()).ok();
         Here {
             accepted,
-            foreign: state.accepted.is_some() && !from_hub,
             from_hub,
             deleting: state.deleting(),
             status: self.refused(site).or_else(|| told().filter(|_| ours)),
@@ -232,7 +231,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Desk<W, S> {
         Ok(Some(Settled::Until(Some(site.write_at))))
     }
 
-    /// An object is gone from the hub though this host held it: somebody took our finalizer off, and means it.
+    /// An object was seen to go from the hub though this host held it: somebody took our finalizer off, and means it.
     pub(super) async fn torn_out(&self, name: &SiteName, gone: &str) {
         let Some(entry) = self.agent.entry(name) else { return };
         let state = entry.state();
@@ -243,37 +242,41 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Desk<W, S> {
         }
     }
 
-    /// The sites of this host that a whole list of its hub doesn't have, and that are to go: which object each was.
-    pub(super) fn miss(&self, all: &BTreeMap<SiteName, Known>, version: &str) -> BTreeMap<SiteName, String> {
-        let listed: BTreeMap<SiteName, String> =
-            all.iter().map(|(name, known)| (name.clone(), known.uid.clone())).collect();
-        let mut gone = BTreeMap::new();
-        let mut kept = BTreeMap::new();
-        for entry in self.agent.entries() {
+    /// Says which sites of this host a whole list of its hub doesn't have. They run on: the finalizer keeps an object until the site is gone here, so a hub that has
+    /// lost one without having said that it was deleted was restored from a backup, or is another one.
+    pub(super) fn miss(&self, all: &BTreeMap<SiteName, Known>) {
+        let lost = |entry: &Arc<Entry>| {
             let state = entry.state();
-            let Origin::Hub { hub, uid, version, .. } = state.origin() else { continue };
-            if *hub != self.joined.hub || state.deleting() {
-                continue;
-            }
-            if state.accepted.is_some() {
-                kept.insert(entry.name.clone(), Kept { uid: uid.clone(), version: version.clone() });
-            } else if !listed.contains_key(&entry.name) {
-                // Nothing of it was ever here.
-                gone.insert(entry.name.clone(), uid.clone());
-            }
-        }
-        let missing = missing(&listed, version, &kept);
-        let went = missing.retire.iter().filter_map(|name| Some((name.clone(), kept.get(name)?.uid.clone())));
-        gone.extend(went);
-        self.agent.standing.missing(&self.joined, missing.keep);
-        gone
+            state.accepted.is_some()
+                && self.is_of_hub(state.origin())
+                && !state.deleting()
+                && !all.contains_key(&entry.name)
+        };
+        let lost = self.agent.entries().into_iter().filter(lost).map(|entry| entry.name.clone());
+        self.agent.standing.missing(&self.joined, lost.collect());
     }
 
-    /// What the hub has is not missing any more, nor is what this host has not.
+    /// What is here of the hub and was never accepted, and is not there any more: nothing of it ever ran.
+    pub(super) fn refused_and_gone(&self, all: &BTreeMap<SiteName, Known>) -> BTreeMap<SiteName, String> {
+        let forgotten = |entry: Arc<Entry>| {
+            let state = entry.state();
+            let Origin::Hub { uid, .. } = state.origin() else { return None };
+            let gone = state.accepted.is_none() && !all.contains_key(&entry.name);
+            gone.then(|| (entry.name.clone(), uid.clone()))
+        };
+        self.agent.entries().into_iter().filter_map(forgotten).collect()
+    }
+
+    /// What the hub has is not missing any more, nor is what this host has not, or has from elsewhere by now.
     pub(super) fn found<'a>(&self, names: impl Iterator<Item = &'a SiteName>) {
         let Some(view) = self.agent.standing.view().filter(|view| !view.missing.is_empty()) else { return };
         let there: BTreeSet<&SiteName> = names.collect();
-        let still = |name: &SiteName| !there.contains(name) && self.agent.entry(name).is_some();
-        self.agent.standing.missing(&self.joined, view.missing.into_iter().filter(still).collect());
+        let ours = |name: &SiteName| self.agent.entry(name).is_some_and(|entry| self.is_of_hub(entry.state().origin()));
+        let still = view.missing.into_iter().filter(|name| !there.contains(name) && ours(name));
+        self.agent.standing.missing(&self.joined, still.collect());
+    }
+
+    fn is_of_hub(&self, origin: &Origin) -> bool {
+        matches!(origin, Origin::Hub { hub, .. } if *hub == self.joined.hub)
     }
 }

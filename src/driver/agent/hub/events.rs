@@ -37,26 +37,51 @@ pub struct Happened {
     pub note: String,
 }
 
-/// Tells what happens, until it is dropped. What was being told then is told again by the next session.
+/// What happens, and what of it could not be told yet.
+#[derive(Debug)]
+pub struct Happening {
+    receiver: broadcast::Receiver<Happened>,
+    waiting: Option<Happened>,
+}
+
+impl Happening {
+    /// What is heard here from now on.
+    #[must_use]
+    pub fn new(receiver: broadcast::Receiver<Happened>) -> Happening {
+        Happening { receiver, waiting: None }
+    }
+
+    /// The oldest that was not told yet.
+    async fn next(&mut self) -> Option<Happened> {
+        while self.waiting.is_none() {
+            match self.receiver.recv().await {
+                Ok(one) => self.waiting = Some(one),
+                Err(broadcast::error::RecvError::Lagged(lost)) => {
+                    tracing::info!(lost, "some events were not told to the hub; the history of each site holds them");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+        self.waiting.clone()
+    }
+}
+
+/// Tells what happens, until it is dropped. What was being told then is told by the next session.
 pub async fn tell(
     client: Client,
     namespace: String,
     me: String,
     standing: &Standing,
-    happened: &tokio::sync::Mutex<broadcast::Receiver<Happened>>,
+    happening: &tokio::sync::Mutex<Happening>,
 ) -> Result<Infallible, Trouble> {
     let api: Api<Event> = Api::namespaced(client, &namespace);
-    let mut happened = happened.lock().await;
+    let mut happening = happening.lock().await;
     loop {
-        let one = match happened.recv().await {
-            Ok(one) => one,
-            Err(broadcast::error::RecvError::Lagged(lost)) => {
-                tracing::info!(lost, "some events were not told to the hub; the history of each site holds them");
-                continue;
-            }
-            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+        let Some(one) = happening.next().await else { return std::future::pending().await };
+        let Origin::Hub { uid, .. } = &one.origin else {
+            happening.waiting = None;
+            continue;
         };
-        let Origin::Hub { uid, .. } = &one.origin else { continue };
         let site = ObjectReference {
             api_version: Some(API_VERSION.to_owned()),
             kind: Some(KIND.to_owned()),
@@ -77,5 +102,6 @@ pub async fn tell(
             }
             tokio::time::sleep(AGAIN).await;
         }
+        happening.waiting = None;
     }
 }

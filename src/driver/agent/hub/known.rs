@@ -1,8 +1,6 @@
 //! A site of the hub, as it was seen there last, and what is to be done about it. Pure: what the hub has and what this host has come in, one step comes
 //! out. The order of steps is what keeps a site from being lost on either side.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
@@ -79,12 +77,7 @@ impl Known {
     /// Where a site of this object comes from.
     #[must_use]
     pub fn origin(&self, hub: &str) -> Origin {
-        Origin::Hub {
-            hub: hub.to_owned(),
-            uid: self.uid.clone(),
-            generation: self.generation,
-            version: self.version.clone(),
-        }
+        Origin::Hub { hub: hub.to_owned(), uid: self.uid.clone(), generation: self.generation }
     }
 
     /// Whether the hub keeps the object until this host lets it go.
@@ -104,11 +97,9 @@ impl Known {
 /// What this host has under the name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Here {
-    /// The uid and digest of what was accepted from a hub.
+    /// The uid and digest of what was accepted from this hub.
     pub accepted: Option<(String, String)>,
-    /// The name is taken by a site that comes from elsewhere.
-    pub foreign: bool,
-    /// There is something under the name, accepted or refused, that came from a hub.
+    /// There is something under the name, accepted or refused, that came from this hub. What came from elsewhere counts as nothing.
     pub from_hub: bool,
     /// Its deletion has begun.
     pub deleting: bool,
@@ -166,40 +157,6 @@ pub fn next(known: &Known, here: &Here, done: &Done) -> Option<Step> {
 fn tell(known: &Known, here: &Here) -> Option<Step> {
     let status = here.status.as_ref().filter(|status| known.status.as_ref() != Some(status))?;
     Some(Step::Tell(Box::new(status.clone())))
-}
-
-/// A site of this host that came from the hub.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Which object it came from.
-    pub uid: String,
-    /// That object's `resourceVersion` then.
-    pub version: String,
-}
-
-/// What is to become of sites that a whole list of the hub they came from doesn't have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Missing {
-    /// They were deleted there, and go.
-    pub retire: BTreeSet<SiteName>,
-    /// The hub looks as if it had forgotten them: they run on.
-    pub keep: BTreeSet<SiteName>,
-}
-
-/// Judges what is missing. A hub that was restored from a backup, or made anew under its old name, has lost what came after; so nothing goes unless the
-/// list is no older than what was read before, and holds at least one of the very objects that this host knows. (Who deletes an object has to wait for this
-/// host's finalizer, so that a deletion is seen even if it was asked while the host was away: what is judged here was torn out.)
-#[must_use]
-pub fn missing(listed: &BTreeMap<SiteName, String>, version: &str, kept: &BTreeMap<SiteName, Kept>) -> Missing {
-    let gone: BTreeSet<SiteName> = kept.keys().filter(|name| !listed.contains_key(*name)).cloned().collect();
-    let newest = kept.values().filter_map(|one| number(&one.version)).max();
-    let rewound = newest.zip(number(version)).is_none_or(|(newest, listed)| listed < newest);
-    let witness = kept.iter().any(|(name, one)| listed.get(name) == Some(&one.uid));
-    if witness && !rewound {
-        Missing { retire: gone, keep: BTreeSet::new() }
-    } else {
-        Missing { retire: BTreeSet::new(), keep: gone }
-    }
 }
 
 /// Versions count upwards on every API server that keeps its objects in etcd, and by now they are promised to.

@@ -44,7 +44,7 @@ use tokio::sync::{Mutex, broadcast};
 use self::changes::Changes;
 use self::connection::Trouble;
 use self::credentials::Credentials;
-use self::events::Happened;
+use self::events::{Happened, Happening};
 use self::membership::Membership;
 use self::session::Session;
 use super::Agent;
@@ -62,7 +62,7 @@ const CALM: Duration = Duration::from_secs(15);
 impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     /// Follows the hub that this host has joined, whenever it has joined one. Never ends.
     pub(super) async fn follow_hub(self: Arc<Self>, happened: broadcast::Receiver<Happened>) {
-        let happened = Mutex::new(happened);
+        let happening = Mutex::new(Happening::new(happened));
         let state = self.config.state_dir.clone();
         let mut changes = Changes::start(Membership::folder(&state));
         let mut pause = FIRST;
@@ -82,7 +82,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             };
             let began = Instant::now();
             let trouble = tokio::select! {
-                trouble = session(&self, &joined, &happened) => trouble,
+                trouble = session(&self, &joined, &happening) => trouble,
                 () = changes.next() => {
                     pause = FIRST;
                     continue;
@@ -103,7 +103,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
 async fn session<W: WebServer + 'static, S: Supervisor + 'static>(
     agent: &Arc<Agent<W, S>>,
     joined: &Membership,
-    happened: &Mutex<broadcast::Receiver<Happened>>,
+    happening: &Mutex<Happening>,
 ) -> Trouble {
     let state = &agent.config.state_dir;
     let mut credentials = match Credentials::open(state, joined) {
@@ -119,7 +119,7 @@ async fn session<W: WebServer + 'static, S: Supervisor + 'static>(
         Err(trouble) => return trouble,
     };
     let trouble = tokio::select! {
-        trouble = session.run(happened) => trouble,
+        trouble = session.run(happening) => trouble,
         // A new token is heard of as a change of its file, and begins another session with it.
         ended = credentials.keep(&client) => Trouble::Unusable(ended.to_string()),
     };

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
-use tokio::sync::{Mutex, broadcast, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::connection::{Trouble, within};
 use super::desk::{Desk, Settled, Site};
-use super::events::{self, Happened};
+use super::events::{self, Happening};
 use super::known::Known;
 use super::lease::{Claim, Presence};
 use super::machine;
@@ -50,7 +50,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Session<W, S> {
     }
 
     /// Runs until the hub is not reached any more, and says why.
-    pub(super) async fn run(mut self, happened: &Mutex<broadcast::Receiver<Happened>>) -> Trouble {
+    pub(super) async fn run(mut self, happening: &Mutex<Happening>) -> Trouble {
         if let Err(trouble) = self.is_the_hub().await {
             return trouble;
         }
@@ -64,7 +64,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Session<W, S> {
             done = renew(presence, claims) => done,
             done = watch_sites(api, seen) => done,
             done = self.work(sees, claim) => done,
-            done = events::tell(client, namespace, me, &agent.standing, happened) => done,
+            done = events::tell(client, namespace, me, &agent.standing, happening) => done,
         };
         match ended {
             Err(trouble) => trouble,
@@ -160,9 +160,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Session<W, S> {
     /// Takes over what was seen of the hub.
     fn see(&mut self, seen: Seen) {
         match seen {
-            Seen::All(objects, version) => {
+            Seen::All(objects) => {
                 let all: BTreeMap<SiteName, Known> = objects.into_iter().filter_map(Known::of).collect();
-                self.gone.extend(self.desk.miss(&all, &version));
+                self.desk.miss(&all);
+                self.gone.extend(self.desk.refused_and_gone(&all));
                 self.sites.retain(|name, _| all.contains_key(name));
                 for (name, known) in all {
                     self.know(name, known);

@@ -12,6 +12,7 @@ use super::membership::Membership;
 use crate::api::types::SiteName;
 use crate::driver::agent::metrics::Metrics;
 use crate::driver::agent::origin::Origin;
+use crate::platform::host::audit::{Finding, Severity};
 use crate::platform::host::store;
 
 /// How a host stands with its hub. It stands in `STATE/hub/standing.json` too, for who looks while no agent runs.
@@ -54,6 +55,33 @@ impl View {
             self.server
         ))
     }
+}
+
+/// What is wrong between the host of this state folder and its hub, for `bluegreen doctor`, which asks no agent.
+#[must_use]
+pub fn finding(state: &Path) -> Option<Finding> {
+    let joined = match Membership::load(state) {
+        Ok(joined) => joined?,
+        Err(error) => {
+            return Some(Finding {
+                severity: Severity::Medium,
+                reason: "HubUnknown",
+                what: error.to_string(),
+                place: Membership::file(state).display().to_string(),
+                fix: "join anew with `bluegreen host join`".to_owned(),
+            });
+        }
+    };
+    let file = Membership::folder(state).join("standing.json");
+    let view: Option<View> = store::read(&file, store::LIMIT).ok().flatten();
+    let view = view.filter(|view| view.hub == joined.hub)?;
+    let (reason, fix) = if view.reached {
+        ("HubForgotSites", "apply the sites on the hub again, or `bluegreen delete` them here")
+    } else {
+        ("HubNotReached", "mend what is said, or leave the hub with `bluegreen host leave`")
+    };
+    let (what, place) = (view.words()?, format!("hub {}", view.server));
+    Some(Finding { severity: Severity::Medium, reason, what, place, fix: fix.to_owned() })
 }
 
 /// How this host stands with its hub.

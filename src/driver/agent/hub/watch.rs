@@ -22,8 +22,8 @@ const PAGE: u32 = 50;
 /// What was seen of the hub's sites.
 #[derive(Debug)]
 pub enum Seen {
-    /// These are all, as of this `resourceVersion`.
-    All(Vec<DynamicObject>, String),
+    /// These are all.
+    All(Vec<DynamicObject>),
     /// This one came, or changed.
     One(Box<DynamicObject>),
     /// This one is gone.
@@ -37,7 +37,7 @@ pub enum Seen {
 pub async fn watch(api: Api<DynamicObject>, tell: mpsc::Sender<Seen>) -> Result<std::convert::Infallible, Trouble> {
     loop {
         let (all, version) = list(&api).await?;
-        told(&tell, Seen::All(all, version.clone())).await?;
+        told(&tell, Seen::All(all)).await?;
         match follow(&api, version, &tell).await {
             Err(Trouble::Behind) => tracing::info!("the watch on the hub fell behind; its sites are listed anew"),
             Err(trouble) => return Err(trouble),
