@@ -6,6 +6,7 @@
 //! | `renewal` | the host's own token is renewed, and what is said when it can't be |
 //! | `escapes` | what a host, and whoever joins, may do, and some fifty things that each is refused |
 //! | `leaving` | a host leaves, and an admin ends one that is no more |
+//! | `whole` | a running agent joins, serves a site of the hub, and leaves, under load |
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -19,3 +20,5 @@ mod kit;
 mod leaving;
 #[path = "join/renewal.rs"]
 mod renewal;
+#[path = "join/whole.rs"]
+mod whole;

@@ -412,6 +412,7 @@ fn nothing_that_a_token_to_join_with_might_be_used_for_besides_succeeds() {
         ("make a pod", "POST", format!("/api/v1/namespaces/{own}/pods"), json!({})),
         ("delete the namespace", "DELETE", format!("/api/v1/namespaces/{own}"), Value::Null),
         get("list namespaces", "/api/v1/namespaces".to_owned()),
+        get("get its namespace", format!("/api/v1/namespaces/{own}")),
     ];
     let through = succeeded(&joiner, &tries);
     assert!(through.is_empty(), "{} of {} succeeded:\n{}", through.len(), tries.len(), through.join("\n"));

@@ -125,7 +125,8 @@ pub fn token(host: &str) -> String {
     word
 }
 
-fn said(mut command: Command, input: Option<&str>) -> Said {
+/// Runs a program, and gives it something to read.
+pub fn said(mut command: Command, input: Option<&str>) -> Said {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();

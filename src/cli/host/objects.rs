@@ -49,7 +49,7 @@ pub fn all(host: &HostName) -> Vec<Value> {
         own_token, own_namespace,
     ]);
     let joiner_may = json!([
-        own_token, own_namespace,
+        own_token,
         { "apiGroups": [""], "resources": ["secrets"], "resourceNames": [hub::JOIN], "verbs": ["delete"] },
     ]);
     vec![

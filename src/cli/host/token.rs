@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{GroupVersionKind, TypeMeta};
+use kube::core::GroupVersionKind;
 use serde_json::Value;
 
 use super::hub::{Admin, SITES, pem};
@@ -139,7 +139,7 @@ fn place(admin: &Admin, args: &Args) -> anyhow::Result<(String, String)> {
 async fn apply(admin: &Admin, object: &Value) -> Result<(), ClusterError> {
     let object: DynamicObject =
         serde_json::from_value(object.clone()).map_err(|error| ClusterError::Nonsense(error.to_string()))?;
-    let types = object.types.clone().unwrap_or_else(TypeMeta::default);
+    let types = object.types.clone().unwrap_or_default();
     let kind = GroupVersionKind::try_from(&types).map_err(|error| ClusterError::Nonsense(error.to_string()))?;
     let resource = ApiResource::from_gvk(&kind);
     let name = object.metadata.name.clone().unwrap_or_default();
