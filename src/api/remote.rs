@@ -81,7 +81,9 @@ impl FromStr for ArchiveUrl {
             return Err(Invalid("holds a user or a password: give them as credentials: { file: … }".to_owned()));
         }
         if !is_authority(authority) {
-            return wrong("has no host that is understood: lower-case letters, digits, '-' and '.', optionally ':PORT'");
+            return wrong(
+                "has no host that is understood: lower-case letters, digits, '-' and '.', optionally ':PORT'",
+            );
         }
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~%!&()*+,:=@-?".contains(&b);
         if text.len() > Self::LONGEST || !path.bytes().all(plain) {
@@ -93,7 +95,9 @@ impl FromStr for ArchiveUrl {
             return wrong(&format!("is no archive that is understood: its name ends in {}", endings.join(", ")));
         }
         if url.file_name().parse::<RelPath>().is_err() {
-            return wrong("ends in a name that no file has here: letters, digits, '-', '_', '.', '~', '+', '@', ',' and '='");
+            return wrong(
+                "ends in a name that no file has here: letters, digits, '-', '_', '.', '~', '+', '@', ',' and '='",
+            );
         }
         Ok(url)
     }
@@ -229,9 +233,7 @@ fn is_label(text: &str) -> bool {
 
 fn is_repository_part(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(plain)
-        && text.ends_with(plain)
-        && text.chars().all(|c| plain(c) || matches!(c, '.' | '_' | '-'))
+    text.starts_with(plain) && text.ends_with(plain) && text.chars().all(|c| plain(c) || matches!(c, '.' | '_' | '-'))
 }
 
 #[cfg(test)]
@@ -284,7 +286,9 @@ mod tests {
         for bad in ["r.example/shop:1.4", "shop@sha256:00", "r.example/shop"] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad}");
         }
-        for bad in ["shop", "team/shop", "r.example/Shop", "r.example/a//b", "r.example/../b", "r.example/a:", "u@r.example/a"] {
+        for bad in
+            ["shop", "team/shop", "r.example/Shop", "r.example/a//b", "r.example/../b", "r.example/a:", "u@r.example/a"]
+        {
             assert!(format!("{bad}@{DIGEST}").parse::<ImageRef>().is_err(), "{bad}");
         }
     }

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::java::{SpringBoot, Tomcat};
 use super::problem::Problem;
-use super::remote::{Access, ArchiveUrl, ImageRef};
 pub use super::python::{Asgi, Cgi, Installed, Programs, Protocol, Wsgi};
+use super::remote::{Access, ArchiveUrl, ImageRef};
 pub use super::requests::Requests;
 use super::spec::{ConfigMapsSpec, DeletionPolicy, GuardSpec, SecretsSpec, Template};
 use super::types::{

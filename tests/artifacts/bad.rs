@@ -9,7 +9,8 @@ use crate::served::Served;
 
 fn nothing_is_kept(served: &Served) {
     let folder = served.agent().state_dir().join("downloads");
-    let left: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -64,7 +65,10 @@ fn a_server_that_fails_answers_nonsense_or_nothing_is_asked_again_until_it_is_we
     let odd = Odd::start(&authority, move |_| match count.fetch_add(1, Ordering::Relaxed) {
         0 => (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec(), Then::Close),
         1 => (b"\0\x01\x02 what is this? \r\n\r\n".to_vec(), Then::Close),
-        2 => (b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 7-9/10\r\nContent-Length: 3\r\n\r\nabc".to_vec(), Then::Close),
+        2 => (
+            b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 7-9/10\r\nContent-Length: 3\r\n\r\nabc".to_vec(),
+            Then::Close,
+        ),
         // It says nothing at all until its time is up.
         3 => (Vec::new(), Then::Hang),
         _ => {

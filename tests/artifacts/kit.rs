@@ -38,8 +38,21 @@ impl Authority {
         here(&["pkcs8", "-topk8", "-nocrypt", "-in", "ec.key", "-out", "key.pem"]);
         here(&["req", "-new", "-key", "key.pem", "-subj", "/CN=127.0.0.1", "-out", "csr.pem"]);
         here(&[
-            "x509", "-req", "-in", "csr.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext",
-            "-out", "cert.pem",
+            "x509",
+            "-req",
+            "-in",
+            "csr.pem",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "ext",
+            "-out",
+            "cert.pem",
         ]);
         std::fs::set_permissions(folder.path().join("ca.pem"), std::fs::Permissions::from_mode(0o644)).unwrap();
         Authority { folder }
@@ -193,7 +206,12 @@ impl Drop for Odd {
 }
 
 /// Answers one question; what is to be kept open.
-fn serve(stream: TcpStream, config: &Arc<ServerConfig>, heard: &Mutex<Vec<Asked>>, answer: &Answer) -> Option<TcpStream> {
+fn serve(
+    stream: TcpStream,
+    config: &Arc<ServerConfig>,
+    heard: &Mutex<Vec<Asked>>,
+    answer: &Answer,
+) -> Option<TcpStream> {
     let kept = stream.try_clone().ok()?;
     let mut tls = StreamOwned::new(ServerConnection::new(config.clone()).ok()?, stream);
     let (mut head, mut byte) = (Vec::new(), [0]);

@@ -108,7 +108,8 @@ impl Registry {
 
     /// `docker login` would write this.
     fn credentials(&self) -> Value {
-        let both = process::run(Command::new("sh").arg("-c").arg(format!("printf %s joe:{PASSWORD} | base64 -w0"))).unwrap();
+        let both =
+            process::run(Command::new("sh").arg("-c").arg(format!("printf %s joe:{PASSWORD} | base64 -w0"))).unwrap();
         let auth = String::from_utf8(both.stdout).unwrap();
         let text = json!({ "auths": { &self.host: { "auth": auth.trim() } } }).to_string();
         json!({ "file": self.authority.secret("config.json", &text, 0o600) })
@@ -177,8 +178,12 @@ fn an_artifact_that_oras_pushed_is_unpacked_if_it_is_one_archive_and_files_other
     std::fs::write(work.path().join("notes.txt"), "notes").unwrap();
     let push = |tag: &str, files: &[&str]| {
         let mut oras = Command::new(tools::program("registry", "oras").unwrap());
-        oras.args(["push", "--no-tty", "--username", "joe", "--password", PASSWORD, "--ca-file"]).arg(registry.authority.file("ca.pem"));
-        oras.args(["--format", "json"]).arg(format!("{}/shop:{tag}", registry.host)).args(files).current_dir(work.path());
+        oras.args(["push", "--no-tty", "--username", "joe", "--password", PASSWORD, "--ca-file"])
+            .arg(registry.authority.file("ca.pem"));
+        oras.args(["--format", "json"])
+            .arg(format!("{}/shop:{tag}", registry.host))
+            .args(files)
+            .current_dir(work.path());
         let output = process::run(&mut oras).unwrap();
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
         said["reference"].as_str().unwrap().to_owned()
@@ -190,7 +195,10 @@ fn an_artifact_that_oras_pushed_is_unpacked_if_it_is_one_archive_and_files_other
     nothing_lost(&load.stop());
 
     let files = bluegreen_rig::manifest::Manifest::files("pages", machine.address(), machine.user.name());
-    machine.agent.apply_and_wait(&with(&files, registry.release(&push("two", &["public/", "notes.txt"]), None))).unwrap();
+    machine
+        .agent
+        .apply_and_wait(&with(&files, registry.release(&push("two", &["public/", "notes.txt"]), None)))
+        .unwrap();
     let page = bluegreen_rig::load::get(machine.address(), &files.host(), "/index.html").unwrap();
     assert_eq!(String::from_utf8_lossy(&page.body), "<h1>of oras</h1>");
 }

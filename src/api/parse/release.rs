@@ -81,7 +81,10 @@ impl Judge {
         let access = || Some(Access { ca_file: ca_file?, credentials: credentials? });
         if let Some(oci) = &release.oci {
             if sha256.is_some() {
-                self.wrong(format!("{path}.sha256"), "is the checksum of an archive; of an image the digest says it all: leave this out");
+                self.wrong(
+                    format!("{path}.sha256"),
+                    "is the checksum of an archive; of an image the digest says it all: leave this out",
+                );
             }
             let image = self.narrow::<ImageRef>(&format!("{path}.oci.image"), &oci.image);
             let inside = self.maybe::<AbsPath>(&format!("{path}.oci.path"), oci.path.as_deref());

@@ -141,7 +141,8 @@ impl Work<'_> {
         fingerprint::check(order.source, &is)?;
         let wanted = &order.identity.fingerprint;
         // Of what is fetched the size is not known before.
-        let wanted = fingerprint::Fingerprint { bytes: if wanted.bytes == 0 { bytes } else { wanted.bytes }, ..wanted.clone() };
+        let wanted =
+            fingerprint::Fingerprint { bytes: if wanted.bytes == 0 { bytes } else { wanted.bytes }, ..wanted.clone() };
         if is == wanted { Ok(secured) } else { Err(self.changed(order)) }
     }
 

@@ -95,7 +95,10 @@ impl Client {
         if let Some(file) = ca_file {
             let text = files::read(file, files::Who::Unwritable, "spec.target.host.release.caFile")?;
             let unusable = |why: String| {
-                refused("CertificateUnusable", format!("spec.target.host.release.caFile: {file} holds no certificate that can be used: {why}"))
+                refused(
+                    "CertificateUnusable",
+                    format!("spec.target.host.release.caFile: {file} holds no certificate that can be used: {why}"),
+                )
             };
             let certs: Vec<_> = CertificateDer::pem_slice_iter(&text)
                 .collect::<Result<_, _>>()
@@ -129,7 +132,10 @@ impl Client {
             let next = at.join(to).map_err(|why| {
                 refused(
                     FETCH_FAILED,
-                    format!("{} sends us on to a place that {why}: only https is followed; name the right URL", at.shown()),
+                    format!(
+                        "{} sends us on to a place that {why}: only https is followed; name the right URL",
+                        at.shown()
+                    ),
                 )
             })?;
             if next.authority() != from.authority() {
@@ -149,7 +155,8 @@ impl Client {
             Err(_) => ServerName::try_from(at.host.clone()).map_err(|error| failed("its name", &error))?,
         };
         let connect = async {
-            let tcp = TcpStream::connect((at.host.as_str(), at.port)).await.map_err(|error| failed("connecting", &error))?;
+            let tcp =
+                TcpStream::connect((at.host.as_str(), at.port)).await.map_err(|error| failed("connecting", &error))?;
             self.tls.connect(name, tcp).await.map_err(|error| failed("TLS", &error))
         };
         let stream = timeout(CONNECT, connect).await.map_err(|_| late("connecting"))??;
@@ -215,7 +222,9 @@ pub(super) fn unwanted(status: StatusCode, at: &Place, known: bool) -> Fault {
         ),
         404 | 410 => refused(
             "ReleaseMissing",
-            format!("{shown} answers {status}: it is not there; publish it, or correct the manifest, then `bluegreen retry`"),
+            format!(
+                "{shown} answers {status}: it is not there; publish it, or correct the manifest, then `bluegreen retry`"
+            ),
         ),
         408 | 425 | 429 | 500..=599 => transient(format!("{shown} answers {status}; it is tried again")),
         400..=499 => refused(FETCH_FAILED, format!("{shown} answers {status}: correct the manifest")),

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED,
+    RANGE,
 };
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
@@ -55,7 +56,9 @@ impl From<'_> {
     fn shown(&self, digest: &str) -> String {
         match self {
             From::Url { place, .. } => place.shown(),
-            From::Blob(registry) => format!("{}, layer sha256:{}", registry.shown(), digest.get(..12).unwrap_or(digest)),
+            From::Blob(registry) => {
+                format!("{}, layer sha256:{}", registry.shown(), digest.get(..12).unwrap_or(digest))
+            }
         }
     }
 
@@ -120,7 +123,12 @@ pub(super) async fn get(
         return Err(if part.resumed || !part.measured || !wanted.given {
             transient(format!("{both}; nothing of it is kept, and it is fetched anew"))
         } else {
-            refused("ChecksumMismatch", format!("{both}; nothing of it is kept. Publish it again, or correct the manifest, then `bluegreen retry`"))
+            refused(
+                "ChecksumMismatch",
+                format!(
+                    "{both}; nothing of it is kept. Publish it again, or correct the manifest, then `bluegreen retry`"
+                ),
+            )
         });
     }
     store.finish(&part.file, wanted.digest)?;
@@ -190,7 +198,9 @@ impl Part {
                 }
                 _ => {
                     self.begin_anew().map_err(io)?;
-                    return Err(transient(format!("{shown} answers with another part than it was asked for; it is fetched anew")));
+                    return Err(transient(format!(
+                        "{shown} answers with another part than it was asked for; it is fetched anew"
+                    )));
                 }
             },
             StatusCode::RANGE_NOT_SATISFIABLE => {
@@ -211,9 +221,10 @@ impl Part {
         store.room(expected.unwrap_or(self.length).saturating_sub(self.length))?;
         self.take(store, answer.into_body(), &shown, expected, most, wanted).await?;
         match expected {
-            Some(expected) if self.length < expected => {
-                Err(transient(format!("{shown} broke off after {} of {expected} bytes; it is gone on with", self.length)))
-            }
+            Some(expected) if self.length < expected => Err(transient(format!(
+                "{shown} broke off after {} of {expected} bytes; it is gone on with",
+                self.length
+            ))),
             _ => Ok(()),
         }
     }
@@ -234,7 +245,9 @@ impl Part {
                 return Err(transient(format!("{shown} sent nothing for {} s; it is gone on with", QUIET.as_secs())));
             };
             let Some(frame) = frame else { return Ok(()) };
-            let broke = |error| transient(format!("{shown} broke off after {} bytes: {error}; it is gone on with", self.length));
+            let broke = |error| {
+                transient(format!("{shown} broke off after {} bytes: {error}; it is gone on with", self.length))
+            };
             let frame = frame.map_err(broke)?;
             let Some(data) = frame.data_ref() else { continue };
             if self.length.saturating_add(data.len() as u64) > most {
@@ -263,10 +276,15 @@ impl Part {
 
 fn too_large(shown: &str, total: Option<u64>, most: u64, wanted: &Wanted<'_>) -> Fault {
     match wanted.size {
-        Some(size) => transient(format!("{shown} answers with another size than the {size} bytes that it has; it is fetched anew")),
+        Some(size) => transient(format!(
+            "{shown} answers with another size than the {size} bytes that it has; it is fetched anew"
+        )),
         None => {
             let is = total.map_or_else(|| "more".to_owned(), |total| total.to_string());
-            refused("ReleaseTooLarge", format!("{shown} has {is} bytes; {most} are fetched at most, and nothing of it is kept"))
+            refused(
+                "ReleaseTooLarge",
+                format!("{shown} has {is} bytes; {most} are fetched at most, and nothing of it is kept"),
+            )
         }
     }
 }

@@ -33,9 +33,10 @@ pub(super) fn read(path: &AbsPath, who: Who, field: &str) -> Result<Vec<u8>, Fau
     let wrong = |why: &str| refused("CredentialsUnsafe", format!("{field}: {path} {why}"));
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = beneath::absolute(path.as_path(), flags).map_err(|error| match beneath::link_in(path.as_path()) {
-        Some((link, _)) => {
-            wrong(&format!("goes through the link {}, and links are not followed here: name what it leads to", link.display()))
-        }
+        Some((link, _)) => wrong(&format!(
+            "goes through the link {}, and links are not followed here: name what it leads to",
+            link.display()
+        )),
         None => refused("CredentialsMissing", format!("{field}: {path}: {error}")),
     })?;
     let stat = rustix::fs::fstat(fd.as_fd()).map_err(|error| transient(format!("{field}: {path}: {error}")))?;
@@ -51,7 +52,10 @@ pub(super) fn read(path: &AbsPath, who: Who, field: &str) -> Result<Vec<u8>, Fau
             return Err(wrong(&format!("may be read by others (mode {:04o}): `chmod 600` it", stat.st_mode & 0o7777)));
         }
         Who::Unwritable if stat.st_mode & 0o022 != 0 => {
-            return Err(wrong(&format!("may be written by others (mode {:04o}): `chmod 644` it", stat.st_mode & 0o7777)));
+            return Err(wrong(&format!(
+                "may be written by others (mode {:04o}): `chmod 644` it",
+                stat.st_mode & 0o7777
+            )));
         }
         _ => {}
     }
@@ -85,7 +89,9 @@ pub(super) fn authorization(access: &Access, host: &str) -> Result<Option<Header
     let text = std::str::from_utf8(&text).map_err(|_| unreadable("is no text"))?;
     let found = if text.trim_start().starts_with('{') { docker(text, host) } else { netrc(text, host) };
     let (user, password) = found.map_err(unreadable)?.ok_or_else(|| {
-        unreadable(&format!("says nothing of {host}: add a line `machine {host} login USER password WORD`, or `docker login {host}`"))
+        unreadable(&format!(
+            "says nothing of {host}: add a line `machine {host} login USER password WORD`, or `docker login {host}`"
+        ))
     })?;
     let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
         .map_err(|_| unreadable("holds what no header can"))?;
@@ -120,7 +126,10 @@ fn docker(text: &str, host: &str) -> Found {
     if let (Some(user), Some(password)) = (auth.username, auth.password) {
         return Ok(Some((user, password)));
     }
-    let both = auth.auth.filter(|auth| !auth.is_empty()).ok_or("keeps the password in a helper program, and none is started here")?;
+    let both = auth
+        .auth
+        .filter(|auth| !auth.is_empty())
+        .ok_or("keeps the password in a helper program, and none is started here")?;
     let both = STANDARD.decode(both).map_err(|_| "has an auth that is no base64")?;
     let both = String::from_utf8(both).map_err(|_| "has an auth that is no text")?;
     let (user, password) = both.split_once(':').ok_or("has an auth without ':'")?;
@@ -146,7 +155,11 @@ fn netrc(text: &str, host: &str) -> Found {
                     _ => {}
                 }
             }
-            _ => return Err("is neither JSON as `docker login` writes it nor lines of `machine HOST login USER password WORD`"),
+            _ => {
+                return Err(
+                    "is neither JSON as `docker login` writes it nor lines of `machine HOST login USER password WORD`",
+                );
+            }
         }
     }
     match (user, password) {
@@ -162,7 +175,8 @@ mod tests {
 
     #[test]
     fn credentials_are_for_the_host_that_they_name_and_no_other() {
-        let lines = "# ours\nmachine a.example login joe password one\nmachine b.example:5000\n  login ann\n  password two\n";
+        let lines =
+            "# ours\nmachine a.example login joe password one\nmachine b.example:5000\n  login ann\n  password two\n";
         assert_eq!(netrc(lines, "a.example").unwrap(), Some(("joe".into(), "one".into())));
         assert_eq!(netrc(lines, "b.example:5000").unwrap(), Some(("ann".into(), "two".into())));
         assert_eq!(netrc(lines, "b.example").unwrap(), None);

@@ -92,7 +92,11 @@ pub(super) async fn pieces(
     }
     let total = layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
     if layers.len() > MOST_LAYERS || total > store.limit() {
-        let what = format!("has {total} bytes in {} layers; {} bytes in {MOST_LAYERS} are fetched at most", layers.len(), store.limit());
+        let what = format!(
+            "has {total} bytes in {} layers; {} bytes in {MOST_LAYERS} are fetched at most",
+            layers.len(),
+            store.limit()
+        );
         return Err(refused("ReleaseTooLarge", format!("{} {what}", registry.shown())));
     }
     // What each is comes first: nothing is fetched of what can't be unpacked.
@@ -211,7 +215,8 @@ impl<'a> Registry<'a> {
             let body = self.client.rest(&at, first, MANIFEST).await?;
             let is = hex::encode(Sha256::digest(&body));
             if is != digest {
-                let both = format!("{} has the SHA-256 {is}, and {digest} was wanted; nothing of it is kept", at.shown());
+                let both =
+                    format!("{} has the SHA-256 {is}, and {digest} was wanted; nothing of it is kept", at.shown());
                 return Err(if given { refused("ChecksumMismatch", both) } else { transient(both) });
             }
             store.put(digest, &body)?;
@@ -220,7 +225,8 @@ impl<'a> Registry<'a> {
             return Err(transient(format!("{}: what was fetched is gone", self.shown())));
         };
         let mut text = Vec::new();
-        std::io::Read::read_to_end(&mut file, &mut text).map_err(|error| transient(format!("{}: {error}", self.shown())))?;
+        std::io::Read::read_to_end(&mut file, &mut text)
+            .map_err(|error| transient(format!("{}: {error}", self.shown())))?;
         serde_json::from_slice(&text).map_err(|error| self.wrong(&format!("has a manifest that is none: {error}")))
     }
 
@@ -235,8 +241,12 @@ impl<'a> Registry<'a> {
         match all.iter().find(|one| one.platform.as_ref().is_some_and(ours)) {
             Some(one) => self.hex(&one.digest),
             None => {
-                let has: Vec<String> =
-                    all.iter().filter_map(|one| one.platform.as_ref()).map(|p| format!("{}/{}", p.os, p.architecture)).take(20).collect();
+                let has: Vec<String> = all
+                    .iter()
+                    .filter_map(|one| one.platform.as_ref())
+                    .map(|p| format!("{}/{}", p.os, p.architecture))
+                    .take(20)
+                    .collect();
                 Err(self.wrong(&format!("has no image for linux/{architecture}, only for: {}", has.join(", "))))
             }
         }
@@ -262,7 +272,8 @@ impl<'a> Registry<'a> {
         if layer.annotations.get(ORAS_UNPACK).is_some_and(|unpack| unpack == "true") {
             return Ok(Kind::TarGz);
         }
-        let name: RelPath = title.parse().map_err(|error| self.wrong(&format!("has a file whose name can't be used: {error}")))?;
+        let name: RelPath =
+            title.parse().map_err(|error| self.wrong(&format!("has a file whose name can't be used: {error}")))?;
         match kind_of(name.as_str()) {
             Some(kind) if count == 1 => Ok(kind),
             _ => Ok(Kind::File(name.to_string())),

@@ -21,7 +21,8 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Lays a layer over what is there.
 pub(super) fn lay(mut file: File, gzip: bool, inside: Option<&RelPath>, place: &mut Place) -> Result<(), UnpackError> {
-    let inside: Vec<&[u8]> = inside.map_or_else(Vec::new, |path| path.as_str().as_bytes().split(|b| *b == b'/').collect());
+    let inside: Vec<&[u8]> =
+        inside.map_or_else(Vec::new, |path| path.as_str().as_bytes().split(|b| *b == b'/').collect());
     each(&mut file, gzip, |entry, raw| take_away(entry.header().entry_type(), raw, &inside, place))?;
     each(&mut file, gzip, |entry, raw| bring(entry, raw, &inside, place))
 }
@@ -192,8 +193,15 @@ mod tests {
 
     #[test]
     fn a_later_layer_replaces_and_takes_away() {
-        let first: &[(&str, &str)] =
-            &[("app/", ""), ("app/a", "1"), ("app/b", "1"), ("app/d/", ""), ("app/d/x", "1"), ("app/e/x", "1"), ("f", "1")];
+        let first: &[(&str, &str)] = &[
+            ("app/", ""),
+            ("app/a", "1"),
+            ("app/b", "1"),
+            ("app/d/", ""),
+            ("app/d/x", "1"),
+            ("app/e/x", "1"),
+            ("f", "1"),
+        ];
         let second: &[(&str, &str)] = &[
             ("app/a", "2"),
             ("app/.wh.b", ""),
@@ -212,7 +220,9 @@ mod tests {
     #[test]
     fn what_a_layer_takes_away_around_the_folder_takes_the_folder_away() {
         let first: &[(&str, &str)] = &[("srv/app/a", "1")];
-        for second in [(".wh.srv", ""), ("srv/.wh.app", ""), ("srv/.wh..wh..opq", ""), ("srv", "->etc"), ("srv/app", "file")] {
+        for second in
+            [(".wh.srv", ""), ("srv/.wh.app", ""), ("srv/.wh..wh..opq", ""), ("srv", "->etc"), ("srv/app", "file")]
+        {
             assert!(all(&[first, &[second]], Some("srv/app")).unwrap().is_empty(), "{second:?}");
         }
         let back: &[(&str, &str)] = &[("srv/.wh.app", ""), ("srv/app/b", "2")];

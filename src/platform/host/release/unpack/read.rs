@@ -54,7 +54,11 @@ fn tar_gz(file: File, place: &mut Place) -> Result<(), UnpackError> {
     Ok(())
 }
 
-pub(super) fn tar_entry(entry: &mut tar::Entry<'_, impl Read>, name: &[u8], place: &mut Place) -> Result<(), UnpackError> {
+pub(super) fn tar_entry(
+    entry: &mut tar::Entry<'_, impl Read>,
+    name: &[u8],
+    place: &mut Place,
+) -> Result<(), UnpackError> {
     let kind = entry.header().entry_type();
     let mode = entry.header().mode().unwrap_or(0);
     let target = entry.link_name_bytes().map(|target| target.into_owned()).unwrap_or_default();
