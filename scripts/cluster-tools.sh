@@ -15,6 +15,7 @@
 # | argocd-install | install.yaml of the same version: definitions, roles, settings           | 1 s           |
 # | kustomize | kustomize                                                                     | 30 s          |
 # | kstatus | kstatus: what Flux and Helm make of an object                                   | 15 s          |
+# | registry | registry, and oras, which pushes to it                                         | 6 min         |
 # | traefik | traefik, and crd/ and rbac.yaml of the Gateway API                              | 4 min         |
 # | node    | kubelet kube-proxy containerd containerd-shim-runc-v2 ctr coredns pause, cni/…  | 10 min        |
 #
@@ -35,8 +36,8 @@ modules() {
     etcd | kube) echo kube ;;
     node) echo kube containerd cni coredns pause ;;
     argocd-install) echo argocd ;;
-    kwok | helm | argocd | kstatus | kustomize | traefik) echo "$1" ;;
-    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install kstatus kustomize traefik node" ;;
+    kwok | helm | argocd | kstatus | kustomize | registry | traefik) echo "$1" ;;
+    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install kstatus kustomize registry traefik node" ;;
     esac
 }
 
@@ -126,6 +127,11 @@ build_argocd-install() {
 build_kstatus() { program kstatus . kstatus -ldflags '-s -w'; }
 
 build_kustomize() { program kustomize sigs.k8s.io/kustomize/kustomize/v5 kustomize -ldflags '-s -w'; }
+
+build_registry() {
+    program registry github.com/distribution/distribution/v3/cmd/registry registry -ldflags '-s -w'
+    program registry oras.land/oras/cmd/oras oras -ldflags '-s -w'
+}
 
 build_traefik() {
     local work lego api module it=github.com/traefik/traefik/v3

@@ -216,7 +216,10 @@ fn an_unpacker_that_says_nothing_sensible_or_cannot_be_started_is_an_error() {
     let source = shop.archive("a.tgz");
     let identity = shop.identify(&source).unwrap();
     for (program, reason) in [("/bin/true", "ReleaseTooLarge"), ("/nonexistent", "ReleaseNotUnpacked")] {
+        let downloads = bluegreen::platform::host::release::Downloads::of(shop.dir.path());
+        let within = std::time::Duration::from_secs(60);
         let order = bluegreen::platform::host::release::Order {
+            fetching: bluegreen::platform::host::release::Fetching { downloads: &downloads, within, told: &|_| {} },
             source: &source,
             identity: &identity,
             run: &shop.run(),

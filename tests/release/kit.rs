@@ -11,7 +11,7 @@ use bluegreen::api::site::{HealthCheck, Ports, ReleaseSource, Run, Runtime, Sett
 use bluegreen::api::types::AbsPath;
 use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::release::{
-    Account, Config, Identity, Limits, Order, Record, Step, TakeError, read_fingerprint, take,
+    Account, Config, Downloads, Fetching, Identity, Limits, Order, Record, Step, TakeError, read_fingerprint, take,
 };
 use bluegreen::rollout::Revision;
 use tempfile::TempDir;
@@ -130,7 +130,9 @@ impl Shop {
         identity: &Identity,
         progress: &dyn Fn(Step<'_>),
     ) -> Result<Record, TakeError> {
+        let downloads = Downloads::of(self.dir.path());
         let order = Order {
+            fetching: Fetching { downloads: &downloads, within: Duration::from_secs(60), told: &|_| {} },
             source,
             identity,
             run: &self.run(),
