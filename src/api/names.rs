@@ -71,6 +71,18 @@ pub mod cluster {
     pub const PREFIX: &str = "bluegreen.dev/";
 }
 
+/// What a host and its hub agree on.
+pub mod hub {
+    /// What the name of a host's namespace begins with; the host's name follows.
+    pub const NAMESPACE: &str = "bluegreen-host-";
+    /// Finalizer of a site that a host has accepted: the object stays until the site is gone from the host.
+    pub const FINALIZER: &str = "bluegreen.dev/host";
+    /// The Lease of a host in its namespace.
+    pub const LEASE: &str = "bluegreen-host";
+    /// Who tells the Events of a host's sites.
+    pub const CONTROLLER: &str = "bluegreen.dev/host";
+}
+
 /// Types of conditions. `Ready`, `Reconciling` and `Stalled` are kstatus's; a tool that knows those needs no other.
 pub mod conditions {
     /// What was asked for is live, and nothing is under way.

@@ -46,7 +46,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     // The usual file may be missing; one that somebody named may not.
     let named = Some(args.config.as_path()).filter(|file| *file != Path::new(DEFAULT_FILE));
     let config = AgentConfig::load(named).map_err(|error| Exit::because(UNSEEN, error))?;
-    let report = audit::audit(&agent::places(&config, args.expect.into_iter().collect())).await;
+    let mut report = audit::audit(&agent::places(&config, args.expect.into_iter().collect())).await;
+    report.findings.extend(agent::hub::standing::finding(&config.state_dir));
     match args.output {
         Some(Output::Json) => print(&serde_json::to_string_pretty(&report)?)?,
         None => print(&render::doctor::text(&report, Terminal::now().map(|terminal| terminal.columns), args.quiet))?,

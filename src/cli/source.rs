@@ -4,6 +4,8 @@
 use crate::control::api::{Applied, Change, CommandAnswer, CommandRequest, Failure, History, SiteView};
 use crate::control::client::{self, Client, ClientError};
 
+use super::output::complain;
+
 use super::cluster::{self, Cluster, ClusterError};
 use super::view::{NotASite, Site};
 
@@ -90,7 +92,13 @@ impl Source {
     /// There is no answer.
     pub async fn list(&self) -> Result<Vec<SiteView>, SourceError> {
         match self {
-            Source::Host(client) => Ok(client.list().await?.items),
+            Source::Host(client) => {
+                let list = client.list().await?;
+                for note in &list.notes {
+                    complain(&format!("Note: {note}"));
+                }
+                Ok(list.items)
+            }
             Source::Cluster(cluster) => Ok(cluster.list().await?),
         }
     }

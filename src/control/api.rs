@@ -31,6 +31,9 @@ pub const MANIFEST_LIMIT: usize = 256 * 1024;
 pub struct SiteList {
     /// In the order of their names.
     pub items: Vec<SiteView>,
+    /// What is to be known of the host as a whole: that its hub is not reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One site: the object, and what only a host can tell.

@@ -47,7 +47,7 @@ impl Show {
 
 impl Backend for Show {
     fn list(&self) -> SiteList {
-        SiteList { items: self.sites.lock().expect("nobody panicked").clone() }
+        SiteList { items: self.sites.lock().expect("nobody panicked").clone(), notes: Vec::new() }
     }
 
     fn site(&self, name: &SiteName) -> Option<SiteView> {

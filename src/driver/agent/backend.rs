@@ -34,7 +34,10 @@ pub(super) struct Answers<W, S>(pub(super) Arc<Agent<W, S>>);
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> {
     fn list(&self) -> SiteList {
-        SiteList { items: self.0.entries().iter().filter_map(|entry| entry.view()).collect() }
+        SiteList {
+            items: self.0.entries().iter().filter_map(|entry| entry.view()).collect(),
+            notes: self.0.standing.view().and_then(|view| view.words()).into_iter().collect(),
+        }
     }
 
     fn site(&self, name: &SiteName) -> Option<SiteView> {
@@ -93,8 +96,11 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let name = site.name;
         let _turn = agent.intake.lock().await;
         let before = agent.entry(&name).map(|entry| entry.state());
-        if let Some(rival) = before.as_ref().and_then(|state| agent.rival(state, &Origin::Folder)) {
-            return Err(Failure::conflict(rival.elsewhere(&name)));
+        let taken = |state: &&super::entry::State| {
+            state.accepted.is_some() && !state.origin().is_folder() && !agent.lets_go(state.origin(), &name)
+        };
+        if let Some(state) = before.as_ref().filter(taken) {
+            return Err(Failure::conflict(state.origin().elsewhere(&name)));
         }
         if before.as_ref().is_some_and(super::entry::State::deleting) {
             return Err(Failure::conflict(format!(
@@ -132,8 +138,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let agent = &self.0;
         let _turn = agent.intake.lock().await;
         let state = agent.entry(name).ok_or_else(|| no_such(name))?.state();
-        if let Some(rival) = agent.rival(&state, &Origin::Folder) {
-            return Err(Failure::conflict(rival.elsewhere(name)));
+        if !state.origin().is_folder() && !agent.lets_go(state.origin(), name) {
+            return Err(Failure::conflict(state.origin().elsewhere(name)));
         }
         let folder =
             agent.folder().map_err(|why| Failure::internal(format!("the manifest can't be removed: {why}")))?;

@@ -104,6 +104,7 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
     let (agent, again) = Agent::new(config, host, metrics.clone());
     // Before a site of an earlier run is looked at: what it needs closed was written down.
     firewall.ensure().await;
+    let happened = agent.happened.subscribe();
     agent.take_over()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), %address, sites = agent.names().len(),
@@ -120,6 +121,7 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
         }
         () = agent.clone().watch_folder(again) => {}
         () = agent.clone().follow_git() => {}
+        () = agent.clone().follow_hub(happened) => {}
         () = watchdog() => {}
         () = firewall.keep() => {}
     }

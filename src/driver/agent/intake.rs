@@ -244,7 +244,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let entry = self.entry_or_new(name);
         let digest = hex::encode(Sha256::digest(text.as_bytes()));
         let state = entry.state();
-        if let Some(accepted) = state.accepted.as_ref().filter(|_| self.rival(&state, origin).is_some()) {
+        // What its own place has forgotten may be taken over, by somebody who means it.
+        let may = |accepted: &Accepted| {
+            accepted.origin.is_where(origin)
+                || (matches!(cause, Cause::Apply | Cause::Event) && self.lets_go(&accepted.origin, name))
+        };
+        if let Some(accepted) = state.accepted.as_ref().filter(|accepted| !may(accepted)) {
             return Err(self.refuse_rival(&entry, &accepted.origin, origin, digest));
         }
         let known = state.accepted.as_ref().is_some_and(|accepted| accepted.manifest == digest);
@@ -405,11 +410,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         Ok(Offer { outcome, generation, warnings })
     }
 
-    /// Where a site comes from, if that is another place than this one. What came from a repository that nobody names any more is anybody's.
-    pub(super) fn rival(&self, state: &State, origin: &Origin) -> Option<Origin> {
-        let ours = &state.accepted.as_ref()?.origin;
-        let is_left = matches!(ours, Origin::Git { .. }) && self.config.git.is_none();
-        (!ours.is_where(origin) && !is_left).then(|| ours.clone())
+    /// Whether the place that a site comes from has nothing more to say of it, so that it may be taken over or ended here.
+    pub(super) fn lets_go(&self, origin: &Origin, name: &SiteName) -> bool {
+        let is_left = matches!(origin, Origin::Git { .. }) && self.config.git.is_none();
+        is_left || self.standing.lets_go(origin, name)
     }
 
     /// A name belongs to where its site came from first. What goes on there is not touched by what somebody else says under its name.

@@ -60,6 +60,11 @@ struct OfAnswer {
     code: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWrite {
+    result: &'static str,
+}
+
 /// Everything that is counted.
 pub struct Metrics {
     registry: Registry,
@@ -73,6 +78,9 @@ pub struct Metrics {
     /// What is counted of the Git repository.
     pub git: GitMetrics,
     sites: Gauge,
+    hub_reached: Gauge,
+    hub_since: Gauge,
+    hub_writes: Family<OfWrite, Counter>,
     reloads: Gauge,
     /// How often the web server was told to reload, as it counts itself.
     count_reloads: Mutex<Option<Chosen>>,
@@ -91,6 +99,7 @@ impl Default for Metrics {
         let rollouts = Family::default();
         let control = Family::default();
         let sites = Gauge::default();
+        let (hub_reached, hub_since, hub_writes) = (Gauge::default(), Gauge::default(), Family::default());
         let reloads = Gauge::default();
         registry.register("turns", "Decisions that were made", turns.clone());
         registry.register("records", "Turns that wrote a site's memory", records.clone());
@@ -100,6 +109,13 @@ impl Default for Metrics {
         registry.register("rollouts", "Rollouts that ended, by how", rollouts.clone());
         registry.register("control_requests", "Requests at the control socket", control.clone());
         registry.register("sites", "Sites that the agent knows", sites.clone());
+        registry.register("hub_reached", "1 while this host acts for the hub that it has joined", hub_reached.clone());
+        registry.register(
+            "hub_since_timestamp_seconds",
+            "Since when that is as it is; 0: this host has joined no hub",
+            hub_since.clone(),
+        );
+        registry.register("hub_writes", "Writes on the hub, by whether it took them", hub_writes.clone());
         registry.register(
             "web_server_reloads",
             "How often the web server was told to reload since the agent started",
@@ -118,6 +134,9 @@ impl Default for Metrics {
             control,
             git,
             sites,
+            hub_reached,
+            hub_since,
+            hub_writes,
             reloads,
             count_reloads: Mutex::default(),
             trouble: Mutex::default(),
@@ -168,6 +187,18 @@ impl Metrics {
     /// So many sites are known.
     pub fn sites(&self, count: usize) {
         self.sites.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Whether this host acts for its hub, and since when that is so; `None`: it has joined none.
+    pub fn hub(&self, stands: Option<(bool, jiff::Timestamp)>) {
+        self.hub_reached.set(i64::from(stands.is_some_and(|(reached, _)| reached)));
+        self.hub_since.set(stands.map_or(0, |(_, since)| since.as_second()));
+    }
+
+    /// Something was written on the hub, or refused there.
+    pub fn hub_wrote(&self, taken: bool) {
+        let result = if taken { "taken" } else { "refused" };
+        self.hub_writes.get_or_create(&OfWrite { result }).inc();
     }
 
     /// Asks this web server how often it was told to reload.

@@ -44,11 +44,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use self::config::AgentConfig;
 use self::entry::{Entry, Problem};
 use self::folder::Folder;
+use self::hub::events::Happened;
+use self::hub::standing::Standing;
 use self::metrics::Metrics;
 use self::task::Task;
 use crate::api::names::reasons;
@@ -78,6 +80,10 @@ pub(super) struct Agent<W, S> {
     /// Held while a manifest is judged among the others.
     intake: tokio::sync::Mutex<()>,
     changes: watch::Sender<()>,
+    /// What happens to sites that come from a hub.
+    happened: broadcast::Sender<Happened>,
+    /// How this host stands with its hub.
+    standing: Standing,
     again: mpsc::UnboundedSender<SiteName>,
 }
 
@@ -103,7 +109,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         metrics: Arc<Metrics>,
     ) -> (Arc<Agent<W, S>>, mpsc::UnboundedReceiver<SiteName>) {
         let (again, heard) = mpsc::unbounded_channel();
+        let (happened, _) = broadcast::channel(hub::events::KEPT);
         let agent = Agent {
+            happened,
+            standing: Standing::new(&config.state_dir, metrics.clone()),
             config,
             host,
             metrics,

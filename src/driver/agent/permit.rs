@@ -20,7 +20,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         if origin.is_folder() {
             return Ok(());
         }
-        let ours = [&self.config.state_dir, &self.config.sites_dir, &self.config.run_dir].map(|path| real(path));
+        let ours = [&self.config.state_dir, &self.config.sites_dir, &self.config.run_dir];
+        let ours: Vec<PathBuf> = ours.into_iter().flat_map(|path| [path.clone(), real(path)]).collect();
         allow::judge(self.config.allow.as_ref(), &ours, site)?;
         let user = &site.target.run.user;
         // One that isn't there is told where every site is told so.

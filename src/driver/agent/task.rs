@@ -56,7 +56,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
         let hub = agent.clone();
         Task {
             driver: Driver::new(site.clone(), memory, SystemClock::start()),
-            teller: Teller::new(entry.clone(), agent.metrics.clone(), Box::new(move || hub.changed())),
+            teller: Teller::new(
+                entry.clone(),
+                agent.metrics.clone(),
+                agent.happened.clone(),
+                Box::new(move || hub.changed()),
+            ),
             agent,
             entry,
             site,

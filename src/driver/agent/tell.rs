@@ -4,14 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::broadcast;
+
 use super::entry::{Accepted, Entry, State};
+use super::hub::events::Happened;
 use super::metrics::Metrics;
+use super::origin::Origin;
 use super::view;
 use crate::api::report::{self, Seen};
 use crate::api::status::SiteStatus;
 use crate::control::api::{Attempts, SlotView};
 use crate::driver::clock::wall;
 use crate::driver::news::{event, evidence, outcome};
+use crate::driver::operator::events;
 use crate::driver::{Listener, NoTurn};
 use crate::platform::host::state::{FileStore, write_for_people};
 use crate::platform::host::store;
@@ -23,6 +28,8 @@ pub(super) struct Teller {
     entry: Arc<Entry>,
     metrics: Arc<Metrics>,
     memory: FileStore,
+    /// Who tells the hub of it, if the site comes from there.
+    happened: broadcast::Sender<Happened>,
     /// Notified when the site's view changed.
     changed: Box<dyn Fn() + Send + Sync>,
     /// What was told last.
@@ -106,13 +113,19 @@ fn lasting(status: &SiteStatus) -> impl PartialEq + '_ {
 }
 
 impl Teller {
-    pub(super) fn new(entry: Arc<Entry>, metrics: Arc<Metrics>, changed: Box<dyn Fn() + Send + Sync>) -> Teller {
+    pub(super) fn new(
+        entry: Arc<Entry>,
+        metrics: Arc<Metrics>,
+        happened: broadcast::Sender<Happened>,
+        changed: Box<dyn Fn() + Send + Sync>,
+    ) -> Teller {
         Teller {
             memory: FileStore::new(entry.dir().clone()),
             // For people only: lost, it is told anew.
             before: store::read(&report_file(&entry), store::LIMIT).ok().flatten(),
             entry,
             metrics,
+            happened,
             changed,
             told: None,
             phase: None,
@@ -169,8 +182,15 @@ impl Teller {
         let now: Time = wall();
         let mut events =
             if decision.record { self.entry.change(|state| std::mem::take(&mut state.news)) } else { Vec::new() };
+        let origin = self.entry.state().origin().clone();
         for news in &decision.news {
-            let event = event(news, now, &evidence(news, observed));
+            let evidence = evidence(news, observed);
+            if let (Origin::Hub { .. }, Some((warning, reason, note))) = (&origin, events::of(news, &evidence)) {
+                let (site, origin) = (self.entry.name.clone(), origin.clone());
+                // Nobody may be listening.
+                let _ = self.happened.send(Happened { site, origin, warning, reason, note });
+            }
+            let event = event(news, now, &evidence);
             match news {
                 // Nobody may be waiting for it.
                 News::Obeyed(command) => drop(self.entry.outcomes.send((command.id.clone(), true))),

@@ -73,7 +73,7 @@ pub fn channel(client: Client, me: String) -> (Events, impl Future<Output = ()> 
         while let Some(telling) = receiver.recv().await {
             let namespace = telling.site.namespace.clone().unwrap_or_default();
             let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-            let event = event(telling, &me);
+            let event = event(telling, CONTROLLER, &me);
             if let Err(error) = api.create(&PostParams::default(), &event).await {
                 tracing::debug!(site = ?event.regarding.and_then(|site| site.name), %error, "an event could not be told");
             }
@@ -82,7 +82,9 @@ pub fn channel(client: Client, me: String) -> (Events, impl Future<Output = ()> 
     (Events(sender), write)
 }
 
-fn event(telling: Telling, me: &str) -> Event {
+/// The object that tells it. `controller`: what kind of program tells; `me`: which one.
+#[must_use]
+pub fn event(telling: Telling, controller: &str, me: &str) -> Event {
     let mut note = telling.note;
     if note.len() > NOTE {
         note.truncate(note.floor_char_boundary(NOTE - 3));
@@ -100,7 +102,7 @@ fn event(telling: Telling, me: &str) -> Event {
         type_: Some(if telling.warning { "Warning" } else { "Normal" }.to_owned()),
         note: Some(note),
         regarding: Some(telling.site),
-        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_controller: Some(controller.to_owned()),
         reporting_instance: Some(me.to_owned()),
         ..Event::default()
     }
@@ -139,7 +141,7 @@ mod tests {
         let site =
             ObjectReference { name: Some("shop".into()), namespace: Some("web".into()), ..ObjectReference::default() };
         let telling = Telling { site, warning: true, reason: "Rejected", note: "ä".repeat(2000) };
-        let note = event(telling, "me").note.expect("a note");
+        let note = event(telling, CONTROLLER, "me").note.expect("a note");
         assert!(note.len() <= NOTE && note.ends_with("ä…"), "{} bytes", note.len());
     }
 }

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::api::names::GROUP;
+use crate::api::names::{GROUP, hub};
 use crate::api::spec::{BlueGreenSite, BlueGreenSiteSpec};
 use crate::api::status::SiteStatus;
 
@@ -52,6 +53,21 @@ impl SiteObject {
     #[must_use]
     pub fn status(&self) -> Option<SiteStatus> {
         serde_json::from_str(self.status.as_str()).ok()
+    }
+
+    /// Whether it is a site of a plain machine that follows this cluster as its hub: that machine turns it, and tells its status.
+    #[must_use]
+    pub fn is_a_hosts(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Spec {
+            target: Target,
+        }
+        #[derive(Deserialize)]
+        struct Target {
+            host: Option<IgnoredAny>,
+        }
+        let hosts = self.metadata.namespace.as_deref().is_some_and(|name| name.starts_with(hub::NAMESPACE));
+        hosts && serde_json::from_str::<Spec>(self.spec.as_str()).is_ok_and(|spec| spec.target.host.is_some())
     }
 
     /// Whether an operator ever wrote a status.
@@ -225,6 +241,20 @@ mod tests {
         let object = object(json!({"target": {"cluster": cluster}, "strategy": {"canary": [10, 50]}}), Value::Null);
         let typed = object.typed().expect("the rest is known");
         assert_eq!(object.unknown(&typed), ["spec.strategy.canary", "spec.target.cluster.service.ports[0].magic"]);
+    }
+
+    #[test]
+    fn a_site_of_a_host_is_told_by_its_target_and_its_namespace() {
+        for (namespace, target, hosts) in [
+            ("bluegreen-host-vps-1", json!({"host": {}}), true),
+            ("web", json!({"host": {}}), false),
+            ("bluegreen-host-vps-1", json!({"cluster": {}}), false),
+            ("bluegreen-host-vps-1", json!(5), false),
+        ] {
+            let mut object = object(json!({"target": target}), Value::Null);
+            object.metadata.namespace = Some(namespace.to_owned());
+            assert_eq!(object.is_a_hosts(), hosts, "{namespace} {target}");
+        }
     }
 
     #[test]

@@ -48,6 +48,10 @@ impl Sites {
             self.gone(key);
             return ("deleted", None);
         }
+        if site.is_a_hosts() {
+            self.gone(key);
+            return ("elsewhere", None);
+        }
         let entry = self.entry(key, &site, term);
         // Turned by one at a time: the lock is for the compiler.
         let Outcome { result, wait } = entry.lock().await.turn(&site).await;

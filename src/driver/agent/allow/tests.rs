@@ -72,7 +72,7 @@ fn a_site_that_asks_for_what_the_list_names_is_taken() {
     for (pointer, value) in [
         ("release", json!({ "archive": "/srv/shop/v2.tar.gz" })),
         ("release", json!({ "uploads": "/srv/shop/incoming" })),
-        ("release", json!({ "path": "/srv/shop" })),
+        ("release", json!({ "path": "/srv/shop/releases/v3" })),
         ("runtime", json!({ "command": { "argv": ["/usr/bin/php-fpm8.2", "-F"] } })),
         (
             "runtime",
@@ -102,7 +102,9 @@ fn every_way_out_is_refused_and_the_message_names_the_field_and_the_value() {
         ("release/path", json!("/srv/shop/./v1"), "release.path"),
         ("release/path", json!("/srv/shop//v1"), "release.path"),
         ("release/path", json!("/srv/shop-other/v1"), "allow.releases"),
-        ("release/path", json!("/srv"), "allow.releases"),
+        ("release/path", json!("/srv"), "keeps for itself"),
+        ("release/path", json!("/srv/shop"), "keeps for itself"),
+        ("release/path", json!("/home"), "allow.releases"),
         ("release/path", json!("/"), "release.path"),
         ("release/path", json!("srv/shop"), "release.path"),
         ("release/path", json!("/etc/shop"), "allow.releases"),

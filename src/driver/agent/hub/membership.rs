@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::api::names::hub;
 use crate::api::types::HostName;
 use crate::platform::host::store::{self, StoreError};
 
@@ -38,7 +39,7 @@ impl Membership {
     /// The namespace of a host on its hub.
     #[must_use]
     pub fn namespace_of(host: &HostName) -> String {
-        format!("bluegreen-host-{host}")
+        format!("{}{host}", hub::NAMESPACE)
     }
 
     /// The folder of everything about the hub, below the agent's state folder.
@@ -91,7 +92,7 @@ impl Membership {
 }
 
 /// Makes a folder that only root may look into, or makes the one that is there so.
-fn private_folder(path: &Path) -> io::Result<()> {
+pub(super) fn private_folder(path: &Path) -> io::Result<()> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
