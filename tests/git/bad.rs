@@ -20,16 +20,20 @@ fn one_bad_manifest_keeps_all_of_its_commit_out_and_the_commit_file_and_line_are
     let next = shop.clone().release(&followed.machine.release("v2"));
     let whole = blog.clone().release(&followed.machine.release("v2b"));
     let clash = whole.clone().set("/spec/target/host/hostnames", json!(["shop.test"]));
-    let foreign = whole.clone().set("/spec/target/host/user", json!("root"));
+    let foreign = whole.clone().set("/spec/target/host/user", json!("daemon"));
     let outside = whole.clone().set("/spec/target/host/release", json!({ "path": "/etc" }));
     let broken = whole.yaml().unwrap().replace("spec:", "spec: [");
     let wrong = whole.yaml().unwrap().replace("hostnames:", "hostname:");
     for (text, reason, words) in [
         (broken, "InvalidSpec", &["sites/blog.yaml: line"][..]),
         (wrong, "InvalidSpec", &["sites/blog.yaml: line", "hostname"]),
-        (clash.yaml().unwrap(), "ConflictsWithSite", &["sites/blog.yaml: spec.target.host.hostnames[0]", "shop.test"]),
-        (foreign.yaml().unwrap(), "NotAllowed", &["sites/blog.yaml: ", "allow.users"]),
-        (outside.yaml().unwrap(), "NotAllowed", &["sites/blog.yaml: ", "allow.releases"]),
+        (
+            clash.yaml().unwrap(),
+            "ConflictsWithSite",
+            &["sites/blog.yaml: line", "spec.target.host.hostnames[0]", "shop.test"],
+        ),
+        (foreign.yaml().unwrap(), "NotAllowed", &["sites/blog.yaml: line", "allow.users"]),
+        (outside.yaml().unwrap(), "NotAllowed", &["sites/blog.yaml: line", "allow.releases"]),
         (
             whole.yaml().unwrap().replace("name: blog", "name: shop"),
             "InvalidSpec",

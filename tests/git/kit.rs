@@ -85,13 +85,6 @@ impl Followed {
         println!("{name}: {condition}: {}", says(&site, condition));
         site
     }
-
-    /// Waits until the repository was asked once more from now on.
-    pub fn asked_again(&self) {
-        let count = || counted(&self.machine, "bluegreen_git_fetches_total{result=\"ok\"}");
-        let now = count();
-        wait::until("the repository was asked again", wait::PATIENCE, || (count() > now).then_some(())).unwrap();
-    }
 }
 
 /// Makes the machine's agent follow this server.
@@ -138,8 +131,8 @@ pub fn live_by(machine: &Machine, name: &str, commit: &str) -> Value {
 /// A number that the agent counts; 0: it doesn't.
 pub fn counted(machine: &Machine, name: &str) -> f64 {
     let text = metrics(&machine.agent, "/metrics");
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0.0)
+    let line = text.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
 }
 
 /// What `describe` or `history` prints.

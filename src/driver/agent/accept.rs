@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::Agent;
-use super::entry::{Accepted, Entry, Problem, State, stamp};
+use super::entry::{Accepted, Entry, Problem, stamp};
 use super::intake::{Cause, FOLDER_AGAIN, Offer};
 use super::origin::Origin;
 use super::view;
@@ -55,9 +55,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let entry = self.entry_or_new(name);
         let digest = hex::encode(Sha256::digest(text.as_bytes()));
         let state = entry.state();
-        let meant = matches!(cause, Cause::Apply | Cause::Event);
-        let rival = |_: &&Arc<Accepted>| self.rival(&state, name, origin, meant).is_some();
-        if let Some(accepted) = state.accepted.as_ref().filter(rival) {
+        // What its own place has forgotten may be taken over, by somebody who means it.
+        let may = |accepted: &Accepted| {
+            accepted.origin.is_where(origin)
+                || (matches!(cause, Cause::Apply | Cause::Event) && self.lets_go(&accepted.origin, name))
+        };
+        if let Some(accepted) = state.accepted.as_ref().filter(|accepted| !may(accepted)) {
             return Err(self.refuse_rival(&entry, &accepted.origin, origin, digest));
         }
         let known = state.accepted.as_ref().is_some_and(|accepted| accepted.manifest == digest);
@@ -218,16 +221,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         Ok(Offer { outcome, generation, warnings })
     }
 
-    /// Where a site comes from, if that is another place than this one. What came from a repository that nobody names any more is anybody's; what its hub
-    /// has forgotten is for somebody who means it.
-    pub(super) fn rival(&self, state: &State, name: &SiteName, origin: &Origin, meant: bool) -> Option<Origin> {
-        let ours = &state.accepted.as_ref()?.origin;
-        let is_left = match ours {
-            Origin::Folder => false,
-            Origin::Git { .. } => self.config.git.is_none(),
-            Origin::Hub { .. } => meant && self.standing.lets_go(ours, name),
-        };
-        (!ours.is_where(origin) && !is_left).then(|| ours.clone())
+    /// Whether the place that a site comes from has nothing more to say of it, so that it may be taken over or ended here.
+    pub(super) fn lets_go(&self, origin: &Origin, name: &SiteName) -> bool {
+        let is_left = matches!(origin, Origin::Git { .. }) && self.config.git.is_none();
+        is_left || self.standing.lets_go(origin, name)
     }
 
     /// A name belongs to where its site came from first. What goes on there is not touched by what somebody else says under its name.

@@ -96,8 +96,11 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let name = site.name;
         let _turn = agent.intake.lock().await;
         let before = agent.entry(&name).map(|entry| entry.state());
-        if let Some(rival) = before.as_ref().and_then(|state| agent.rival(state, &name, &Origin::Folder, true)) {
-            return Err(Failure::conflict(rival.elsewhere(&name)));
+        let taken = |state: &&super::entry::State| {
+            state.accepted.is_some() && !state.origin().is_folder() && !agent.lets_go(state.origin(), &name)
+        };
+        if let Some(state) = before.as_ref().filter(taken) {
+            return Err(Failure::conflict(state.origin().elsewhere(&name)));
         }
         if before.as_ref().is_some_and(super::entry::State::deleting) {
             return Err(Failure::conflict(format!(
@@ -135,8 +138,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
         let agent = &self.0;
         let _turn = agent.intake.lock().await;
         let state = agent.entry(name).ok_or_else(|| no_such(name))?.state();
-        if let Some(rival) = agent.rival(&state, name, &Origin::Folder, true) {
-            return Err(Failure::conflict(rival.elsewhere(name)));
+        if !state.origin().is_folder() && !agent.lets_go(state.origin(), name) {
+            return Err(Failure::conflict(state.origin().elsewhere(name)));
         }
         let folder =
             agent.folder().map_err(|why| Failure::internal(format!("the manifest can't be removed: {why}")))?;

@@ -120,8 +120,8 @@ async fn serve(config: AgentConfig) -> Result<(), AgentError> {
             done.map_err(|source| io_error("serve metrics", source))?;
         }
         () = agent.clone().watch_folder(again) => {}
-        () = agent.clone().follow_hub(happened) => {}
         () = agent.clone().follow_git() => {}
+        () = agent.clone().follow_hub(happened) => {}
         () = watchdog() => {}
         () = firewall.keep() => {}
     }

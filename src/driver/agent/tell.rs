@@ -180,7 +180,7 @@ impl Teller {
 
     fn news(&mut self, observed: &Observed, decision: &Decision) {
         let now: Time = wall();
-        let mut all =
+        let mut events =
             if decision.record { self.entry.change(|state| std::mem::take(&mut state.news)) } else { Vec::new() };
         let origin = self.entry.state().origin().clone();
         for news in &decision.news {
@@ -201,10 +201,10 @@ impl Teller {
                 self.metrics.rollout_ended(&self.entry.name, outcome);
             }
             tracing::info!(site = %self.entry.name, event = event.reason, "{}", event.message);
-            all.push(event);
+            events.push(event);
         }
         if decision.record
-            && let Err(fault) = self.memory.add_history(all)
+            && let Err(fault) = self.memory.add_history(events)
         {
             self.log_once(&fault);
         }

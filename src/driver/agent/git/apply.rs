@@ -11,6 +11,7 @@ use crate::api::conflicts::conflicts;
 use crate::api::names::{events, reasons};
 use crate::api::site::SiteOnHost;
 use crate::api::types::SiteName;
+use crate::api::yaml;
 use crate::control::api::{ApplyOutcome, HistoryEntry};
 use crate::driver::agent::Agent;
 use crate::driver::agent::entry::{Entry, Problem, State};
@@ -103,9 +104,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let mut found: Vec<(SiteName, &'static str, String)> = Vec::new();
         let mut judged: Vec<SiteOnHost> = Vec::new();
         for (name, manifest) in &commit.manifests {
-            let place = |message: &str| lines(&manifest.file, message);
+            let place = |message: &str| lines(manifest, message);
             let state = self.entry(name).map(|entry| entry.state());
-            if let Some(rival) = state.as_ref().and_then(|state| self.rival(state, name, &origin, false)) {
+            if let Some(rival) = state.as_ref().and_then(|state| rival(state, &origin)) {
                 found.push((name.clone(), reasons::CONFLICT, place(&rival.elsewhere(name))));
                 continue;
             }
@@ -115,8 +116,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             }
         }
         for (name, problem) in conflicts(&judged) {
-            let file = commit.manifests.get(&name).map_or_else(String::new, |manifest| manifest.file.clone());
-            found.push((name, reasons::CONFLICT, lines(&file, &problem.to_string())));
+            if let Some(manifest) = commit.manifests.get(&name) {
+                found.push((name, reasons::CONFLICT, lines(manifest, &problem.to_string())));
+            }
         }
         let Some((_, reason, _)) = found.first() else { return Ok(()) };
         // Invalid is the text itself; anything else may pass without another commit.
@@ -144,7 +146,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         for (name, manifest) in &commit.manifests {
             let entry = self.entry_or_new(name);
             let state = entry.state();
-            if self.rival(&state, name, &origin, false).is_some() {
+            if rival(&state, &origin).is_some() {
                 continue;
             }
             if is(&state, manifest) {
@@ -201,7 +203,19 @@ fn is(state: &State, manifest: &Manifest) -> bool {
     !state.deleting() && state.accepted.as_ref().is_some_and(|accepted| accepted.manifest == manifest.digest())
 }
 
-/// Each line of a message, with its file.
-fn lines(file: &str, message: &str) -> String {
-    message.lines().map(|line| format!("{file}: {line}")).collect::<Vec<_>>().join("\n")
+/// Where a site comes from, if that is another place than this one.
+fn rival<'a>(state: &'a State, origin: &Origin) -> Option<&'a Origin> {
+    state.accepted.as_ref().map(|accepted| &accepted.origin).filter(|theirs| !theirs.is_where(origin))
+}
+
+/// Each line of a message, with its file, and with its place there where it names a field.
+fn lines(manifest: &Manifest, message: &str) -> String {
+    let document = yaml::read(&manifest.text).ok();
+    let line = |line: &str| {
+        let field = line.split_once(": ").map(|(field, _)| field).filter(|field| field.starts_with("spec."));
+        let place = field.and_then(|field| document.as_ref()?.place(field));
+        let place = place.map(|place| format!("line {}, column {}: ", place.line, place.column)).unwrap_or_default();
+        format!("{}: {place}{line}", manifest.file)
+    };
+    message.lines().map(line).collect::<Vec<_>>().join("\n")
 }

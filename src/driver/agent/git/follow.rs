@@ -75,7 +75,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                     about(config.interval)
                 }
                 Err(error) => {
-                    self.metrics.git.fetched(error.label(), None);
+                    self.metrics.git.fetched(config.url.as_str(), error.label(), None);
                     let text = error.to_string();
                     if said.as_ref() != Some(&text) {
                         tracing::warn!(url = %config.url, "the repository is not read: {text}; what was applied goes on");
@@ -150,7 +150,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             follower.remembered.save(&self.config.state_dir)?;
             follower.noted = Some(now);
         }
-        self.metrics.git.fetched("ok", Some(now.as_second()));
+        self.metrics.git.fetched(config.url.as_str(), "ok", Some(now.as_second()));
         self.take(follower, config).await
     }
 
@@ -225,12 +225,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 remembered.applied = Some(id.clone());
                 (remembered.refused, remembered.moved) = (None, false);
                 self.tell_git_sites(self.git.refused(None));
-                self.metrics.git.commit(&id, true);
+                self.metrics.git.commit(config.url.as_str(), &id, true);
             }
             Outcome::Underway(why) => {
                 tracing::debug!(commit = %id, "not applied whole yet: {why}");
                 follower.pending = commit;
-                self.metrics.git.commit(&id, false);
+                self.metrics.git.commit(config.url.as_str(), &id, false);
                 return Ok(());
             }
             Outcome::Refused(refusal) => {
@@ -241,7 +241,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 self.refuse_commit(&id, commit.as_ref(), &refusal, &message).await;
                 let fault = Fault { class: Class::User, reason: reasons::COMMIT_REFUSED, message: message.clone() };
                 self.tell_git_sites(self.git.refused(Some(fault)));
-                self.metrics.git.commit(&id, false);
+                self.metrics.git.commit(config.url.as_str(), &id, false);
                 remembered.refused = Some(message);
                 follower.settled = refusal.reason == reasons::INVALID;
                 follower.pending = commit.filter(|_| !follower.settled);

@@ -23,15 +23,17 @@ struct OfAnswer {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Nothing {}
+struct OfRepository {
+    url: String,
+}
 
 /// What is counted of the repository. None of it is there where none is followed.
 #[derive(Debug, Default)]
 pub struct GitMetrics {
     fetches: Family<OfFetch, Counter>,
-    last: Family<Nothing, Gauge>,
+    last: Family<OfRepository, Gauge>,
     commit: Family<OfCommit, Gauge>,
-    refused: Family<Nothing, Gauge>,
+    refused: Family<OfRepository, Gauge>,
     webhook: Family<OfAnswer, Counter>,
 }
 
@@ -54,19 +56,19 @@ impl GitMetrics {
     }
 
     /// The repository answered, or why not.
-    pub fn fetched(&self, result: &'static str, at: Option<i64>) {
+    pub fn fetched(&self, url: &str, result: &'static str, at: Option<i64>) {
         self.fetches.get_or_create(&OfFetch { result }).inc();
         if let Some(at) = at {
-            self.last.get_or_create(&Nothing {}).set(at);
+            self.last.get_or_create(&OfRepository { url: url.to_owned() }).set(at);
         }
     }
 
     /// This commit was read; whether it is applied.
-    pub fn commit(&self, commit: &str, applied: bool) {
+    pub fn commit(&self, url: &str, commit: &str, applied: bool) {
         self.commit.clear();
         let labels = OfCommit { commit: commit.to_owned(), applied: if applied { "true" } else { "false" } };
         self.commit.get_or_create(&labels).set(1);
-        self.refused.get_or_create(&Nothing {}).set(i64::from(!applied));
+        self.refused.get_or_create(&OfRepository { url: url.to_owned() }).set(i64::from(!applied));
     }
 
     /// The webhook answered.

@@ -10,13 +10,14 @@
 //! | `mirror` | the copy of the repository: fetched, looked into, never checked out |
 //! | `program`, `account`, `keys` | runs `git`: as whom, with what, within which limits |
 //! | `state` | what must not be forgotten |
-//! | `told`, `metrics` | what people and machines are told |
+//! | `told`, `metrics`, `doctor` | what people and machines are told |
 //! | `webhook` | hears of a push |
 
 mod account;
 mod apply;
 mod commit;
 pub mod config;
+pub mod doctor;
 mod error;
 mod follow;
 mod keys;

@@ -221,7 +221,8 @@ impl Git {
     fn command(&self, call: &Call) -> Command {
         let mirror = self.mirror();
         let mut command = Command::new("git");
-        command.args(&call.args).current_dir(if mirror.is_dir() { &mirror } else { &self.folder });
+        // What it names is named whole; and nobody takes it for an app of ours.
+        command.args(&call.args).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true).process_group(0);
         if let Some(account) = self.account {
