@@ -36,7 +36,7 @@ fn what_is_not_what_the_manifest_says_is_rejected_and_nothing_of_it_is_kept() {
     refused(&served, files.release("to-http/v2.tar.gz", &other(1)), &["a place that is not https"]);
     refused(&served, files.release("round/v2.tar.gz", &other(2)), &["more than 5 times"]);
     // Whom nobody vouches for.
-    let mut stranger = files.release("v2.tar.gz", &is);
+    let mut stranger = files.release("v2.tar.gz", &other(3));
     stranger.as_object_mut().unwrap().remove("caFile");
     served.agent().apply(&with(&served.site, stranger)).unwrap();
     served.says("FetchFailed", &["TLS", "certificate"]);
