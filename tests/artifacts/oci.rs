@@ -54,7 +54,16 @@ impl Registry {
 
     fn curl(&self, arguments: &[&str], path: &str) -> Option<String> {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--fail", "--noproxy", "*", "--user", &format!("joe:{PASSWORD}"), "--cacert"]);
+        curl.args([
+            "--silent",
+            "--fail",
+            "--http1.1",
+            "--noproxy",
+            "*",
+            "--user",
+            &format!("joe:{PASSWORD}"),
+            "--cacert",
+        ]);
         curl.arg(self.authority.file("ca.pem")).args(arguments).arg(format!("https://{}{path}", self.host));
         let output = curl.output().unwrap();
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
