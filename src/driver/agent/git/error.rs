@@ -116,7 +116,7 @@ impl GitError {
     /// Whether trying again soon would only cost: nothing but a person mends it.
     #[must_use]
     pub fn is_costly(&self) -> bool {
-        matches!(self, GitError::TooLarge { .. } | GitError::TooLong { .. })
+        matches!(self, GitError::TooLarge { .. } | GitError::TooLong { .. } | GitError::NoRoom { .. })
     }
 }
 

@@ -99,7 +99,7 @@ impl Mirror {
         let reference = self.config.reference.whole();
         let what = "asking the repository";
         let mut call = self.remote(what, &["ls-remote", "--quiet", "--end-of-options", "origin", reference])?;
-        call.within = ASK_WITHIN;
+        (call.within, call.writes) = (ASK_WITHIN, false);
         let answer = self.finish(self.git.run(call).await)?;
         let text = String::from_utf8_lossy(&answer).into_owned();
         let named = text.lines().find_map(|line| line.split_once('\t').filter(|(_, name)| *name == reference));
@@ -280,7 +280,7 @@ impl Mirror {
         let mut call = Call::local(what, args);
         (call.config, call.env) = (shown.config, shown.env);
         call.transport = Some(self.config.url.transport().name());
-        (call.within, call.most) = (FETCH_WITHIN, 1 << 20);
+        (call.within, call.most, call.writes) = (FETCH_WITHIN, 1 << 20, true);
         Ok(call)
     }
 

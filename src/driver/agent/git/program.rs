@@ -63,6 +63,8 @@ pub struct Call {
     pub env: Vec<(&'static str, String)>,
     /// The transport that it may speak; `None`: none.
     pub transport: Option<&'static str>,
+    /// Whether it writes into the mirror.
+    pub writes: bool,
     /// So much it may answer.
     pub most: usize,
     /// So long it may take.
@@ -79,6 +81,7 @@ impl Call {
             config: Vec::new(),
             env: Vec::new(),
             transport: None,
+            writes: false,
             most: 64 << 10,
             within: Duration::from_secs(60),
         }
@@ -166,7 +169,7 @@ impl Git {
 
     /// Runs it.
     pub async fn ask(&self, call: Call) -> Result<Answer, GitError> {
-        let writes = call.transport.is_some();
+        let writes = call.writes;
         if writes {
             // Before it is there, so that none is ever there that nobody knows of.
             store::write(&self.busy(), &Busy { boot: boot(), process: None }, 0o600)?;
@@ -176,7 +179,7 @@ impl Git {
             Ok(answer) if writes && is_cut(&answer) => Err(GitError::TooLarge { limit: self.size_limit }),
             answer => answer,
         };
-        if matches!(answer, Err(GitError::TooLarge { .. })) {
+        if matches!(answer, Err(GitError::TooLarge { .. } | GitError::NoRoom { .. })) {
             self.forget_mirror()?;
         }
         if writes {
@@ -193,7 +196,7 @@ impl Git {
         })?;
         let group = Group(child.id());
         self.limit(&group);
-        if call.transport.is_some() {
+        if call.writes {
             let process = child.id().and_then(Process::find);
             store::write(&self.busy(), &Busy { boot: boot(), process }, 0o600)?;
         }
@@ -213,7 +216,7 @@ impl Git {
                 group.ended();
                 Ok(Answer { code: status.code(), out, complaint })
             }
-            error = self.watch(call.transport.is_some()) => Err(error),
+            error = self.watch(call.writes) => Err(error),
             () = tokio::time::sleep(call.within) => Err(GitError::TooLong { what, after: call.within }),
         }
     }
