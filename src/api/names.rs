@@ -69,6 +69,26 @@ pub mod cluster {
     pub const PREFIX: &str = "bluegreen.dev/";
 }
 
+/// What belongs to a host on its hub.
+pub mod hub {
+    /// Label of a host's namespace and of everything of ours in it: the host's name.
+    pub const HOST: &str = "bluegreen.dev/host";
+    /// Finalizer of a site that a host has accepted: it goes when nothing of the site is left on the host.
+    pub const FINALIZER: &str = "bluegreen.dev/host";
+    /// The service account, Role and RoleBinding of a host, in its namespace.
+    pub const ACCOUNT: &str = "bluegreen-host";
+    /// The service account, Role, RoleBinding and Secret of whoever joins under its name. There is one at a time: a newer token replaces an older one.
+    pub const JOIN: &str = "bluegreen-join";
+    /// The type of that Secret.
+    pub const JOIN_TYPE: &str = "bluegreen.dev/join";
+    /// The Lease that shows whether the host is there, and which machine it is.
+    pub const LEASE: &str = "bluegreen-host";
+    /// Who tells the Events of a host's sites.
+    pub const CONTROLLER: &str = "bluegreen.dev/host";
+    /// What the name of a host's namespace begins with; the host's name follows.
+    pub const NAMESPACE: &str = "bluegreen-host-";
+}
+
 /// Types of conditions. `Ready`, `Reconciling` and `Stalled` are kstatus's; a tool that knows those needs no other.
 pub mod conditions {
     /// What was asked for is live, and nothing is under way.
