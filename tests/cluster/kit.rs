@@ -175,7 +175,7 @@ impl Operated {
 
     /// What the platform warns of.
     pub fn warnings(&self) -> Vec<String> {
-        self.operator.as_ref().unwrap().platform.warnings()
+        self.operator.as_ref().unwrap().platform.warnings().into_iter().map(|warning| warning.message).collect()
     }
 
     /// The faults of its turns so far.
@@ -376,7 +376,7 @@ impl Telling<'_> {
             observed,
             decision,
             fault: self.fault.as_ref(),
-            warnings: &[],
+            warnings: &self.platform.warnings(),
             before: before.as_ref(),
             now: wall(),
         });
