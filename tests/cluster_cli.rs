@@ -6,6 +6,8 @@
 mod applying;
 #[path = "cluster_cli/commanding.rs"]
 mod commanding;
+#[path = "cluster_cli/fleet.rs"]
+mod fleet;
 #[path = "cluster_cli/kit.rs"]
 mod kit;
 #[path = "cluster_cli/looking.rs"]

@@ -4,6 +4,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "operator/clocks.rs"]
+mod clocks;
+#[path = "operator/definitions.rs"]
+mod definitions;
+#[path = "operator/faults.rs"]
+mod faults;
 #[path = "operator/history.rs"]
 mod history;
 #[path = "operator/kit.rs"]
@@ -18,3 +24,5 @@ mod meddling;
 mod rollouts;
 #[path = "operator/servers.rs"]
 mod servers;
+#[path = "operator/sizes.rs"]
+mod sizes;

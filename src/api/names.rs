@@ -158,6 +158,12 @@ pub mod reasons {
     pub const PODS_LEFT: &str = "PodsLeft";
     /// The Gateway API is not installed.
     pub const NO_GATEWAY_API: &str = "GatewayApiMissing";
+    /// A warning: the template will probably cost requests; the message says by what.
+    pub const MAY_LOSE: &str = "RequestsMayBeLost";
+    /// A warning: a guard of the settings was told to let them pass, or could not see all of them.
+    pub const SETTINGS: &str = "GuardWarned";
+    /// A warning: somebody else keeps setting the size of a colour's Deployment.
+    pub const SIZE_CONTESTED: &str = "SizeContested";
     /// There are several warnings; the message says each with its reason.
     pub const SEVERAL: &str = "SeveralWarnings";
     /// The newest commit of the repository is not taken as a whole.

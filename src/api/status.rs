@@ -1,9 +1,12 @@
 //! `BlueGreenSite.status`: what people and tools read. Everything in it can be lost: what must survive stands in the ledger too.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::rollout::{self, Colour, Phase, Reason, Revision};
 
@@ -44,6 +47,10 @@ pub struct SiteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "opaque")]
     pub rollout: Option<rollout::Status>,
+    /// What a newer operator wrote, and this program does not know: kept as it is, for when that one is back.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub more: BTreeMap<String, Value>,
 }
 
 /// What serves.

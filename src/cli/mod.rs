@@ -5,6 +5,7 @@
 //! | `apply`, `delete`, `validate` | hand in a manifest, take it away, judge it offline |
 //! | `push` | uploads a release, to this machine or by ssh to another |
 //! | `get`, `describe`, `history`, `logs` | look |
+//! | `fleet` | the sites of many clusters and of the hosts that they lead, in one table |
 //! | `command` | `approve`, `abort`, `retry`, `rollback`, `pause`, `resume`, `restart` |
 //! | `host`, `operator`, `crd`, `completion`, `man`, `version` | the daemons' own start, and what needs none |
 //! | `doctor` | what is wrong with this machine |
@@ -26,6 +27,7 @@ pub mod crd;
 pub mod delete;
 pub mod describe;
 pub mod doctor;
+pub mod fleet;
 mod follow;
 pub mod get;
 pub mod history;
@@ -75,6 +77,7 @@ enum Sub {
     Get(get::Args),
     Describe(describe::Args),
     History(history::Args),
+    Fleet(fleet::Args),
     /// Let the candidate go live.
     Approve(command::Args),
     /// Give up the candidate, or leave it again while it is watched.
@@ -125,6 +128,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Sub::Push(args) => block_on(push::run(place, args)),
         Sub::Get(args) => block_on(async { get::run(place.open().await?, args).await }),
         Sub::Describe(args) => block_on(async { describe::run(place.open().await?, args).await }),
+        Sub::Fleet(args) => block_on(fleet::run(place, args)),
         Sub::History(args) => block_on(async { history::run(place.open().await?, args).await }),
         Sub::Approve(args) => block_on(async { command::run(place.open().await?, Kind::Approve, args).await }),
         Sub::Abort(args) => block_on(async { command::run(place.open().await?, Kind::Abort, args).await }),

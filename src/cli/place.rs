@@ -117,13 +117,15 @@ fn place(program: Program, cli: &Cli, matches: &ArgMatches) -> Result<Place, cla
     let Args { socket, context, namespace, kubeconfig } = &cli.place;
     let all = matches!(&cli.subcommand, Sub::Get(get) if get.everywhere());
     let hub = matches!(&cli.subcommand, Sub::Host(host) if host.asks_cluster());
-    let cluster = all || hub || context.is_some() || namespace.is_some() || kubeconfig.is_some();
+    // A fleet is always one of clusters.
+    let fleet = matches!(&cli.subcommand, Sub::Fleet(_));
+    let cluster = all || hub || fleet || context.is_some() || namespace.is_some() || kubeconfig.is_some();
     // The variable may be set for good, and says only which socket, not that one is meant.
     let host = matches.value_source("socket") == Some(ValueSource::CommandLine);
     if host && cluster {
         return Err(clap::Error::raw(
             ErrorKind::ArgumentConflict,
-            "--socket means this machine, and --context, --namespace, --kubeconfig and --all-namespaces mean a cluster: leave out one or the \
+            "--socket means this machine, and --context, --namespace, --kubeconfig, --all-namespaces and fleet mean a cluster: leave out one or the \
              other\n",
         ));
     }
@@ -175,6 +177,7 @@ mod tests {
         assert_eq!(wish("bluegreen approve shop -n web").namespace.as_deref(), Some("web"));
         assert_eq!(wish("bluegreen logs shop -f -n web").namespace.as_deref(), Some("web"));
         assert_eq!(wish("bluegreen --kubeconfig /k get").kubeconfig, Some("/k".into()));
+        assert_eq!(wish("bluegreen fleet get --all-contexts").context, None);
         assert!(wish("bluegreen get -A").all && wish("bluegreen get --all-namespaces -w").all);
     }
 

@@ -121,4 +121,35 @@ fn what_was_warned_of_can_be_read() {
     site.settled();
     let warnings = site.warnings();
     assert!(warnings.iter().any(|warning| warning.contains("preStop")), "{warnings:?}");
+    let condition = super::kit::condition(&site.status(), "Warning").expect("it stands in the status");
+    assert_eq!(condition["reason"], "RequestsMayBeLost");
+    assert!(condition["message"].as_str().unwrap().contains("preStop"), "{condition}");
+}
+
+#[test]
+fn a_setting_that_a_guard_lets_pass_is_a_warning_for_as_long_as_it_is_wanted_also_to_a_new_operator() {
+    let mut site = Operated::new("guarded");
+    let spring = |value: &str| {
+        let container = json!({"name": "app", "image": "registry.local/shop:1", "ports": [{"containerPort": 8080}],
+            "env": [{"name": "SPRING_JPA_HIBERNATE_DDL_AUTO", "value": value}]});
+        json!({"spec": {"guards": {"schemaChanges": "Warn"},
+            "target": {"cluster": {"template": {"spec": {"containers": [container]}}}}}})
+    };
+    site.apply(&shop("1", &spring("update")));
+    site.settled();
+    let warned = |site: &Operated| {
+        super::kit::condition(&site.status(), "Warning")?["message"].as_str().map(|text| text.contains("GuardWarned: container app: "))
+    };
+    assert_eq!(warned(&site), Some(true), "{:#}", site.status());
+    let before = site.get("bgs/shop")["metadata"]["resourceVersion"].clone();
+    site.kill();
+    site.start();
+    // Whoever begins anew says the same, and so writes nothing of it; a size makes it look.
+    site.namespace.kubectl(&["scale", "bgs/shop", "--replicas=2"]).expect("it can be scaled");
+    site.settled();
+    assert_ne!(site.get("bgs/shop")["metadata"]["resourceVersion"], before);
+    assert_eq!(warned(&site), Some(true), "{:#}", site.status());
+    site.apply(&shop("1", &spring("validate")));
+    site.settled();
+    assert_eq!(warned(&site), Some(false), "{:#}", site.status());
 }

@@ -45,10 +45,12 @@ pub fn plane() -> &'static ControlPlane {
     })
 }
 
-/// The definition of an HTTPRoute, from the Gateway API's own module.
+/// The definition of an HTTPRoute, from the Gateway API's own module: in the version that the Traefik of the rig's node is built with, so that both judge
+/// the same routes.
 fn gateway_api() -> std::path::PathBuf {
     let mut go = std::process::Command::new("go");
-    go.args(["mod", "download", "-json", "sigs.k8s.io/gateway-api@v1.4.0"]).current_dir("/");
+    let traefik = concat!(env!("CARGO_MANIFEST_DIR"), "/rig/cluster/traefik");
+    go.args(["mod", "download", "-json", "sigs.k8s.io/gateway-api"]).current_dir(traefik);
     let output = go.output().expect("go is there: the control plane is built with it");
     let said: Value = serde_json::from_slice(&output.stdout).expect("go says where it is");
     let folder = said["Dir"].as_str().unwrap_or_else(|| panic!("no Gateway API: {said}"));
@@ -173,7 +175,7 @@ impl Operated {
 
     /// What the platform warns of.
     pub fn warnings(&self) -> Vec<String> {
-        self.operator.as_ref().unwrap().platform.warnings()
+        self.operator.as_ref().unwrap().platform.warnings().into_iter().map(|warning| warning.message).collect()
     }
 
     /// The faults of its turns so far.
@@ -374,7 +376,7 @@ impl Telling<'_> {
             observed,
             decision,
             fault: self.fault.as_ref(),
-            warnings: &[],
+            warnings: &self.platform.warnings(),
             before: before.as_ref(),
             now: wall(),
         });

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bluegreen_rig::cluster::{ControlPlane, Namespace};
+use bluegreen_rig::cluster::{ControlPlane, Mark, Namespace, Request};
 use bluegreen_rig::process::Guarded;
 use bluegreen_rig::{binaries, wait};
 use rustix::process::Signal;
@@ -65,6 +65,16 @@ impl Operator {
 
     /// The same, with another way to the API server.
     pub fn start_by(plane: &ControlPlane, namespace: &str, kubeconfig: &Path) -> Operator {
+        Operator::start_with(plane, namespace, kubeconfig, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(
+        plane: &ControlPlane,
+        namespace: &str,
+        kubeconfig: &Path,
+        environment: &[(&str, &str)],
+    ) -> Operator {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = plane.folder().join(format!("operator-{number}.log"));
@@ -75,6 +85,7 @@ impl Operator {
         command.args(["operator", "--namespace", namespace, "--lease-namespace", namespace]);
         command.args(["--lease-seconds", &LEASE_SECONDS.to_string()]);
         command.args(["--metrics-address", "127.0.0.1:0", "--health-address", "127.0.0.1:0"]);
+        command.envs(environment.iter().copied());
         command.env("KUBECONFIG", kubeconfig).env("POD_NAME", format!("replica-{number}"));
         command.stdin(Stdio::null()).stdout(out.try_clone().expect("a second handle")).stderr(out);
         let process = Guarded::start(&mut command, Signal::TERM, Duration::from_secs(30)).expect("it starts");
@@ -200,4 +211,34 @@ pub fn told(namespace: &Namespace<'_>, name: &str, operators: &[&Operator]) -> S
 /// A condition of an object.
 pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+/// Puts `more` into `into`, field by field.
+pub fn merge(into: &mut Value, more: &Value) {
+    match (into, more) {
+        (Value::Object(into), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, more) => *into = more.clone(),
+    }
+}
+
+/// What operators wrote in a namespace, without leases, events and what was only tried.
+pub fn writes(plane: &ControlPlane, namespace: &str, mark: Mark) -> Vec<Request> {
+    let mut all = plane.requests_since(mark).expect("the log can be read");
+    all.retain(|one| {
+        one.namespace == namespace
+            && one.writes()
+            && !one.dry_run
+            && one.user_agent.starts_with("bluegreen/")
+            && !matches!(one.resource.as_str(), "leases" | "events")
+    });
+    all
+}
+
+/// Of those, the writes of a status.
+pub fn told_writes(plane: &ControlPlane, namespace: &str, mark: Mark) -> usize {
+    writes(plane, namespace, mark).iter().filter(|one| one.subresource == "status").count()
 }

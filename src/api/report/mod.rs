@@ -65,6 +65,7 @@ pub fn status(seen: &Seen<'_>) -> SiteStatus {
         selector: None,
         conditions: Vec::new(),
         rollout: Some(status.clone()),
+        more: seen.before.map(|before| before.more.clone()).unwrap_or_default(),
     };
     let said = judge(seen, &report);
     let mut all = vec![said.ready];

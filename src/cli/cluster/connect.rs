@@ -93,13 +93,26 @@ pub async fn way(wish: &Wish) -> Result<Config, ClusterError> {
     Ok(config(wish).await?.0)
 }
 
-/// The configuration, and the name of the kubeconfig's current context.
-async fn config(wish: &Wish) -> Result<(Config, Option<String>), ClusterError> {
-    let read = match &wish.kubeconfig {
+/// The contexts of the kubeconfig that is meant, and the current one.
+///
+/// # Errors
+/// There is no kubeconfig, or it can't be read.
+pub fn contexts(wish: &Wish) -> Result<(Vec<String>, Option<String>), ClusterError> {
+    let kubeconfig = read(wish).map_err(|error| unreadable(&error))?;
+    let known = kubeconfig.contexts.into_iter().map(|context| context.name).collect();
+    Ok((known, kubeconfig.current_context.filter(|name| !name.is_empty())))
+}
+
+fn read(wish: &Wish) -> Result<Kubeconfig, KubeconfigError> {
+    match &wish.kubeconfig {
         Some(file) => Kubeconfig::read_from(file),
         None => Kubeconfig::read(),
-    };
-    let kubeconfig = match read {
+    }
+}
+
+/// The configuration, and the name of the kubeconfig's current context.
+async fn config(wish: &Wish) -> Result<(Config, Option<String>), ClusterError> {
+    let kubeconfig = match read(wish) {
         Ok(kubeconfig) => kubeconfig,
         Err(error) => return Ok((nowhere(wish, &error)?, None)),
     };
@@ -131,12 +144,16 @@ fn nowhere(wish: &Wish, error: &KubeconfigError) -> Result<Config, ClusterError>
                 .to_owned(),
         ));
     }
-    Err(ClusterError::NoCluster(match error {
+    Err(unreadable(error))
+}
+
+fn unreadable(error: &KubeconfigError) -> ClusterError {
+    ClusterError::NoCluster(match error {
         KubeconfigError::ReadConfig(error, path) => {
             format!("the kubeconfig {} can't be read: {error}; name another with --kubeconfig", path.display())
         }
         error => format!("the kubeconfig can't be read: {}; name another with --kubeconfig", words(error)),
-    }))
+    })
 }
 
 /// A context that the kubeconfig has.

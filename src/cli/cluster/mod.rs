@@ -12,6 +12,7 @@
 //! | `command` | commands as annotations, and what became of them |
 //! | `events` | what happened to a site |
 //! | `logs` | what its pods print |
+//! | `fleet` | every site of a cluster as it stands, and the hosts that are there |
 //!
 //! Nothing here decides anything about a rollout, and nothing but the site itself is ever written: that is the operator's. Pods are read only
 //! for what is drawn of one site; a table of many is made of Deployments and EndpointSlices.
@@ -21,6 +22,7 @@ mod command;
 mod connect;
 mod error;
 mod events;
+pub mod fleet;
 pub mod logs;
 mod mirror;
 pub mod pod;
@@ -41,7 +43,7 @@ use kube::core::ApiResource;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-pub use connect::{Wish, connect, way};
+pub use connect::{Wish, connect, contexts, way};
 pub use error::ClusterError;
 pub(in crate::cli) use error::{Asked, chain, explain};
 pub use watch::Watch;

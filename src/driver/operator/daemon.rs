@@ -84,6 +84,7 @@ async fn operate(settings: Settings) -> anyhow::Result<()> {
         queue: queue.clone(),
         metrics: metrics.clone(),
         health: health.clone(),
+        said: Arc::default(),
     };
     let background = [
         tokio::spawn(watches.run(writer)),

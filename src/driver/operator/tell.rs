@@ -66,7 +66,7 @@ impl Telling<'_> {
             observed,
             decision,
             fault: self.fault.as_ref(),
-            warnings: &[],
+            warnings: &self.platform.warnings(),
             before: before.as_ref(),
             now,
         });
@@ -187,10 +187,9 @@ impl Teller {
                 self.event(warning, reason, note);
             }
             if matches!(news, News::Entered(Phase::Starting, _)) {
-                let warnings = platform.warnings();
-                if !warnings.is_empty() {
-                    tracing::warn!(site = %self.key, "{}", warnings.join("; "));
-                    self.event(true, "RequestsMayBeLost", warnings.join("; "));
+                for warning in platform.warnings() {
+                    tracing::warn!(site = %self.key, reason = warning.reason, "{warning}");
+                    self.event(true, warning.reason, warning.message);
                 }
             }
         }

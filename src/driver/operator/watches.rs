@@ -1,9 +1,9 @@
 //! Watches everything that a site is made of, for as long as the process lives. What is seen goes into memory and wakes its site.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -46,6 +46,8 @@ pub struct Watches {
     pub queue: Arc<Queue>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    /// What was last said of a resource that can't be watched: it is tried again for ever, and said once.
+    pub said: Arc<Mutex<BTreeMap<&'static str, String>>>,
 }
 
 impl Watches {
@@ -83,7 +85,7 @@ impl Watches {
                 Event::Apply(site) => self.queue.wake(&key(&site)),
                 Event::Delete(site) => self.sites.gone(&key(&site)),
                 Event::InitDone => {
-                    self.health.saw(SITES);
+                    self.whole(SITES);
                     self.sites.keep(|known| listed.contains(known));
                     for site in std::mem::take(&mut listed) {
                         self.queue.wake(&site);
@@ -106,7 +108,7 @@ impl Watches {
                         self.queue.wake(&key);
                     }
                     if done {
-                        self.health.saw(resource);
+                        self.whole(resource);
                     }
                 }
                 Err(error) => {
@@ -134,9 +136,20 @@ impl Watches {
         }
     }
 
+    /// A watch has everything, and goes on.
+    fn whole(&self, resource: &'static str) {
+        self.health.saw(resource);
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(resource);
+    }
+
     /// A watch ended, and begins anew.
     fn broke(&self, resource: &'static str, error: &watcher::Error) {
         self.metrics.watch_broke(resource);
+        let text = error.to_string();
+        let before = self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(resource, text.clone());
+        if before == Some(text) {
+            return;
+        }
         match refusal(error) {
             // Its place in the stream of changes is forgotten: everything is listed anew.
             Some(410) => tracing::info!(resource, "a watch fell behind and begins anew"),

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::references::{Source, references};
-use super::{ClusterPlatform, Wanted};
+use super::{ClusterPlatform, Wanted, lock};
 use crate::api::site::SettingsGuards;
 use crate::api::spec::{ConfigMapsSpec, GuardSpec};
 use crate::guards::spring::{File, Sources, effective};
 use crate::guards::{Finding, Guard, schema};
 use crate::platform::Fault;
+use crate::rollout::Revision;
 
 /// What is wrong with the settings of a template.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,42 @@ struct Judged {
 
 impl ClusterPlatform {
     /// Why the settings of the template must not reach production, if they must not.
-    pub(super) async fn settings_refused(&self, wanted: &Wanted) -> Result<Option<String>, Fault> {
+    pub(super) async fn settings_refused(&self, wanted: &Wanted, what: Revision) -> Result<Option<String>, Fault> {
+        let judged = self.judge_settings(wanted).await?;
+        self.note_settings(what, judged.warnings);
+        let guard = Guard::SchemaChanges;
+        Ok((!judged.denied.is_empty()).then(|| {
+            format!(
+                "{}; take it out of the template, or override it there; if it is meant, write {}: Warn and ask for a retry",
+                judged.denied.join("; "),
+                guard.field()
+            )
+        }))
+    }
+
+    /// Looks through the settings of what is wanted, if that was not done since the start: what was warned of goes on being said.
+    pub(super) async fn look_through_settings(&self, wanted: &Wanted, what: Revision) {
+        if lock(&self.settings).0 == Some(what) {
+            return;
+        }
+        // What can't be read now is read before it is started.
+        if let Ok(judged) = self.judge_settings(wanted).await {
+            self.note_settings(what, judged.warnings);
+        }
+    }
+
+    fn note_settings(&self, what: Revision, warnings: Vec<String>) {
+        let mut known = lock(&self.settings);
+        if *known == (Some(what), warnings.clone()) {
+            return;
+        }
+        for warning in &warnings {
+            tracing::warn!(site = %self.key(), "{warning}");
+        }
+        *known = (Some(what), warnings);
+    }
+
+    async fn judge_settings(&self, wanted: &Wanted) -> Result<Judged, Fault> {
         let target = &wanted.site.target;
         let template = target.template.value();
         let mut maps = BTreeMap::new();
@@ -37,18 +73,7 @@ impl ClusterPlatform {
                 }
             }
         }
-        let judged = judge(&template, &maps, target.settings);
-        for warning in &judged.warnings {
-            tracing::warn!(site = %self.key(), "{warning}");
-        }
-        let guard = Guard::SchemaChanges;
-        Ok((!judged.denied.is_empty()).then(|| {
-            format!(
-                "{}; take it out of the template, or override it there; if it is meant, write {}: Warn and ask for a retry",
-                judged.denied.join("; "),
-                guard.field()
-            )
-        }))
+        Ok(judge(&template, &maps, target.settings))
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Eye {
     pub fine: Option<i64>,
     /// Somebody changed what it runs and we put that back with this generation: what is ready before its controller has seen that is theirs.
     pub mended: Option<i64>,
+    /// So often somebody made it smaller than what it is to replace, while it was to run this.
+    pub shrunk: Option<(Revision, u32)>,
     /// Why its pods are not ready, and when that was asked.
     pub why: Option<(String, Time)>,
     /// A pod that was ready ended by itself, and how.

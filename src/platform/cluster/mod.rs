@@ -30,6 +30,7 @@ mod steps;
 mod store;
 mod tend;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,11 +44,12 @@ use self::look::{Eyes, Scene};
 use self::memory::{Due, Memory};
 use self::objects::Objects;
 use self::release::Release;
+use crate::api::names::reasons;
 use crate::api::site::{Route, SiteOnCluster};
 use crate::api::spec::BlueGreenSite;
 use crate::api::status::SiteStatus;
 use crate::driver::clock::wall;
-use crate::platform::{Fault, Platform};
+use crate::platform::{Class, Fault, Platform};
 use crate::rollout::{Colour, Command, Goal, Observed, Plan, Revision, Verb};
 
 pub use self::store::ClusterStore;
@@ -65,6 +67,10 @@ pub struct ClusterPlatform {
     no_front: Mutex<Option<std::time::Instant>>,
     later: Mutex<Option<Timer>>,
     settles: Mutex<Option<Timer>>,
+    /// What the settings of which revision were warned of.
+    settings: Mutex<(Option<Revision>, Vec<String>)>,
+    /// The Deployments whose size somebody else keeps setting, with what is said of each.
+    contested: Mutex<BTreeMap<Colour, String>>,
     inner: tokio::sync::Mutex<Inner>,
 }
 
@@ -110,6 +116,8 @@ impl ClusterPlatform {
             no_front: Mutex::default(),
             later: Mutex::default(),
             settles: Mutex::default(),
+            settings: Mutex::default(),
+            contested: Mutex::default(),
             inner: tokio::sync::Mutex::default(),
         }
     }
@@ -145,16 +153,25 @@ impl ClusterPlatform {
             inner.retry = retry;
         }
         let (revision, fault) = if deleting { (None, None) } else { self.resolve(&wanted, &mut inner).await };
+        if let Some(revision) = revision {
+            self.look_through_settings(&wanted, revision).await;
+        }
         let plan =
             Plan { wanted: revision, promotion: wanted.site.promotion, limits: wanted.site.limits, deleting, commands };
         (Some(plan), fault)
     }
 
-    /// What the template will probably cost requests by, in words.
+    /// What somebody should know, although it holds up nothing: what the template will probably cost requests by, what its settings may do, and who
+    /// works against us.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Fault> {
         let Some(wanted) = self.wanted() else { return Vec::new() };
-        release::warnings(&wanted.site.target, wanted.site.limits.drain_within)
+        let lost = release::warnings(&wanted.site.target, wanted.site.limits.drain_within);
+        let settings = lock(&self.settings).1.clone();
+        let contested: Vec<String> = lock(&self.contested).values().cloned().collect();
+        let all = [(reasons::MAY_LOSE, lost), (reasons::SETTINGS, settings), (reasons::SIZE_CONTESTED, contested)];
+        let said = all.into_iter().filter(|(_, words)| !words.is_empty());
+        said.map(|(reason, words)| Fault { class: Class::User, reason, message: words.join("; ") }).collect()
     }
 
     /// What people shall read. It is written at the beginning of the next step or by [`ClusterPlatform::flush`], once it is worth a write.

@@ -37,7 +37,7 @@ impl ClusterPlatform {
             (self.wake)();
             return Ok(());
         }
-        if let Some(refused) = self.settings_refused(wanted).await? {
+        if let Some(refused) = self.settings_refused(wanted, what).await? {
             inner.eyes.unusable.insert(what, refused);
             (self.wake)();
             return Ok(());

@@ -11,8 +11,8 @@ use super::front::stamp;
 use super::look::{Scene, foreign};
 use super::objects::{Objects, ServiceWanted, Start, of_colour, own_ports, preview, wanted_ports};
 use super::release::ports;
-use super::{ClusterPlatform, Inner, Wanted, scene};
-use crate::api::names::cluster as names;
+use super::{ClusterPlatform, Inner, Wanted, lock, scene};
+use crate::api::names::{cluster as names, reasons};
 use crate::api::site::Route;
 use crate::driver::clock::wall;
 use crate::platform::Fault;
@@ -22,6 +22,8 @@ use crate::rollout::{Colour, Goal, Ledger, Phase, Plan, Revision, Step};
 const KEPT: usize = 10;
 /// Old ones are looked for so often at most.
 const PRUNE: Duration = Duration::from_secs(60);
+/// So often a candidate that somebody made smaller is made larger again.
+const SHRUNK: u32 = 2;
 /// Why pods are not ready is asked so often at most, and not before they had this long.
 const ASK_WHY: Duration = Duration::from_secs(5);
 
@@ -79,8 +81,11 @@ impl ClusterPlatform {
     ) -> Result<(), Fault> {
         let children = self.children();
         let scene = scene(wanted, &children);
-        let Some(known) = scene.deployment(colour) else { return Ok(()) };
-        let Some(revision) = known.revision.filter(|_| known.replicas > 0 && !known.owned.deleting) else {
+        let Some(known) = scene.deployment(colour).filter(|known| known.replicas > 0) else {
+            lock(&self.contested).remove(&colour);
+            return Ok(());
+        };
+        let Some(revision) = known.revision.filter(|_| !known.owned.deleting) else {
             return Ok(());
         };
         let drifted = known.generation != known.ours && inner.eyes.of(colour).fine != Some(known.generation);
@@ -178,8 +183,14 @@ impl ClusterPlatform {
             wish
         } else if candidate {
             let other = scene.deployment(colour.other()).map_or(0, |other| other.replicas);
-            wish.max(other).max(known.replicas)
+            let size = wish.max(other).max(known.replicas);
+            let shrunk = known.generation != known.ours && known.replicas < size;
+            if shrunk && !self.grows_again(known, colour, size, inner) {
+                return Ok(false);
+            }
+            size
         } else {
+            lock(&self.contested).remove(&colour);
             return Ok(false);
         };
         if size == known.replicas && wish == known.wished {
@@ -194,6 +205,28 @@ impl ClusterPlatform {
             inner.eyes.of(colour).fine = None;
         }
         Ok(true)
+    }
+
+    /// Somebody made a candidate smaller than what it is to replace. Whether it grows again: a slip of the hand is mended, and whoever goes on is obeyed
+    /// and told of, since two who both insist would write for ever.
+    fn grows_again(&self, known: &Deployment, colour: Colour, size: i32, inner: &mut Inner) -> bool {
+        let eye = inner.eyes.of(colour);
+        let times = eye.shrunk.filter(|(revision, _)| Some(*revision) == known.revision).map_or(0, |(_, times)| times);
+        if times < SHRUNK {
+            eye.shrunk = known.revision.map(|revision| (revision, times + 1));
+            return true;
+        }
+        let text = format!(
+            "somebody keeps setting the Deployment {} to {} pods, and it was to have {size} before traffic moves to it; that is obeyed: aim autoscalers at \
+             the BlueGreenSite {}, whose size both colours follow",
+            known.name,
+            known.replicas,
+            self.key().site()
+        );
+        if lock(&self.contested).insert(colour, text.clone()).is_none() {
+            tracing::warn!(site = %self.key(), reason = reasons::SIZE_CONTESTED, "{text}");
+        }
+        false
     }
 
     /// A ledger that somebody took from the front object, while it still waited to be written with the next route, is written now.
