@@ -230,7 +230,7 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
         (
             "path: /srv/shop/1.4.2",
             "",
-            "line 9: spec.target.host.release: needs exactly one of path (a folder), archive (a file) and uploads (a folder in which they arrive)",
+            "line 9: spec.target.host.release: needs exactly one of path (a folder), archive (a file), uploads (a folder in which they arrive), url (an archive to be fetched) and oci (an image or an artifact of a registry)",
         ),
         (
             "path: /srv/shop/1.4.2",
