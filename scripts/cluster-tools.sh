@@ -2,7 +2,7 @@
 # Builds the programs of a real cluster from Go modules, once, into a cache folder outside of the checkout, and prints the folder
 # that each tool's programs are in, one a line, in the order in which they were asked for.
 #
-#   scripts/cluster-tools.sh                  what the tests of a cluster need: etcd kube kwok helm argocd argocd-install kstatus kustomize
+#   scripts/cluster-tools.sh                  what the tests of a cluster need: etcd kube kwok helm argocd argocd-install kstatus kustomize registry
 #   scripts/cluster-tools.sh etcd kube        these alone
 #   PATH=$(scripts/cluster-tools.sh etcd kube | paste -sd:):$PATH
 #
@@ -37,7 +37,7 @@ modules() {
     node) echo kube containerd cni coredns pause ;;
     argocd-install) echo argocd ;;
     kwok | helm | argocd | kstatus | kustomize | registry | traefik) echo "$1" ;;
-    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install kstatus kustomize registry traefik node" ;;
+    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install kstatus kustomize registry registry traefik node" ;;
     esac
 }
 
@@ -174,7 +174,7 @@ build_node() {
     program pause . pause -ldflags '-s -w'
 }
 
-[ $# -gt 0 ] || set -- etcd kube kwok helm argocd argocd-install kstatus kustomize
+[ $# -gt 0 ] || set -- etcd kube kwok helm argocd argocd-install kstatus kustomize registry
 mkdir -p "$cache"
 for tool in "$@"; do
     bin=$(folder "$tool")

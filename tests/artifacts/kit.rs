@@ -138,7 +138,6 @@ pub fn packed(folder: &Path) -> Vec<u8> {
 
 /// What a server over TLS is asked for.
 pub struct Asked {
-    pub path: String,
     /// Where the range begins, if it is asked for one.
     pub from: Option<usize>,
     pub if_range: Option<String>,
@@ -227,8 +226,7 @@ fn serve(
         line.split_once(": ").map(|(_, value)| value.to_owned())
     };
     let from = field("range:").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    let asked = Asked { path, from, if_range: field("if-range:") };
+    let asked = Asked { from, if_range: field("if-range:") };
     let (bytes, then) = answer(&asked);
     heard.lock().unwrap().push(asked);
     tls.write_all(&bytes).and_then(|()| tls.flush()).ok()?;
