@@ -138,7 +138,9 @@ fn a_setting_that_a_guard_lets_pass_is_a_warning_for_as_long_as_it_is_wanted_als
     site.apply(&shop("1", &spring("update")));
     site.settled();
     let warned = |site: &Operated| {
-        super::kit::condition(&site.status(), "Warning")?["message"].as_str().map(|text| text.contains("GuardWarned: container app: "))
+        super::kit::condition(&site.status(), "Warning")?["message"]
+            .as_str()
+            .map(|text| text.contains("GuardWarned: container app: "))
     };
     assert_eq!(warned(&site), Some(true), "{:#}", site.status());
     let before = site.get("bgs/shop")["metadata"]["resourceVersion"].clone();

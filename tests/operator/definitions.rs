@@ -41,7 +41,8 @@ fn without_a_definition_the_operator_waits_and_says_once_what_is_missing_and_an_
     );
 
     let mut older = definition(&plane);
-    let spec = older.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/strategy").unwrap();
+    let spec =
+        older.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/strategy").unwrap();
     spec["default"].as_object_mut().unwrap().remove("failoverAfter");
     fields(&mut older, "/spec/properties/strategy")
         .as_object_mut()
