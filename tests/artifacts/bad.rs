@@ -39,7 +39,7 @@ fn what_is_not_what_the_manifest_says_is_rejected_and_nothing_of_it_is_kept() {
     let mut stranger = files.release("v2.tar.gz", &other(3));
     stranger.as_object_mut().unwrap().remove("caFile");
     served.agent().apply(&with(&served.site, stranger)).unwrap();
-    served.says("FetchFailed", &["TLS", "certificate"]);
+    is_tried_again(&served, &["TLS", "certificate"]);
     served.is_untouched();
     served.agent().apply_and_wait(&with(&served.site, files.release("v2.tar.gz", &is)).env("AGAIN", "1")).unwrap();
     served.load().wait_for_version("v2").unwrap();
@@ -78,6 +78,8 @@ fn a_server_that_fails_answers_nonsense_or_nothing_is_asked_again_until_it_is_we
         }
     });
     served.agent().apply(&with(&served.site, odd.release(&authority, &digest))).unwrap();
+    is_tried_again(&served, &["trying again"]);
+    served.is_untouched();
     served.load().wait_for_version("v2").unwrap();
     let log = served.agent().log();
     for words in ["503", "another part than it was asked for", "took too long"] {
@@ -107,4 +109,17 @@ fn what_is_written_wrongly_is_said_before_anything_is_asked() {
     }
     served.is_untouched();
     served.lost_nothing();
+}
+
+/// Waits until the site says that it tries again, and why.
+fn is_tried_again(served: &Served, words: &[&str]) {
+    let so = |site: &Value| {
+        let all = site.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        all.iter().any(|one| {
+            let message = one["message"].as_str().unwrap_or_default();
+            let tried = one["type"] == "Reconciling" && one["reason"] == "FetchFailed";
+            tried && words.iter().all(|word| message.contains(word))
+        })
+    };
+    served.agent().wait_for("shop", &format!("is tried again: {words:?}"), so).unwrap();
 }
