@@ -50,7 +50,7 @@ use crate::api::spec::BlueGreenSite;
 use crate::api::status::SiteStatus;
 use crate::driver::clock::wall;
 use crate::platform::{Class, Fault, Platform};
-use crate::rollout::{Colour, Command, Goal, Observed, Plan, Revision, Verb};
+use crate::rollout::{Colour, Command, Goal, Observed, Plan, Revision, Step, Verb};
 
 pub use self::store::ClusterStore;
 
@@ -306,7 +306,11 @@ impl Platform for ClusterPlatform {
                 (self.wake)();
             }
         }
-        self.flush().await?;
+        // Before a colour is started or stopped, what that rests on is on record. A route carries its own memory in the same write, and people are told
+        // of it afterwards (`Entry::end`): nobody who waits for the new version waits for words.
+        if matches!(goal.step, Some(Step::Start { .. } | Step::Stop { .. } | Step::Unroute)) {
+            self.flush().await?;
+        }
         if let Some(revision) = goal.prepare {
             self.prepare(&wanted, revision, &mut inner).await?;
         }
