@@ -55,6 +55,8 @@ pub enum Event {
     LedgerLost,
     /// Both are lost.
     BothLost,
+    /// The site is another one of the same name, without a status: it was restored from a backup.
+    Restored,
     /// Another specification.
     Edit(u8),
     /// The site is deleted.
@@ -148,6 +150,9 @@ fn losses(setting: &Setting, state: &State, all: &mut Vec<Event>) {
         all.push(Event::LedgerLost);
         all.push(Event::BothLost);
     }
+    if state.ledger.is_some() && !state.deleting {
+        all.push(Event::Restored);
+    }
 }
 
 fn orders(setting: &Setting, state: &State, all: &mut Vec<Event>) {
@@ -224,6 +229,7 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
         Event::StatusLost => next.status = None,
         Event::LedgerLost => next.ledger = None,
         Event::BothLost => (next.ledger, next.status) = (None, None),
+        Event::Restored => (next.left, next.ledger, next.status) = (state.ledger, None, None),
         Event::Edit(n) => next.spec = n,
         Event::Delete => next.deleting = true,
         Event::Order(verb, n) => next = order(setting, state, verb, n),
@@ -238,7 +244,8 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
         | Event::LatePass(_)
         | Event::StatusLost
         | Event::LedgerLost
-        | Event::BothLost => {
+        | Event::BothLost
+        | Event::Restored => {
             next.budget.faults = state.budget.faults.saturating_sub(1);
         }
         Event::Edit(_) | Event::Delete => next.budget.edits -= 1,
@@ -246,7 +253,9 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
         _ => {}
     }
     let known = state.ledger.is_some() || state.status.is_some();
-    if known && next.ledger.is_none() && next.status.is_none() {
+    if event == Event::Restored {
+        restore(setting, &mut next);
+    } else if known && next.ledger.is_none() && next.status.is_none() {
         forget(&mut next);
     }
     Ok(Some(next).filter(|next| next != state))
@@ -260,6 +269,22 @@ fn forget(next: &mut State) {
     ghosts.rejected = if held { Set::of(&[next.spec]) } else { Set::default() };
     (ghosts.cleared, ghosts.approved) = (Set::default(), Set::default());
     (ghosts.baking, ghosts.rollback, ghosts.lost) = (0, None, true);
+}
+
+/// What was decided is still known, and what is wanted and was not live is held.
+fn restore(setting: &Setting, next: &mut State) {
+    let known = setting.ledger(next.left);
+    let moved =
+        known.and_then(|ledger| ledger.intent).filter(|held| next.route.is_some_and(|r| r.colour == held.colour));
+    let held = moved.or(known.and_then(|ledger| ledger.stable)).map(|held| number(held.revision));
+    let ghosts = &mut next.ghosts;
+    if held.is_some_and(|held| held != next.spec) {
+        ghosts.rejected = ghosts.rejected.with(next.spec);
+        ghosts.approved = ghosts.approved.without(next.spec);
+    }
+    if moved.is_none() {
+        ghosts.baking = 0;
+    }
 }
 
 fn order(setting: &mut Setting, state: &State, verb: Verb, n: u8) -> State {

@@ -11,6 +11,7 @@
 //! | `prepare`, `configuration` | a candidate is tried, its configuration copied, its release stored |
 //! | `guards` | the settings of a template that must not reach production |
 //! | `steps` | takes one step, with a last look right before it |
+//! | `ownership` | whose an object is, and what an earlier site left |
 //! | `front` | the object that carries the route and the ledger |
 //! | `tend` | what needs no decision: Services, seals, sizes, drift of what is live |
 //! | `store`, `memory` | ledger and status, written no more often than needed |
@@ -23,6 +24,7 @@ mod guards;
 pub mod look;
 mod memory;
 pub mod objects;
+mod ownership;
 mod prepare;
 pub mod references;
 pub mod release;
@@ -30,7 +32,7 @@ mod steps;
 mod store;
 mod tend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +67,8 @@ pub struct ClusterPlatform {
     memory: Mutex<Memory>,
     /// When the front object was found not to be there.
     no_front: Mutex<Option<std::time::Instant>>,
+    /// The uids of sites that are gone.
+    gone: Mutex<BTreeSet<u128>>,
     later: Mutex<Option<Timer>>,
     settles: Mutex<Option<Timer>>,
     /// What the settings of which revision were warned of.
@@ -114,6 +118,7 @@ impl ClusterPlatform {
             wanted: Mutex::default(),
             memory: Mutex::default(),
             no_front: Mutex::default(),
+            gone: Mutex::default(),
             later: Mutex::default(),
             settles: Mutex::default(),
             settings: Mutex::default(),
