@@ -45,6 +45,7 @@ use self::configuration::Resolved;
 use self::look::{Eyes, Scene};
 use self::memory::{Due, Memory};
 use self::objects::Objects;
+use self::ownership::unmarked;
 use self::release::Release;
 use crate::api::names::reasons;
 use crate::api::site::{Route, SiteOnCluster};
@@ -280,6 +281,11 @@ impl Platform for ClusterPlatform {
         }
         let mut inner = self.inner.lock().await;
         let children = self.children();
+        if !unmarked(&wanted, &children).is_empty() {
+            // It came since it was looked for; without it, this would look like a site that never had anything.
+            (self.wake)();
+            return Observed::Unknown("what an earlier site of this name left is taken back first".to_owned());
+        }
         let scene = scene(&wanted, &children);
         match scene.world(&mut inner.eyes) {
             Ok(world) => {
@@ -296,8 +302,8 @@ impl Platform for ClusterPlatform {
 
     async fn converge(&self, plan: &Plan, goal: &Goal) -> Result<(), Fault> {
         let Some(wanted) = self.wanted() else { return Ok(()) };
-        if self.ask.cache.complete(wanted.kinds()).is_err() {
-            // Nothing was decided, and what is missing may be missing because it was not seen.
+        if self.ask.cache.complete(wanted.kinds()).is_err() || !unmarked(&wanted, &self.children()).is_empty() {
+            // Nothing was decided, and what is missing may be missing because it was not seen, or is somebody's who is gone.
             return self.flush().await;
         }
         let mut inner = self.inner.lock().await;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ask::{changed, version};
-use super::children::{Budget, Deployment, Fact, HttpRoute, Owned, Release, Service, uid};
+use super::children::{Budget, Children, Deployment, Fact, HttpRoute, Kind, Owned, Release, Service, uid};
 use super::objects::{of_colour, of_release, preview};
 use super::{ClusterPlatform, Wanted, lock};
 use crate::api::names::{API_VERSION, KIND, cluster as names, reasons};
@@ -111,6 +111,44 @@ impl Owned {
     }
 }
 
+/// What has to be given the marks of this site, and whether it is the front object. What has none of the site's names is left alone.
+pub(super) fn unmarked(wanted: &Wanted, children: &Children) -> Vec<(Kind, Box<str>, bool)> {
+    let site = wanted.site.name.as_str();
+    let by_service = matches!(wanted.site.target.route, Route::Service);
+    let live = wanted.site.target.service.as_str();
+    let of_a_colour = |name: &str| Colour::BOTH.into_iter().any(|colour| of_colour(site, colour) == name);
+    let mut all = Vec::new();
+    let mut add = |kind, name: &str, owned: &Owned, named: bool, front: bool| {
+        if named && owned.wants_marks(wanted) {
+            all.push((kind, name.into(), front));
+        }
+    };
+    for one in &children.deployments {
+        add(Kind::Deployment, &one.name, &one.owned, one.revision.is_some() && of_a_colour(&one.name), false);
+    }
+    for one in &children.services {
+        let front = by_service && *one.name == *live;
+        add(
+            Kind::Service,
+            &one.name,
+            &one.owned,
+            front || of_a_colour(&one.name) || *one.name == *preview(site),
+            front,
+        );
+    }
+    for one in &children.budgets {
+        add(Kind::Budget, &one.name, &one.owned, of_a_colour(&one.name), false);
+    }
+    for one in &children.releases {
+        let named = one.revision.is_some_and(|revision| of_release(site, revision) == *one.name);
+        add(Kind::Release, &one.name, &one.owned, named, false);
+    }
+    for one in &children.routes {
+        add(Kind::HttpRoute, &one.name, &one.owned, !by_service && *one.name == *site, true);
+    }
+    all
+}
+
 impl ClusterPlatform {
     /// Takes back what an earlier site of this name left. Nothing but metadata is written: no pod is replaced, no traffic moves. The ledger that was left
     /// is put aside for the logic, which believes no more of it than it must. To be called before each turn; where there is nothing of the kind it asks
@@ -123,35 +161,14 @@ impl ClusterPlatform {
         if self.ask.cache.complete(wanted.kinds()).is_err() {
             return Ok(());
         }
-        let site = wanted.site.name.as_str();
-        let children = self.children();
-        let live = wanted.site.target.service.as_str();
-        let colours = Colour::BOTH.map(|colour| of_colour(site, colour));
-        for one in children.deployments.iter().filter(|one| one.revision.is_some() && one.owned.wants_marks(&wanted)) {
-            if colours.iter().any(|name| **name == *one.name) {
-                self.mark::<Deployment>(&wanted, &one.name, false).await?;
-            }
-        }
-        let by_service = matches!(wanted.site.target.route, Route::Service);
-        for one in children.services.iter().filter(|one| one.owned.wants_marks(&wanted)) {
-            let front = by_service && *one.name == *live;
-            if front || colours.iter().any(|name| **name == *one.name) || *one.name == *preview(site) {
-                self.mark::<Service>(&wanted, &one.name, front).await?;
-            }
-        }
-        for one in children.budgets.iter().filter(|one| one.owned.wants_marks(&wanted)) {
-            if colours.iter().any(|name| **name == *one.name) {
-                self.mark::<Budget>(&wanted, &one.name, false).await?;
-            }
-        }
-        for one in children.releases.iter().filter(|one| one.owned.wants_marks(&wanted)) {
-            if one.revision.is_some_and(|revision| *of_release(site, revision) == *one.name) {
-                self.mark::<Release>(&wanted, &one.name, false).await?;
-            }
-        }
-        for one in children.routes.iter().filter(|one| !by_service && one.owned.wants_marks(&wanted)) {
-            if *one.name == *site {
-                self.mark::<HttpRoute>(&wanted, &one.name, true).await?;
+        for (kind, name, front) in unmarked(&wanted, &self.children()) {
+            match kind {
+                Kind::Deployment => self.mark::<Deployment>(&wanted, &name, front).await?,
+                Kind::Service => self.mark::<Service>(&wanted, &name, front).await?,
+                Kind::Budget => self.mark::<Budget>(&wanted, &name, front).await?,
+                Kind::Release => self.mark::<Release>(&wanted, &name, front).await?,
+                Kind::HttpRoute => self.mark::<HttpRoute>(&wanted, &name, front).await?,
+                Kind::Slice => {}
             }
         }
         Ok(())

@@ -104,7 +104,7 @@ impl ClusterPlatform {
             // From now on, an edit of its template changes no pod.
             self.set(wanted, known, json!({"paused": true}), json!({})).await?;
             (self.wake)();
-        } else if known.paused && (foreign || known.has == 0) && known.observed >= known.generation {
+        } else if known.paused && (foreign || known.has == 0 && pods.is_empty()) && known.observed >= known.generation {
             // Somebody unsealed it, changed it and sealed it: pods run that are not of its template. Or there is no ReplicaSet that would make its
             // pods: it was deleted, or not restored with the rest.
             self.set(wanted, known, json!({"paused": false}), json!({})).await?;
