@@ -253,9 +253,8 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
         _ => {}
     }
     let known = state.ledger.is_some() || state.status.is_some();
-    if event == Event::Restored {
-        restore(setting, &mut next);
-    } else if known && next.ledger.is_none() && next.status.is_none() {
+    let known = known && event != Event::Restored;
+    if known && next.ledger.is_none() && next.status.is_none() {
         forget(&mut next);
     }
     Ok(Some(next).filter(|next| next != state))
@@ -269,22 +268,6 @@ fn forget(next: &mut State) {
     ghosts.rejected = if held { Set::of(&[next.spec]) } else { Set::default() };
     (ghosts.cleared, ghosts.approved) = (Set::default(), Set::default());
     (ghosts.baking, ghosts.rollback, ghosts.lost) = (0, None, true);
-}
-
-/// What was decided is still known, and what is wanted and was not live is held.
-fn restore(setting: &Setting, next: &mut State) {
-    let known = setting.ledger(next.left);
-    let moved =
-        known.and_then(|ledger| ledger.intent).filter(|held| next.route.is_some_and(|r| r.colour == held.colour));
-    let held = moved.or(known.and_then(|ledger| ledger.stable)).map(|held| number(held.revision));
-    let ghosts = &mut next.ghosts;
-    if held.is_some_and(|held| held != next.spec) {
-        ghosts.rejected = ghosts.rejected.with(next.spec);
-        ghosts.approved = ghosts.approved.without(next.spec);
-    }
-    if moved.is_none() {
-        ghosts.baking = 0;
-    }
 }
 
 fn order(setting: &mut Setting, state: &State, verb: Verb, n: u8) -> State {

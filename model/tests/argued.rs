@@ -248,6 +248,24 @@ fn a_cutover_that_had_moved_before_a_restore_is_judged_and_one_that_had_not_is_c
 }
 
 #[test]
+fn a_route_that_somebody_moved_to_neither_goes_back_to_the_last_cutover() {
+    // The first cutover ever: that it was a success stood in the status alone.
+    let intent = Some(Held { colour: Colour::Blue, revision: revision(1) });
+    let left = Ledger { version: 2, intent, ..Ledger::default() };
+    let observed = seen(world(runs(1, Health::Ready), runs(2, Health::Ready), Some(Colour::Green)));
+    let decision = decide(&plan(2), &restored(left), &observed, at(0));
+    assert!(matches!(decision.goal.step, Some(Step::Route { colour: Colour::Blue, .. })), "{:?}", decision.goal.step);
+    assert_eq!((decision.ledger.stable, decision.ledger.intent), (intent, None));
+    assert!(decision.ledger.rejects(revision(2)) && !decision.ledger.cleared.contains(&revision(2)));
+    // And the colour that was stable before has since become somebody else's candidate.
+    let left =
+        Ledger { intent: Some(Held { colour: Colour::Green, revision: revision(2) }), ..ledger((Colour::Blue, 1)) };
+    let observed = seen(world(runs(3, Health::Ready), runs(2, Health::Ready), Some(Colour::Blue)));
+    let decision = decide(&plan(3), &restored(left), &observed, at(0));
+    assert!(matches!(decision.goal.step, Some(Step::Route { colour: Colour::Green, .. })), "{:?}", decision.goal.step);
+}
+
+#[test]
 fn what_was_left_is_not_taken_back_before_it_is_known_what_is_wanted() {
     let observed = seen(world(runs(1, Health::Ready), None, Some(Colour::Blue)));
     let untold = Plan { wanted: None, ..plan(1) };

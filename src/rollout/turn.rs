@@ -109,8 +109,9 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    /// The decisions of an earlier site of this name count. A cutover that had not moved the route is not intended any more: whoever restores
-    /// a backup did not ask for it.
+    /// The decisions of an earlier site of this name count. Whether its last cutover was a success stood in its status alone: if the route is where that
+    /// led, it is watched again; if it is where it was before, it is called off; and if somebody moved it elsewhere, it was a success, since nothing else
+    /// is known to be good.
     fn take_back(&mut self, left: &Ledger) -> Result<(), &'static str> {
         if self.plan.wanted.is_none() && !self.plan.deleting {
             return Err(
@@ -119,7 +120,15 @@ impl<'a> Turn<'a> {
         }
         let taken = std::mem::replace(&mut self.ledger, left.clone()).taken;
         self.ledger.taken.extend(taken);
-        self.ledger.intent = left.intent.filter(|intent| self.world.route.named() == Some(intent.colour));
+        let slot = |colour| Some(Held { colour, revision: self.world.slot(colour)?.revision });
+        let routed = self.world.route.named().and_then(slot);
+        if let Some(intent) = left.intent.filter(|intent| routed != Some(*intent)) {
+            self.ledger.intent = None;
+            if routed.is_none() || routed != left.stable {
+                self.ledger.stable = Some(intent);
+                self.ledger.cleared.insert(intent.revision);
+            }
+        }
         if let Some(held) = self.ledger.intent.or(self.ledger.stable) {
             self.news.push(News::TakenBack(held));
             self.hold(held);

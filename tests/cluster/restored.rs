@@ -16,7 +16,7 @@ fn serves(site: &Operated) -> Value {
         list["items"].as_array().unwrap().iter().map(|one| one.pointer(path).cloned().unwrap_or_default()).collect()
     };
     json!({
-        "generations": of(&deployments, "/metadata/generation"),
+        "specifications": of(&deployments, "/spec"),
         "deployments": of(&deployments, "/metadata/uid"),
         "pods": of(&pods, "/metadata/uid"),
         "selector": site.get("svc/shop")["spec"]["selector"],
