@@ -77,7 +77,8 @@ impl Story {
     fn decide(&mut self) -> Decision {
         let now = Now { time: Time(self.now), resumed: false };
         let decision = decide(&self.plan, &self.memory, &Observed::World(self.world.clone()), now);
-        self.memory = Memory { ledger: Some(decision.ledger.clone()), status: Some(decision.status.clone()) };
+        self.memory =
+            Memory { ledger: Some(decision.ledger.clone()), status: Some(decision.status.clone()), left: None };
         decision
     }
 

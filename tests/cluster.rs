@@ -6,6 +6,7 @@
 //! | `rollout` | from a first deployment to the way back |
 //! | `drift` | what somebody edits is put back |
 //! | `theirs` | what belongs to somebody else is not touched, and what is offered is taken over |
+//! | `restored` | a site that comes back takes back what it had |
 //! | `bad` | what Kubernetes refuses, what never gets ready, what is not allowed |
 //! | `configuration` | ConfigMaps and Secrets that a template names |
 //! | `gateway` | an HTTPRoute in the place of the live Service |
@@ -22,6 +23,8 @@ mod drift;
 mod gateway;
 #[path = "cluster/kit.rs"]
 mod kit;
+#[path = "cluster/restored.rs"]
+mod restored;
 #[path = "cluster/rollout.rs"]
 mod rollout;
 #[path = "cluster/theirs.rs"]

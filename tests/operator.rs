@@ -10,6 +10,8 @@ mod clocks;
 mod definitions;
 #[path = "operator/faults.rs"]
 mod faults;
+#[path = "operator/held.rs"]
+mod held;
 #[path = "operator/history.rs"]
 mod history;
 #[path = "operator/kit.rs"]

@@ -55,6 +55,8 @@ pub enum Event {
     LedgerLost,
     /// Both are lost.
     BothLost,
+    /// The site is another one of the same name, without a status: it was restored from a backup.
+    Restored,
     /// Another specification.
     Edit(u8),
     /// The site is deleted.
@@ -148,6 +150,9 @@ fn losses(setting: &Setting, state: &State, all: &mut Vec<Event>) {
         all.push(Event::LedgerLost);
         all.push(Event::BothLost);
     }
+    if state.ledger.is_some() && !state.deleting {
+        all.push(Event::Restored);
+    }
 }
 
 fn orders(setting: &Setting, state: &State, all: &mut Vec<Event>) {
@@ -224,6 +229,7 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
         Event::StatusLost => next.status = None,
         Event::LedgerLost => next.ledger = None,
         Event::BothLost => (next.ledger, next.status) = (None, None),
+        Event::Restored => (next.left, next.ledger, next.status) = (state.ledger, None, None),
         Event::Edit(n) => next.spec = n,
         Event::Delete => next.deleting = true,
         Event::Order(verb, n) => next = order(setting, state, verb, n),
@@ -238,7 +244,8 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
         | Event::LatePass(_)
         | Event::StatusLost
         | Event::LedgerLost
-        | Event::BothLost => {
+        | Event::BothLost
+        | Event::Restored => {
             next.budget.faults = state.budget.faults.saturating_sub(1);
         }
         Event::Edit(_) | Event::Delete => next.budget.edits -= 1,
@@ -246,6 +253,7 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
         _ => {}
     }
     let known = state.ledger.is_some() || state.status.is_some();
+    let known = known && event != Event::Restored;
     if known && next.ledger.is_none() && next.status.is_none() {
         forget(&mut next);
     }

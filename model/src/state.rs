@@ -176,6 +176,8 @@ pub struct State {
     pub ledger: Option<u32>,
     /// The recorded status.
     pub status: Option<u32>,
+    /// What an earlier site of this name left beside the route.
+    pub left: Option<u32>,
     /// A step that was decided and not taken yet.
     pub pending: Option<Pending>,
     /// A step that an old leader will still take when it wakes.
@@ -345,7 +347,11 @@ impl Setting {
     /// Both memories as they are on record.
     #[must_use]
     pub fn memory(&self, state: &State) -> Memory {
-        Memory { ledger: self.ledger(state.ledger).cloned(), status: self.status(state.status).cloned() }
+        Memory {
+            ledger: self.ledger(state.ledger).cloned(),
+            status: self.status(state.status).cloned(),
+            left: self.ledger(state.left).cloned(),
+        }
     }
 
     /// The world as a platform would see it.

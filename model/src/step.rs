@@ -33,14 +33,14 @@ pub fn decide(setting: &mut Setting, state: &State, kill: Kill) -> Result<Option
     let status = Some(setting.keep_status(status));
     if kill == Kill::BetweenTheWrites {
         if ledger_first {
-            next.ledger = ledger;
+            (next.ledger, next.left) = (ledger, None);
         } else {
             next.status = status;
         }
         next.resumed = true;
         return Ok(Some(next).filter(|next| next != state));
     }
-    next.ledger = ledger;
+    (next.ledger, next.left) = (ledger, None);
     next.status = status;
     next.preparing = goal.prepare.map_or(0, number);
     if next.check != goal.check {
@@ -157,6 +157,7 @@ pub fn start(setting: &mut Setting, from: Start, budget: crate::state::Budget) -
         verdict: None,
         ledger,
         status,
+        left: None,
         pending: None,
         zombie: None,
         commands: 0,

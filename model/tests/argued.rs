@@ -50,7 +50,7 @@ fn ledger(stable: (Colour, u128)) -> Ledger {
 fn memory(ledger: Ledger, phase: Phase, about: Option<u128>, since: i64) -> Memory {
     let about = about.map(|n| ledger.attempt(revision(n)));
     let status = Status { phase, about, since: Time(since), deadline: None, ledger: ledger.clone() };
-    Memory { ledger: Some(ledger), status: Some(status) }
+    Memory { ledger: Some(ledger), status: Some(status), left: None }
 }
 
 fn at(seconds: i64) -> Now {
@@ -81,7 +81,7 @@ fn a_deadline_that_passed_while_nobody_looked_leaves_thirty_seconds_more() {
     assert_eq!(decision.status.phase, Phase::Starting);
     assert_eq!(decision.status.deadline, Some(Time(10_030 * SECOND)));
 
-    let next = Memory { ledger: Some(decision.ledger), status: Some(decision.status) };
+    let next = Memory { ledger: Some(decision.ledger), status: Some(decision.status), left: None };
     assert_eq!(decide(&plan(2), &next, &observed, at(10_029)).status.phase, Phase::Starting);
     let late = decide(&plan(2), &next, &observed, at(10_030));
     assert!(late.ledger.rejects(revision(2)));
@@ -97,7 +97,7 @@ fn a_bake_counts_only_time_that_was_observed() {
     now.verdict = Some(Verdict { about, stage: Stage::Bake, passed: true, detail: String::new() });
     let decision = decide(&plan(2), &memory, &seen(now.clone()), after_absence(3600));
     assert_eq!((decision.status.phase, decision.status.since), (Phase::Baking, Time(3600 * SECOND)));
-    let next = Memory { ledger: Some(decision.ledger), status: Some(decision.status) };
+    let next = Memory { ledger: Some(decision.ledger), status: Some(decision.status), left: None };
     assert_eq!(decide(&plan(2), &next, &seen(now), at(3660)).status.phase, Phase::Idle);
 }
 
@@ -208,4 +208,79 @@ fn a_start_that_never_succeeds_ends_at_its_deadline() {
     let tries = decide(&plan(2), &memory, &observed, at(299));
     assert!(matches!(tries.goal.step, Some(Step::Start { colour: Colour::Green, .. })));
     assert!(decide(&plan(2), &memory, &observed, at(300)).ledger.rejects(revision(2)));
+}
+
+/// What an earlier site of this name left, and no memory of its own.
+fn restored(left: Ledger) -> Memory {
+    Memory { left: Some(left), ..Memory::default() }
+}
+
+#[test]
+fn a_restored_site_believes_the_ledger_that_was_left_and_holds_what_differs() {
+    let left = Ledger { version: 7, ..ledger((Colour::Blue, 1)) };
+    let observed = seen(world(runs(1, Health::Ready), None, Some(Colour::Blue)));
+    let same = decide(&plan(1), &restored(left.clone()), &observed, at(0));
+    assert_eq!((same.ledger.version, same.ledger.rejected.len(), same.goal.step), (8, 0, None));
+    let other = decide(&plan(2), &restored(left), &observed, at(0));
+    let rejection = other.ledger.rejected[&revision(2)];
+    assert_eq!((rejection.reason, other.goal.step), (Reason::HeldAfterLoss, None));
+}
+
+#[test]
+fn a_route_that_somebody_moved_before_a_restore_promotes_nothing() {
+    let observed = seen(world(runs(1, Health::Ready), runs(2, Health::Ready), Some(Colour::Green)));
+    let decision = decide(&plan(2), &restored(ledger((Colour::Blue, 1))), &observed, at(0));
+    assert!(matches!(decision.goal.step, Some(Step::Route { colour: Colour::Blue, .. })), "{:?}", decision.goal.step);
+    assert_eq!(decision.ledger.stable.map(|held| held.colour), Some(Colour::Blue));
+    assert!(!decision.ledger.cleared.contains(&revision(2)));
+}
+
+#[test]
+fn a_cutover_that_had_moved_before_a_restore_is_judged_and_one_that_had_not_is_called_off() {
+    let intent = Some(Held { colour: Colour::Green, revision: revision(2) });
+    let left = Ledger { intent, ..ledger((Colour::Blue, 1)) };
+    let both = |live| seen(world(runs(1, Health::Ready), runs(2, Health::Ready), Some(live)));
+    let moved = decide(&plan(2), &restored(left.clone()), &both(Colour::Green), at(0));
+    assert_eq!((moved.ledger.intent, moved.status.phase), (intent, Phase::Baking));
+    let before = decide(&plan(2), &restored(left), &both(Colour::Blue), at(0));
+    assert_eq!(before.ledger.intent, None);
+    assert!(before.ledger.rejects(revision(2)));
+}
+
+#[test]
+fn a_route_that_somebody_moved_to_neither_goes_back_to_the_last_cutover() {
+    // The first cutover ever: that it was a success stood in the status alone.
+    let intent = Some(Held { colour: Colour::Blue, revision: revision(1) });
+    let left = Ledger { version: 2, intent, ..Ledger::default() };
+    let observed = seen(world(runs(1, Health::Ready), runs(2, Health::Ready), Some(Colour::Green)));
+    let decision = decide(&plan(2), &restored(left), &observed, at(0));
+    assert!(matches!(decision.goal.step, Some(Step::Route { colour: Colour::Blue, .. })), "{:?}", decision.goal.step);
+    assert_eq!((decision.ledger.stable, decision.ledger.intent), (intent, None));
+    assert!(decision.ledger.rejects(revision(2)) && !decision.ledger.cleared.contains(&revision(2)));
+    // And the colour that was stable before has since become somebody else's candidate.
+    let left =
+        Ledger { intent: Some(Held { colour: Colour::Green, revision: revision(2) }), ..ledger((Colour::Blue, 1)) };
+    let observed = seen(world(runs(3, Health::Ready), runs(2, Health::Ready), Some(Colour::Blue)));
+    let decision = decide(&plan(3), &restored(left), &observed, at(0));
+    assert!(matches!(decision.goal.step, Some(Step::Route { colour: Colour::Green, .. })), "{:?}", decision.goal.step);
+}
+
+#[test]
+fn what_was_left_is_not_taken_back_before_it_is_known_what_is_wanted() {
+    let observed = seen(world(runs(1, Health::Ready), None, Some(Colour::Blue)));
+    let untold = Plan { wanted: None, ..plan(1) };
+    assert!(!decide(&untold, &restored(ledger((Colour::Blue, 1))), &observed, at(0)).record);
+}
+
+#[test]
+fn of_a_status_and_a_ledger_that_was_left_the_newer_one_counts_and_nothing_is_held() {
+    let observed = seen(world(runs(1, Health::Ready), None, Some(Colour::Blue)));
+    for (version, rejected) in [(9, true), (0, false)] {
+        let rejection = Rejection { reason: Reason::Aborted, at: Time(0) };
+        let left = Ledger { version, rejected: [(revision(3), rejection)].into(), ..ledger((Colour::Blue, 1)) };
+        let own = memory(ledger((Colour::Blue, 1)), Phase::Idle, None, 0);
+        let decision = decide(&plan(2), &Memory { ledger: None, left: Some(left), ..own }, &observed, at(0));
+        assert_eq!(decision.ledger.rejects(revision(3)), rejected);
+        assert!(!decision.ledger.rejects(revision(2)));
+    }
 }

@@ -46,6 +46,8 @@ pub mod cluster {
     pub const MANAGER: &str = "bluegreen";
     /// Annotation of the front object (the live Service or the HTTPRoute): the ledger.
     pub const LEDGER: &str = "bluegreen.dev/ledger";
+    /// Annotation of the front object: the ledger that an earlier site of the same name left, until this one has a ledger of its own.
+    pub const LEFT: &str = "bluegreen.dev/left-ledger";
     /// Annotation of the front object: when traffic was last moved by us.
     pub const SWITCHED_AT: &str = "bluegreen.dev/switched-at";
     /// Annotation of a Deployment: the generation that our own last write made. Another one is drift.

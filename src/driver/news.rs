@@ -66,6 +66,11 @@ pub fn words(news: &News, detail: &str) -> (&'static str, Option<Revision>, Stri
             Some(held.revision),
             format!("both memories were lost; {} routes and is taken to be stable", on(held)),
         ),
+        News::TakenBack(held) => (
+            "TakenBack",
+            Some(held.revision),
+            format!("what an earlier site of this name left is taken back; {} is what it had live", on(held)),
+        ),
     }
 }
 

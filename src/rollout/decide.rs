@@ -29,9 +29,8 @@ pub fn decide_under(rules: Rules, plan: &Plan, memory: &Memory, observed: &Obser
     if plan.deleting {
         return turn.delete();
     }
-    if !turn.recall() {
-        return turn
-            .stall("the ledger and the status are both lost, and no route names a colour that serves: nothing is touched until one does");
+    if let Err(why) = turn.recall() {
+        return turn.stall(why);
     }
     turn.take_commands();
     if let Some(decision) = turn.cutover() {

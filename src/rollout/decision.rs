@@ -49,4 +49,6 @@ pub enum News {
     Ignored(Command),
     /// Both memories were lost and what routes was adopted as stable.
     Adopted(Held),
+    /// What an earlier site of this name left is this one's; what is live, or was going live, is this.
+    TakenBack(Held),
 }

@@ -9,8 +9,7 @@ use super::plan::VerbKind;
 use super::revision::{Attempt, Revision};
 use super::time::Time;
 
-/// The decisions of a site that can't be observed. On a host it is `ledger.json` beside the link; on a cluster an
-/// annotation of the live Service. The status carries a copy: either one is enough. What is not there is left out and not null: who reads and
+/// The decisions of a site that can't be observed. It stands beside the route; where, is each platform's own. The status carries a copy: either one is enough. What is not there is left out and not null: who reads and
 /// writes back a status in a language without null (Argo CD's actions, in Lua) would change it otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,7 +86,7 @@ pub enum Reason {
     Aborted,
     /// Somebody rolled back from it.
     RolledBack,
-    /// Both memories were lost and it was not what routed: held until it changes or is retried.
+    /// Both memories were lost, or are those of an earlier site, and it was not what was live: held until it changes or is retried.
     HeldAfterLoss,
 }
 

@@ -62,4 +62,6 @@ pub struct Memory {
     pub ledger: Option<Ledger>,
     /// What people read.
     pub status: Option<Status>,
+    /// What an earlier site of the same name left beside the route, until a ledger of this one's own takes its place.
+    pub left: Option<Ledger>,
 }

@@ -75,33 +75,69 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Reads the ledger, or its copy, or adopts what routes. False: nothing can be told, and nothing may be touched.
-    pub(super) fn recall(&mut self) -> bool {
+    /// Reads the ledger, or its copy, or takes back what an earlier site left, or adopts what routes.
+    ///
+    /// # Errors
+    /// Nothing can be told, and nothing may be touched; why, in words.
+    pub(super) fn recall(&mut self) -> Result<(), &'static str> {
         if self.memory.ledger.is_some() {
-            return true;
+            return Ok(());
         }
+        let left = self.memory.left.as_ref();
         if let Some(status) = &self.memory.status {
-            self.ledger = status.ledger.clone();
-            return true;
+            let newer = left.filter(|left| left.version > status.ledger.version);
+            self.ledger = newer.unwrap_or(&status.ledger).clone();
+            return Ok(());
         }
         // Nobody knows any more what these were about.
         self.ledger.taken = self.plan.commands.iter().map(|c| (c.verb.kind(), c.id.clone())).collect();
+        if let Some(left) = left {
+            return self.take_back(left);
+        }
+        let nothing = "the ledger and the status are both lost, and no route names a colour that serves: nothing is touched until one does";
         let Some(colour) = self.world.route.named() else {
-            return self.world.blue.is_none() && self.world.green.is_none();
+            let empty = self.world.blue.is_none() && self.world.green.is_none();
+            return if empty { Ok(()) } else { Err(nothing) };
         };
         let serves = |occupant: &&Occupant| !matches!(occupant.health, Health::Down(_));
-        let Some(occupant) = self.world.slot(colour).filter(serves) else {
-            return false;
-        };
-        self.adopt(Held { colour, revision: occupant.revision });
-        true
-    }
-
-    /// What routes and serves is stable. A wanted revision that differs is held: nobody knows any more what was rejected.
-    fn adopt(&mut self, held: Held) {
+        let occupant = self.world.slot(colour).filter(serves).ok_or(nothing)?;
+        let held = Held { colour, revision: occupant.revision };
         self.ledger.stable = Some(held);
         self.ledger.cleared.insert(held.revision);
         self.news.push(News::Adopted(held));
+        self.hold(held);
+        Ok(())
+    }
+
+    /// The decisions of an earlier site of this name count. Whether its last cutover was a success stood in its status alone: if the route is where that
+    /// led, it is watched again; if it is where it was before, it is called off; and if somebody moved it elsewhere, it was a success, since nothing else
+    /// is known to be good.
+    fn take_back(&mut self, left: &Ledger) -> Result<(), &'static str> {
+        if self.plan.wanted.is_none() && !self.plan.deleting {
+            return Err(
+                "what an earlier site of this name left is not taken back before it can be told what is wanted",
+            );
+        }
+        let taken = std::mem::replace(&mut self.ledger, left.clone()).taken;
+        self.ledger.taken.extend(taken);
+        let slot = |colour| Some(Held { colour, revision: self.world.slot(colour)?.revision });
+        let routed = self.world.route.named().and_then(slot);
+        if let Some(intent) = left.intent.filter(|intent| routed != Some(*intent)) {
+            self.ledger.intent = None;
+            if routed.is_none() || routed != left.stable {
+                self.ledger.stable = Some(intent);
+                self.ledger.cleared.insert(intent.revision);
+            }
+        }
+        if let Some(held) = self.ledger.intent.or(self.ledger.stable) {
+            self.news.push(News::TakenBack(held));
+            self.hold(held);
+        }
+        Ok(())
+    }
+
+    /// A wanted revision that isn't what is live is held: nobody knows any more whether it was rejected.
+    fn hold(&mut self, held: Held) {
         let differs = self.plan.wanted.filter(|&wanted| wanted != held.revision);
         if let Some(wanted) = differs.filter(|_| self.rules.hold(Rule::Hold)) {
             self.reject(wanted, Reason::HeldAfterLoss);
@@ -250,7 +286,8 @@ impl<'a> Turn<'a> {
 
     /// The site goes away: the route first, then what drains, then the colours.
     pub(super) fn delete(&mut self) -> Decision {
-        self.recall();
+        // What can't be told is no reason to keep a site.
+        let _ = self.recall();
         let routed = self.world.route.named();
         if let Some(colour) = routed.filter(|_| !self.rules.hold(Rule::DeleteOrder)) {
             return self.to(Phase::Deleting, None, Some(Step::Stop { colour, late: None }));
@@ -280,7 +317,8 @@ impl<'a> Turn<'a> {
         let mut ledger = self.ledger.clone();
         if self.memory.ledger.as_ref() != Some(&ledger) {
             let copy = self.memory.status.as_ref().map(|status| &status.ledger);
-            let newest = self.memory.ledger.as_ref().into_iter().chain(copy).map(|l| l.version).max();
+            let known = [self.memory.ledger.as_ref(), self.memory.left.as_ref(), copy];
+            let newest = known.into_iter().flatten().map(|l| l.version).max();
             ledger.version = newest.unwrap_or(0) + 1;
         }
         Decision {

@@ -1,6 +1,6 @@
 //! What Kubernetes refuses, what never gets ready, what is not allowed.
 
-use bluegreen_rig::cluster::POD;
+use bluegreen_rig::cluster::{POD, counted};
 use serde_json::{Value, json};
 
 use super::kit::{Operated, plane, shop, target};
@@ -103,9 +103,23 @@ fn a_namespace_that_is_being_deleted_is_left_alone() {
     // Something holds the namespace, and the site is still there.
     site.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.com/hold"]}}));
     site.patch("bgs/shop", &json!({"metadata": {"finalizers": ["example.com/hold"]}}));
+    let begun = plane().mark();
     plane().kubectl(&["delete", "namespace", site.namespace.name(), "--wait=false"]).expect("it can be deleted");
     site.until("its Deployments are gone", || site.get("deploy/shop-blue").get("metadata").is_none().then_some(()));
     site.until("the site goes", || site.get("bgs/shop")["metadata"]["deletionTimestamp"].is_string().then_some(()));
+    let gone = plane().mark();
+    // Whoever deletes the namespace has been through all of it, and found nothing but what is held.
+    site.until("all else is gone", || {
+        let namespace = plane().json(&["get", "namespace", site.namespace.name()]).ok()?;
+        let conditions = namespace["status"]["conditions"].as_array()?.clone();
+        let said = |kind: &str| conditions.iter().find(|one| one["type"] == kind).map(|one| one["status"] == "True");
+        let rest = site.namespace.json(&["get", "deployments,services,pods"]).ok()?;
+        (said("NamespaceFinalizersRemaining")? && rest["items"] == json!([])).then_some(())
+    });
+    let writes = site.writes_since(gone);
+    assert!(writes.is_empty(), "nothing is written any more: {writes:#?}");
+    let writes = site.writes_since(begun);
+    assert!(writes.len() <= 20, "it was met with patience: {:#?}", counted(&writes));
     for object in ["bgs/shop", "configmap/held"] {
         site.patch(object, &json!({"metadata": {"finalizers": null}}));
     }

@@ -83,3 +83,53 @@ fn weights_move_traffic_and_count_once_the_gateway_has_them() {
     accept(&site);
     assert_eq!(site.settled(), second);
 }
+
+#[test]
+fn weights_that_somebody_edits_in_mid_rollout_are_put_back_and_promote_nothing() {
+    let site = Operated::new("weights");
+    site.apply(&routed("1", "shop.example.com"));
+    site.until("all weight was on blue", || (weights(&site.get("httproute/shop")) == all_to("blue")).then_some(()));
+    accept(&site);
+    let first = site.settled();
+    let give = |blue: u64, green: u64| {
+        let mut rules = site.get("httproute/shop")["spec"]["rules"].clone();
+        rules[0]["backendRefs"][0]["weight"] = json!(blue);
+        rules[0]["backendRefs"][1]["weight"] = json!(green);
+        site.patch("httproute/shop", &json!({"spec": {"rules": rules}}));
+    };
+    let put_back = |colour: &str| {
+        site.until("the weights were put back", || {
+            (weights(&site.get("httproute/shop")) == all_to(colour)).then_some(())
+        });
+    };
+    let mut manual = routed("2", "shop.example.com");
+    manual["spec"]["strategy"]["promotion"] = json!("Manual");
+    site.apply(&manual);
+    let candidate = site.until("it awaited approval", || {
+        let status = site.status();
+        let waits = status["phase"] == "AwaitingApproval";
+        waits.then(|| status["candidate"]["revision"].as_str().map(ToOwned::to_owned))?
+    });
+    // Half of the traffic, and all of it, to what nobody has approved.
+    for (blue, green) in [(100, 100), (0, 100)] {
+        give(blue, green);
+        put_back("blue");
+        accept(&site);
+    }
+    let status = site.status();
+    assert_eq!(
+        (&status["phase"], &status["live"]["revision"]),
+        (&json!("AwaitingApproval"), &json!(first.to_string()))
+    );
+    let ledger = site.get("httproute/shop")["metadata"]["annotations"]["bluegreen.dev/ledger"].clone();
+    assert!(!ledger.as_str().unwrap().contains(&candidate), "it was neither intended nor cleared by that: {ledger}");
+
+    // And back to the old colour, while the Gateway has not got the weights of the new one yet.
+    let approve = format!("bluegreen.dev/approve={candidate}/1");
+    site.namespace.kubectl(&["annotate", "--overwrite", "bgs/shop", &approve]).expect("it is taken");
+    put_back("green");
+    give(100, 0);
+    put_back("green");
+    accept(&site);
+    assert_eq!(site.settled().to_string(), candidate);
+}

@@ -143,14 +143,19 @@ impl Operated {
         let client = self.client();
         let namespace = self.namespace.name().to_owned();
         let _inside = self.runtime.enter();
-        self.operator = Some(Operator::start(client, namespace));
+        self.operator = Some(Operator::start(client, namespace, "shop"));
+    }
+
+    /// Starts one for another site of the namespace.
+    pub fn start_for(&mut self, site: &str) {
+        let client = self.client();
+        let _inside = self.runtime.enter();
+        self.rivals.push(Operator::start(client, self.namespace.name().to_owned(), site));
     }
 
     /// Starts another one beside it, as if a lease did not count.
     pub fn start_rival(&mut self) {
-        let client = self.client();
-        let _inside = self.runtime.enter();
-        self.rivals.push(Operator::start(client, self.namespace.name().to_owned()));
+        self.start_for("shop");
     }
 
     /// Ends it wherever it is, and its rivals.
@@ -290,14 +295,14 @@ impl Drop for Operated {
 }
 
 impl Operator {
-    fn start(client: Client, namespace: String) -> Operator {
+    fn start(client: Client, namespace: String, name: &str) -> Operator {
         let cache = Arc::new(Cache::default());
         let notify = Arc::new(Notify::new());
         let wake = {
             let notify = notify.clone();
             Arc::new(move || notify.notify_one())
         };
-        let key = Key::new(&namespace, "shop");
+        let key = Key::new(&namespace, name);
         let platform = Arc::new(ClusterPlatform::new(client.clone(), cache.clone(), key, wake));
         let faults: Arc<Mutex<Vec<Fault>>> = Arc::default();
         let mut tasks = vec![
@@ -309,7 +314,8 @@ impl Operator {
             feed::<HttpRoute>(&client, &namespace, &cache, &notify),
         ];
         let site: Arc<Mutex<Option<BlueGreenSite>>> = Arc::default();
-        tasks.push(tokio::spawn(watch_site(client, namespace, site.clone(), notify.clone())));
+        let named = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        tasks.push(tokio::spawn(watch_site(client, namespace, named, site.clone(), notify.clone())));
         tasks.push(tokio::spawn(turn(platform.clone(), site, notify, faults.clone())));
         Operator { platform, tasks, faults }
     }
@@ -343,9 +349,15 @@ fn feed<F: Fact>(
     })
 }
 
-async fn watch_site(client: Client, namespace: String, site: Arc<Mutex<Option<BlueGreenSite>>>, notify: Arc<Notify>) {
+async fn watch_site(
+    client: Client,
+    namespace: String,
+    named: watcher::Config,
+    site: Arc<Mutex<Option<BlueGreenSite>>>,
+    notify: Arc<Notify>,
+) {
     let api: Api<BlueGreenSite> = Api::namespaced(client, &namespace);
-    let mut stream = Box::pin(watcher(api, watcher::Config::default()));
+    let mut stream = Box::pin(watcher(api, named));
     while let Some(event) = stream.next().await {
         match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
@@ -404,6 +416,10 @@ async fn turn(
     loop {
         let wait = 'turn: {
             let Some(object) = site.lock().unwrap().clone() else { break 'turn Duration::from_secs(10) };
+            if object.metadata.deletion_timestamp.is_some() {
+                // As the operator has it: what the site has is its property, and goes with it.
+                break 'turn Duration::from_secs(10);
+            }
             let parsed = match Site::parse(&object).map(Site::on_cluster) {
                 Ok(Ok(parsed)) => Arc::new(parsed),
                 other => panic!("a test's site is right: {other:?}"),
@@ -411,7 +427,14 @@ async fn turn(
             platform.want(&object, parsed.clone());
             let (commands, _) =
                 command::from_annotations(object.metadata.annotations.as_ref().unwrap_or(&Default::default()));
-            let (plan, untold) = platform.plan(commands, object.metadata.deletion_timestamp.is_some()).await;
+            if let Err(fault) = platform.take_back().await {
+                tracing::debug!(%fault, "not taken back");
+                faults.lock().unwrap().push(fault.clone());
+                platform.report(report::unusable(fault.reason, &fault.message, parsed.generation, None, wall()));
+                let _ = platform.flush().await;
+                break 'turn Duration::from_secs(1);
+            }
+            let (plan, untold) = platform.plan(commands, false).await;
             let Some(plan) = plan else { break 'turn Duration::from_secs(1) };
             let mut telling = Telling {
                 platform: &platform,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kit::{Operated, merge, shop};
+use super::kit::{Operated, condition, merge, shop, target};
 
 fn hand_made(name: &str) -> Value {
     let labels = json!({"app": "by-hand"});
@@ -113,4 +113,90 @@ fn what_shall_outlive_its_site_has_no_owner_and_is_known_all_the_same() {
         assert!(site.get(object)["metadata"].get("ownerReferences").is_none(), "{object}");
     }
     assert!(!site.serving().is_empty());
+}
+
+/// A site of another name, with an operator of its own, that is live.
+fn with_another(namespace: &str, other: &Value) -> Operated {
+    let mut site = Operated::idle(namespace);
+    site.apply(other);
+    let name = other["metadata"]["name"].as_str().unwrap();
+    site.start_for(name);
+    ready(&site, name);
+    site
+}
+
+fn ready(site: &Operated, name: &str) {
+    site.until("it was live", || {
+        let object = site.namespace.json(&["get", "bgs", name]).ok()?;
+        (condition(&object["status"], "Ready")?["status"] == "True").then_some(())
+    });
+}
+
+/// What a site says of a name that is taken.
+fn refused(site: &Operated, name: &str) -> String {
+    site.until("it said whose the name is", || {
+        let object = site.namespace.json(&["get", "bgs", name]).ok()?;
+        let ready = condition(&object["status"], "Ready")?;
+        (ready["reason"] == "NameTaken").then(|| ready["message"].as_str().map(ToOwned::to_owned))?
+    })
+}
+
+fn named(name: &str, more: &Value) -> Value {
+    let mut site = shop("1", more);
+    site["metadata"]["name"] = json!(name);
+    site
+}
+
+#[test]
+fn of_two_sites_with_the_same_service_the_second_is_told_whose_it_is_and_the_first_goes_on() {
+    let web = target(&json!({"service": {"name": "web"}}));
+    let mut site = with_another("same-service", &named("one", &web));
+    let before = site.get("svc/web");
+    site.apply(&shop("1", &web));
+    site.start();
+    let said = site.stalled("NameTaken");
+    assert!(said.contains("the Service web belongs to BlueGreenSite one"), "{said}");
+    assert!(said.contains("another service.name") && !said.contains("kubectl annotate"), "{said}");
+    // A person who offers it all the same changes nothing: it has an owner, and keeps it.
+    site.namespace.kubectl(&["annotate", "svc/web", "bluegreen.dev/adopt=shop"]).expect("it can be written");
+    site.apply(&shop("2", &web));
+    site.stalled("NameTaken");
+    let after = site.get("svc/web");
+    for kept in ["/spec", "/metadata/ownerReferences", "/metadata/labels"] {
+        assert_eq!(after.pointer(kept), before.pointer(kept), "{kept}");
+    }
+    assert!(site.get("deploy/shop-blue").get("metadata").is_none(), "nothing was started for it");
+    // The first one is not held up by it, and what the second is told was enough.
+    site.apply(&named("one", &json!({"spec": {"target": {"cluster": {"replicas": 2, "service": {"name": "web"}}}}})));
+    site.until("it grew", || (site.get("deploy/one-blue")["spec"]["replicas"] == 2).then_some(()));
+    site.apply(&shop("2", &target(&json!({"service": {"name": "web-too"}}))));
+    site.settled();
+}
+
+#[test]
+fn a_site_whose_colour_has_the_name_of_another_sites_service_is_told_so_and_takes_nothing() {
+    let mut site = with_another("colliding", &named("shop-blue", &json!({})));
+    let before = site.get("svc/shop-blue");
+    site.apply(&shop("1", &json!({})));
+    site.start();
+    let said = site.stalled("NameTaken");
+    assert!(said.contains("the Service shop-blue belongs to BlueGreenSite shop-blue"), "{said}");
+    assert!(said.contains("another name") && !said.contains("kubectl annotate"), "{said}");
+    assert_eq!(site.get("svc/shop-blue"), before);
+    assert!(site.get("deploy/shop-blue").get("metadata").is_none(), "nothing was started for it");
+}
+
+#[test]
+fn a_site_whose_service_has_the_name_of_another_sites_colour_is_told_so_and_takes_nothing() {
+    let mut site = with_another("colliding-too", &shop("1", &json!({})));
+    let before = site.get("svc/shop-blue");
+    site.apply(&named("shop-blue", &json!({})));
+    site.start_for("shop-blue");
+    let said = refused(&site, "shop-blue");
+    assert!(said.contains("the Service shop-blue belongs to BlueGreenSite shop"), "{said}");
+    assert!(said.contains("another service.name") && !said.contains("kubectl annotate"), "{said}");
+    assert_eq!(site.get("svc/shop-blue"), before);
+    ready(&site, "shop");
+    site.apply(&named("shop-blue", &target(&json!({"service": {"name": "blue"}}))));
+    ready(&site, "shop-blue");
 }

@@ -45,6 +45,7 @@ fn the_operator_may_do_what_a_rollout_needs_in_any_namespace() {
         "update core/services",
         "watch discovery.k8s.io/endpointslices",
         "create apps/controllerrevisions",
+        "patch apps/controllerrevisions",
         "deletecollection apps/controllerrevisions",
         "get core/configmaps",
         "create core/configmaps",

@@ -18,7 +18,7 @@ fn kills() -> u32 {
 }
 
 /// So long a leader stays frozen; `make test-kills-cluster` asks for a minute.
-fn frozen() -> Duration {
+pub fn frozen() -> Duration {
     let seconds = std::env::var("BLUEGREEN_FREEZE_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(2 * LEASE_SECONDS))
 }
@@ -83,7 +83,7 @@ fn a_leader_that_is_killed_at_any_moment_loses_nothing() {
 }
 
 /// What serves is this version, and nothing else runs.
-fn runs(namespace: &Namespace<'_>, name: &str, version: u32) {
+pub fn runs(namespace: &Namespace<'_>, name: &str, version: u32) {
     let live = || {
         let object = object(namespace, name)?;
         let colour = object["status"]["live"]["colour"].as_str()?.to_owned();

@@ -1,5 +1,5 @@
 //! Somebody edits what a rollout made, in each of its phases. It is put back, and the rollout ends as it would have, or goes back to what
-//! served before; what nobody approved never becomes a pod.
+//! served before; what nobody approved never becomes a pod. `held` does the same while a phase lasts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +12,11 @@ use crate::kit::{Operator, PATIENCE, condition, object, plane, ready, site, told
 /// In this order a rollout enters them.
 const PHASES: [&str; 7] = ["Starting", "AwaitingApproval", "CuttingOver", "Draining", "Baking", "Retiring", "Idle"];
 /// What nobody asked for.
-const THEIRS: &str = "registry.local/theirs:9";
+pub const THEIRS: &str = "registry.local/theirs:9";
 
 /// What somebody does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Edit {
+pub enum Edit {
     /// Leads the live Service to the other colour.
     Selector,
     /// Gives the live Deployment another image.
@@ -29,10 +29,11 @@ enum Edit {
     Status,
 }
 
-const EDITS: [Edit; 5] = [Edit::Selector, Edit::Image, Edit::Size, Edit::Deletion, Edit::Status];
+/// All of it.
+pub const EDITS: [Edit; 5] = [Edit::Selector, Edit::Image, Edit::Size, Edit::Deletion, Edit::Status];
 
 impl Edit {
-    fn make(self, namespace: &Namespace<'_>, name: &str) {
+    pub fn make(self, namespace: &Namespace<'_>, name: &str) {
         let service = namespace.json(&["get", "service", name]).unwrap();
         let live = service["spec"]["selector"]["bluegreen.dev/colour"].as_str().unwrap();
         let (deployment, other) = (format!("{name}-{live}"), if live == "blue" { "green" } else { "blue" });
@@ -113,7 +114,7 @@ fn what_somebody_edits_in_any_phase_is_put_back_and_nothing_unapproved_runs() {
 }
 
 /// The version that a site serves, once it is at rest or awaits somebody, and everything is as we make it.
-fn serving(namespace: &Namespace<'_>, name: &str) -> Option<u32> {
+pub fn serving(namespace: &Namespace<'_>, name: &str) -> Option<u32> {
     let object = object(namespace, name)?;
     let status = &object["status"];
     let resting = matches!(status["phase"].as_str()?, "Idle" | "AwaitingApproval");

@@ -33,6 +33,40 @@ fn a_first_deployment_and_an_upgrade_become_ready_and_serve_all_the_while() {
 }
 
 #[test]
+fn a_site_that_is_deleted_alone_and_applied_again_serves_all_the_while_from_the_same_pods() {
+    let plane = plane();
+    let namespace = plane.namespace("again").unwrap();
+    let operator = Operator::start(plane, namespace.name()).led();
+    let history = History::record(plane, namespace.name());
+    namespace.apply(&site("shop", 1).to_string()).unwrap();
+    ready(&namespace, "shop", &[&operator]);
+    let pods = || {
+        let list = namespace.json(&["get", "pods", "--sort-by=.metadata.name"]).unwrap();
+        list["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["uid"].clone()).collect::<Vec<_>>()
+    };
+    let before = pods();
+    for again in 1..=3 {
+        namespace.kubectl(&["delete", "bluegreensite", "shop", "--cascade=orphan"]).unwrap();
+        namespace.apply(&site("shop", 1).to_string()).unwrap();
+        ready(&namespace, "shop", &[&operator]);
+        assert_eq!(pods(), before);
+        let uid = object(&namespace, "shop").unwrap()["metadata"]["uid"].clone();
+        let service = namespace.json(&["get", "service", "shop"]).unwrap();
+        assert_eq!(service["metadata"]["ownerReferences"][0]["uid"], uid, "time {again}");
+    }
+    // It is held, not rolled out: nobody knows whether it was rejected before.
+    namespace.kubectl(&["delete", "bluegreensite", "shop", "--cascade=orphan"]).unwrap();
+    namespace.apply(&site("shop", 2).to_string()).unwrap();
+    wait::until("it was held", PATIENCE, || {
+        let object = object(&namespace, "shop")?;
+        (condition(&object, "Ready")?["reason"] == "HeldAfterLoss").then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", told(&namespace, "shop", &[&operator])));
+    assert_eq!(pods(), before);
+    history.judge(&["shop"]);
+}
+
+#[test]
 fn a_rollout_costs_the_api_server_no_more_than_ten_writes_and_rest_costs_none() {
     let plane = plane();
     let namespace = plane.namespace("writes").unwrap();

@@ -59,7 +59,7 @@ approve abort retry rollback pause resume
   verbs: [get, list, watch]
 - apiGroups: [apps]
   resources: [controllerrevisions]
-  verbs: [get, list, watch, create, deletecollection]
+  verbs: [get, list, watch, create, patch, deletecollection]
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, create, delete]

@@ -39,6 +39,8 @@ pub fn reason_words(reason: Reason) -> &'static str {
         Reason::SupersededWhileDown => "went live, went down, and the next release took its place",
         Reason::Aborted => "was aborted",
         Reason::RolledBack => "was rolled back",
-        Reason::HeldAfterLoss => "is held, because the state files were lost and it was not what served",
+        Reason::HeldAfterLoss => {
+            "is held: what was decided before is lost, or an earlier site's of this name, and it was not what served"
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::api::names::reasons;
 use crate::api::names::{API_VERSION, KIND};
 use crate::api::site::{Site, SiteOnCluster};
 use crate::api::spec::BlueGreenSite;
-use crate::driver::Driver;
 use crate::driver::clock::SystemClock;
+use crate::driver::{Driver, needs_somebody};
 use crate::platform::cluster::children::Key;
 use crate::platform::cluster::{ClusterPlatform, ClusterStore};
 use crate::platform::{Class, Fault};
@@ -93,6 +93,11 @@ impl Entry {
         if self.read != object.resource_version() {
             self.take(object);
             self.read = object.resource_version();
+        }
+        if let Err(fault) = self.platform.take_back().await {
+            self.teller.none(&self.platform, &fault);
+            let wait = if needs_somebody(fault.class) { UNTOLD_AGAIN } else { TELL_AGAIN };
+            return self.end("fault", Some(wait)).await;
         }
         let (plan, untold) = self.platform.plan(self.commands.clone(), false).await;
         let Some(plan) = plan else {

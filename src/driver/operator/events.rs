@@ -48,7 +48,7 @@ pub fn of(news: &News, detail: &str) -> Option<(bool, &'static str, String)> {
         News::Rejected(..) | News::SettledDegraded(_) | News::FailedOver(_) | News::PutBack(_) | News::Ignored(_) => {
             (true, word)
         }
-        News::Settled(_) | News::WentBack(_) | News::Obeyed(_) | News::Adopted(_) => (false, word),
+        News::Settled(_) | News::WentBack(_) | News::Obeyed(_) | News::Adopted(_) | News::TakenBack(_) => (false, word),
     };
     Some((warning, reason, note))
 }
@@ -131,6 +131,7 @@ mod tests {
             News::FailedOver(held),
             News::PutBack(held),
             News::Adopted(held),
+            News::TakenBack(held),
         ];
         let reasons: BTreeSet<&str> = all.iter().filter_map(|news| of(news, "")).map(|(_, reason, _)| reason).collect();
         assert_eq!(reasons.len(), all.len(), "{reasons:?}");

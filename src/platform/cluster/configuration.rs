@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::ask::Failure;
-use super::front::{Whose, whose};
+use super::ownership::{Whose, taken, whose};
 use super::references::{Need, References, Source, references, rename};
 use super::release::{Digests, revision};
 use super::{ClusterPlatform, Inner, Wanted};
@@ -129,14 +129,9 @@ impl ClusterPlatform {
         let path = self.path_of(Source::Secret);
         for _ in 0..2 {
             if let Some(secret) = self.configuration(Source::Secret, &name).await? {
-                if whose(wanted, &secret) != Whose::Ours {
-                    return Err(super::front::taken(
-                        "Secret",
-                        &name,
-                        &whose(wanted, &secret),
-                        false,
-                        wanted.site.name.as_str(),
-                    ));
+                let whose = whose(wanted, &secret);
+                if !may_be_read(&whose) {
+                    return Err(taken("Secret", &name, &whose, false, wanted.site.name.as_str()));
                 }
                 return Ok(secret["data"]["key"].as_str().unwrap_or_default().as_bytes().to_vec());
             }
@@ -217,7 +212,7 @@ impl ClusterPlatform {
             let list: Value = self.ask.list(source.resource(), &path, &labels, 500).await?;
             for copy in list["items"].as_array().into_iter().flatten() {
                 let name = copy["metadata"]["name"].as_str().unwrap_or_default();
-                if !read.contains(name) && whose(wanted, copy) == Whose::Ours {
+                if !read.contains(name) && may_be_read(&whose(wanted, copy)) {
                     self.ask.delete_other(source.resource(), &path, name).await?;
                 }
             }
@@ -254,8 +249,8 @@ impl ClusterPlatform {
         }
         let there = self.configuration(source, &copy).await?;
         match there {
-            Some(there) if whose(wanted, &there) != Whose::Ours => {
-                Err(super::front::taken(source.kind(), &copy, &whose(wanted, &there), false, wanted.site.name.as_str()))
+            Some(there) if !may_be_read(&whose(wanted, &there)) => {
+                Err(taken(source.kind(), &copy, &whose(wanted, &there), false, wanted.site.name.as_str()))
             }
             Some(there) if content(&there) == content(&object) => Ok(copy),
             Some(_) => Err(Fault {
@@ -269,6 +264,11 @@ impl ClusterPlatform {
             None => Err(super::ask::changed("a copy came and went")),
         }
     }
+}
+
+/// Copies that an earlier site of this name left do as well as ours. They are not taken back: that would want the right to change every ConfigMap.
+fn may_be_read(whose: &Whose) -> bool {
+    matches!(whose, Whose::Ours | Whose::Left)
 }
 
 /// The name of a copy. Names have at most 253 characters.

@@ -5,96 +5,36 @@ use kube::api::Patch;
 use serde_json::{Value, json};
 
 use super::ask::{Failure, changed};
-use super::children::{Fact, HttpRoute, Owned, Service, Watched, uid};
+use super::children::{Fact, HttpRoute, Owned, Service, Watched};
 use super::objects::{Objects, ServiceWanted};
+use super::ownership::{Whose, taken};
 use super::release::{leading_to, ports};
 use super::{ClusterPlatform, Wanted, scene};
-use crate::api::names::{API_VERSION, KIND, cluster as names, reasons};
+use crate::api::names::{cluster as names, reasons};
 use crate::api::site::{Route, ServicePort};
 use crate::driver::clock::wall;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Ledger, Revision, Time};
 
-/// Whose an object of a name that we need is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
-    /// Ours.
-    Ours,
-    /// Nobody's that we know of, and a person says that we may have it.
-    Offered,
-    /// A site's that was deleted, and had our name: it will be gone soon.
-    Leftover,
-    /// Somebody else's, in words.
-    Taken(String),
-}
-
-/// Whose this object is.
-pub(super) fn whose(wanted: &Wanted, object: &Value) -> Whose {
-    let metadata = &object["metadata"];
-    let none = Vec::new();
-    let owners = metadata["ownerReferences"].as_array().unwrap_or(&none);
-    let controller = owners.iter().find(|owner| owner["controller"] == json!(true));
-    let annotation = |name: &str| metadata["annotations"][name].as_str();
-    let site = wanted.site.name.as_str();
-    match controller {
-        Some(owner) if owner["uid"].as_str().map(uid) == Some(wanted.owner) => Whose::Ours,
-        Some(owner)
-            if owner["kind"] == json!(KIND)
-                && owner["name"] == json!(site)
-                && owner["apiVersion"] == json!(API_VERSION) =>
-        {
-            Whose::Leftover
-        }
-        Some(owner) => Whose::Taken(format!(
-            "{} {}",
-            owner["kind"].as_str().unwrap_or("something"),
-            owner["name"].as_str().unwrap_or_default()
-        )),
-        None => match annotation(names::OWNER) {
-            Some(owner) if uid(owner) == wanted.owner => Whose::Ours,
-            _ if annotation(names::ADOPT) == Some(site) => Whose::Offered,
-            Some(_) => Whose::Taken("a site that was deleted and left it".to_owned()),
-            None => Whose::Taken("somebody who made it by hand or with another tool".to_owned()),
-        },
-    }
-}
-
-/// It belongs to somebody else.
-pub(super) fn taken(kind: &str, name: &str, whose: &Whose, adoptable: bool, site: &str) -> Fault {
-    match whose {
-        Whose::Leftover => Fault {
-            class: Class::Transient,
-            reason: reasons::NAME_TAKEN,
-            message: format!(
-                "the {kind} {name} still belongs to a site of the same name that was deleted; waiting until it is gone"
-            ),
-        },
-        Whose::Taken(who) => {
-            let offer = if adoptable {
-                format!(
-                    ", or hand it over with: kubectl annotate {} {name} {}={site}",
-                    kind.to_lowercase(),
-                    names::ADOPT
-                )
-            } else {
-                String::new()
-            };
-            Fault {
-                class: Class::User,
-                reason: reasons::NAME_TAKEN,
-                message: format!(
-                    "the {kind} {name} belongs to {who} and is not touched: give the site another name, or delete it{offer}"
-                ),
-            }
-        }
-        Whose::Ours | Whose::Offered => changed(&format!("the {kind} {name} came in the meantime")),
-    }
-}
-
 /// The front object as it is at this moment.
 pub(super) struct Found {
     object: Value,
     whose: Whose,
+}
+
+/// What stands on the front object for the logic, and that object's version.
+pub(super) struct Beside {
+    pub version: u64,
+    pub ledger: Option<Ledger>,
+    /// What an earlier site left.
+    pub left: Option<Ledger>,
+}
+
+impl Beside {
+    fn new(version: u64, ledger: Option<&str>, left: Option<&str>) -> Beside {
+        let read = |text: Option<&str>| text.and_then(|text| serde_json::from_str(text).ok());
+        Beside { version, ledger: read(ledger), left: read(left) }
+    }
 }
 
 /// A moment as an annotation holds it: to the millisecond.
@@ -113,7 +53,8 @@ impl ClusterPlatform {
             Route::Service => self.read_noting::<Service>(target.service.as_str()).await?,
             Route::HttpRoute(_) => self.read_noting::<HttpRoute>(wanted.site.name.as_str()).await?,
         };
-        Ok(object.map(|object| Found { whose: whose(wanted, &object), object }))
+        let Some(object) = object else { return Ok(None) };
+        Ok(Some(Found { whose: self.whose_now(wanted, &object).await?, object }))
     }
 
     /// An object as it is now, whole; the cache takes what it needs of it.
@@ -128,8 +69,8 @@ impl ClusterPlatform {
         Ok(object)
     }
 
-    /// The ledger as it stands on the front object, and that object's version. `None`: there is no front object of ours.
-    pub(super) async fn front_ledger(&self, wanted: &Wanted) -> Result<Option<(u64, Option<Ledger>)>, Fault> {
+    /// The ledger as it stands on the front object. `None`: there is no front object of ours.
+    pub(super) async fn front_ledger(&self, wanted: &Wanted) -> Result<Option<Beside>, Fault> {
         if let Some(known) = self.known_front(wanted) {
             return Ok(Some(known));
         }
@@ -141,8 +82,8 @@ impl ClusterPlatform {
         let found = self.read_front(wanted).await?;
         Ok(match found.filter(|found| found.whose == Whose::Ours) {
             Some(found) => {
-                let text = found.object["metadata"]["annotations"][names::LEDGER].as_str();
-                Some((super::ask::version(&found.object), text.and_then(|text| serde_json::from_str(text).ok())))
+                let text = |name: &str| found.object["metadata"]["annotations"][name].as_str();
+                Some(Beside::new(super::ask::version(&found.object), text(names::LEDGER), text(names::LEFT)))
             }
             None => {
                 *super::lock(&self.no_front) = Some(std::time::Instant::now());
@@ -151,12 +92,12 @@ impl ClusterPlatform {
         })
     }
 
-    fn known_front(&self, wanted: &Wanted) -> Option<(u64, Option<Ledger>)> {
+    fn known_front(&self, wanted: &Wanted) -> Option<Beside> {
         let children = self.children();
         let scene = scene(wanted, &children);
         let front = scene.front()?;
         let version = self.front_owned(wanted)?.version;
-        Some((version, front.ledger.as_deref().and_then(|text| serde_json::from_str(text).ok())))
+        Some(Beside::new(version, front.ledger.as_deref(), front.left.as_deref()))
     }
 
     fn front_owned(&self, wanted: &Wanted) -> Option<Owned> {
@@ -171,7 +112,7 @@ impl ClusterPlatform {
 
     /// Writes the ledger alone.
     pub(super) async fn write_ledger(&self, wanted: &Wanted, version: u64, ledger: &Ledger) -> Result<(), Fault> {
-        let annotations = json!({names::LEDGER: json!(ledger).to_string()});
+        let annotations = json!({names::LEDGER: json!(ledger).to_string(), names::LEFT: null});
         let patch = Patch::Merge(json!({
             "metadata": wanted.objects(&self.ask.key).change(version, None, annotations),
         }));

@@ -11,6 +11,7 @@
 //! | `prepare`, `configuration` | a candidate is tried, its configuration copied, its release stored |
 //! | `guards` | the settings of a template that must not reach production |
 //! | `steps` | takes one step, with a last look right before it |
+//! | `ownership` | whose an object is, and what an earlier site left |
 //! | `front` | the object that carries the route and the ledger |
 //! | `tend` | what needs no decision: Services, seals, sizes, drift of what is live |
 //! | `store`, `memory` | ledger and status, written no more often than needed |
@@ -23,6 +24,7 @@ mod guards;
 pub mod look;
 mod memory;
 pub mod objects;
+mod ownership;
 mod prepare;
 pub mod references;
 pub mod release;
@@ -30,7 +32,7 @@ mod steps;
 mod store;
 mod tend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ use self::configuration::Resolved;
 use self::look::{Eyes, Scene};
 use self::memory::{Due, Memory};
 use self::objects::Objects;
+use self::ownership::unmarked;
 use self::release::Release;
 use crate::api::names::reasons;
 use crate::api::site::{Route, SiteOnCluster};
@@ -65,6 +68,8 @@ pub struct ClusterPlatform {
     memory: Mutex<Memory>,
     /// When the front object was found not to be there.
     no_front: Mutex<Option<std::time::Instant>>,
+    /// The uids of sites that are gone.
+    gone: Mutex<BTreeSet<u128>>,
     later: Mutex<Option<Timer>>,
     settles: Mutex<Option<Timer>>,
     /// What the settings of which revision were warned of.
@@ -114,6 +119,7 @@ impl ClusterPlatform {
             wanted: Mutex::default(),
             memory: Mutex::default(),
             no_front: Mutex::default(),
+            gone: Mutex::default(),
             later: Mutex::default(),
             settles: Mutex::default(),
             settings: Mutex::default(),
@@ -275,6 +281,11 @@ impl Platform for ClusterPlatform {
         }
         let mut inner = self.inner.lock().await;
         let children = self.children();
+        if !unmarked(&wanted, &children).is_empty() {
+            // It came since it was looked for; without it, this would look like a site that never had anything.
+            (self.wake)();
+            return Observed::Unknown("what an earlier site of this name left is taken back first".to_owned());
+        }
         let scene = scene(&wanted, &children);
         match scene.world(&mut inner.eyes) {
             Ok(world) => {
@@ -291,8 +302,8 @@ impl Platform for ClusterPlatform {
 
     async fn converge(&self, plan: &Plan, goal: &Goal) -> Result<(), Fault> {
         let Some(wanted) = self.wanted() else { return Ok(()) };
-        if self.ask.cache.complete(wanted.kinds()).is_err() {
-            // Nothing was decided, and what is missing may be missing because it was not seen.
+        if self.ask.cache.complete(wanted.kinds()).is_err() || !unmarked(&wanted, &self.children()).is_empty() {
+            // Nothing was decided, and what is missing may be missing because it was not seen, or is somebody's who is gone.
             return self.flush().await;
         }
         let mut inner = self.inner.lock().await;

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::ask::{Failure, changed};
 use super::children::{Deployment, Release as Stored};
-use super::front::{Whose, stamp, taken, whose};
+use super::front::stamp;
 use super::objects::{Start, of_colour, of_release};
+use super::ownership::{Whose, taken, whose};
 use super::release::{Release, release, revision};
 use super::{ClusterPlatform, Inner, Wanted, scene};
 use crate::api::names::{cluster as names, reasons};

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::ask::{Failure, changed};
 use super::children::{Deployment, Kind, Service, Watched};
-use super::front::{Whose, stamp, taken, whose};
+use super::front::stamp;
 use super::look::Scene;
 use super::objects::{ServiceWanted, Start, colour_selector, of_colour, wanted_ports};
+use super::ownership::{Whose, taken, whose};
 use super::release::{Port, leading_to};
 use super::{ClusterPlatform, Inner, Wanted, scene};
 use crate::api::names::{cluster as names, reasons};

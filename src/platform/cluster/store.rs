@@ -55,10 +55,10 @@ impl ClusterPlatform {
                 message: "the site was not seen yet".to_owned(),
             });
         };
-        let front = self.front_ledger(&wanted).await?.and_then(|(_, ledger)| ledger);
+        let (front, left) = self.front_ledger(&wanted).await?.map_or((None, None), |front| (front.ledger, front.left));
         let mut memory = lock(&self.memory);
         let written = on_record(&memory, front);
-        Ok(rollout::Memory { ledger: newest(&mut memory, written), status: memory.status() })
+        Ok(rollout::Memory { ledger: newest(&mut memory, written), status: memory.status(), left })
     }
 
     async fn record_ledger(&self, before: Option<&Ledger>, after: &Ledger) -> Result<(), Fault> {
@@ -66,7 +66,7 @@ impl ClusterPlatform {
         let front = self.front_ledger(&wanted).await?;
         let waits = {
             let mut memory = lock(&self.memory);
-            let written = on_record(&memory, front.as_ref().and_then(|(_, ledger)| ledger.clone()));
+            let written = on_record(&memory, front.as_ref().and_then(|front| front.ledger.clone()));
             if newest(&mut memory, written.clone()).as_ref() != before {
                 return Err(somebody("the ledger"));
             }
@@ -79,8 +79,8 @@ impl ClusterPlatform {
             }
             waits
         };
-        if let Some((version, _)) = front.filter(|_| !waits) {
-            self.write_ledger(&wanted, version, after).await?;
+        if let Some(front) = front.filter(|_| !waits) {
+            self.write_ledger(&wanted, front.version, after).await?;
             lock(&self.memory).ledger = None;
         }
         Ok(())
@@ -133,13 +133,13 @@ impl ClusterPlatform {
         Ok(())
     }
 
-    fn sites(&self) -> String {
+    pub(super) fn sites(&self) -> String {
         use kube::Resource;
         BlueGreenSite::url_path(&(), Some(self.key().namespace()))
     }
 }
 
-const SITES: &str = "bluegreensites.bluegreen.dev";
+pub(super) const SITES: &str = "bluegreensites.bluegreen.dev";
 
 /// The ledger on record, or the one that waits to be written.
 fn newest(memory: &mut Memory, written: Option<Ledger>) -> Option<Ledger> {

@@ -104,8 +104,9 @@ impl ClusterPlatform {
             // From now on, an edit of its template changes no pod.
             self.set(wanted, known, json!({"paused": true}), json!({})).await?;
             (self.wake)();
-        } else if known.paused && foreign && known.observed >= known.generation {
-            // Somebody unsealed it, changed it and sealed it: pods run that are not of its template.
+        } else if known.paused && (foreign || known.has == 0 && pods.is_empty()) && known.observed >= known.generation {
+            // Somebody unsealed it, changed it and sealed it: pods run that are not of its template. Or there is no ReplicaSet that would make its
+            // pods: it was deleted, or not restored with the rest.
             self.set(wanted, known, json!({"paused": false}), json!({})).await?;
         }
         Ok(())
@@ -231,10 +232,12 @@ impl ClusterPlatform {
 
     /// A ledger that somebody took from the front object, while it still waited to be written with the next route, is written now.
     async fn tend_ledger(&self, wanted: &Wanted) -> Result<(), Fault> {
-        let Some((version, None)) = self.front_ledger(wanted).await? else { return Ok(()) };
+        let Some(front) = self.front_ledger(wanted).await?.filter(|front| front.ledger.is_none()) else {
+            return Ok(());
+        };
         let waiting = super::lock(&self.memory).ledger.clone();
         match waiting {
-            Some(ledger) => self.write_ledger(wanted, version, &ledger).await,
+            Some(ledger) => self.write_ledger(wanted, front.version, &ledger).await,
             None => Ok(()),
         }
     }

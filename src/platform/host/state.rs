@@ -75,13 +75,13 @@ impl Store for FileStore {
         match (ledger, status) {
             (Err(damage @ StoreError::Damaged { .. }), Ok(Some(status))) => {
                 put_aside(&self.ledger(), &damage)?;
-                Ok(Memory { ledger: None, status: Some(status) })
+                Ok(Memory { status: Some(status), ..Memory::default() })
             }
             (Ok(Some(ledger)), Err(damage @ StoreError::Damaged { .. })) => {
                 put_aside(&self.status(), &damage)?;
-                Ok(Memory { ledger: Some(ledger), status: None })
+                Ok(Memory { ledger: Some(ledger), ..Memory::default() })
             }
-            (ledger, status) => Ok(Memory { ledger: ledger?, status: status? }),
+            (ledger, status) => Ok(Memory { ledger: ledger?, status: status?, left: None }),
         }
     }
 

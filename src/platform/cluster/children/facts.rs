@@ -45,6 +45,10 @@ impl Kind {
 pub struct Owned {
     /// The uid of the site that it belongs to; zero: of none.
     pub owner: u128,
+    /// Its controller says so; otherwise an annotation, or nothing.
+    pub controlled: bool,
+    /// Its labels say that a site made it.
+    pub labelled: bool,
     /// Its `resourceVersion`; grows with each change.
     pub version: u64,
     /// It is on its way out.
@@ -128,6 +132,8 @@ pub enum Headless {
 pub struct Front {
     /// The ledger, as it stands there.
     pub ledger: Option<Box<str>>,
+    /// The ledger that an earlier site left there.
+    pub left: Option<Box<str>>,
     /// When we moved traffic last.
     pub switched: Option<Time>,
 }

@@ -131,6 +131,8 @@ impl Meta {
         let owner = controller.or_else(|| self.annotations.get(names::OWNER).map(String::as_str));
         Owned {
             owner: owner.map_or(0, uid),
+            controlled: controller.is_some(),
+            labelled: self.labels.get(names::MANAGED_BY).is_some_and(|by| by == names::MANAGER),
             // The API server's versions are numbers that can be compared; one that isn't is as old as can be, and never written with.
             version: self.resource_version.parse().unwrap_or(0),
             deleting: self.deletion_timestamp.is_some(),
@@ -150,7 +152,8 @@ impl Meta {
     }
 
     pub(super) fn front(&self) -> Front {
-        Front { ledger: self.annotation(names::LEDGER).map(Box::from), switched: self.moment(names::SWITCHED_AT) }
+        let text = |name: &str| self.annotation(name).map(Box::from);
+        Front { ledger: text(names::LEDGER), left: text(names::LEFT), switched: self.moment(names::SWITCHED_AT) }
     }
 
     pub(super) fn name(&self) -> Box<str> {
