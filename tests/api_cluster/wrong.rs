@@ -132,7 +132,7 @@ pub const WRONG: &[Wrong] = &[
     wrong(
         CLUSTER,
         "      route: {service: {}, httpRoute: {parentRefs: [{name: web}]}}\n      template:\n",
-        "spec.target.cluster.route: needs exactly one of",
+        "spec.target.cluster.route: has service and httpRoute; it needs exactly one of",
         Some("spec.target.cluster.route"),
     ),
     wrong(
@@ -145,7 +145,7 @@ pub const WRONG: &[Wrong] = &[
     ),
     wrong(
         SPEC,
-        "spec:\n  guards: {exposure: Enforce}\n  target:\n",
+        "spec:\n  guards: {exposure: Deny}\n  target:\n",
         "spec.guards.exposure: is for target.host",
         Some("guards.exposure is for target.host: on a cluster a NetworkPolicy says who reaches a pod"),
     ),

@@ -71,7 +71,7 @@ fn kubectl_explain_has_words_for_what_a_person_writes_and_reads() {
         ("", "A web site that is deployed twice, blue and green, so that a new revision goes live"),
         (".spec", "What a site shall be"),
         (".spec.target", "Where the site lives: exactly one of the fields below."),
-        (".spec.target.cluster", "A site on Kubernetes."),
+        (".spec.target.cluster", "On the Kubernetes cluster that holds this resource."),
         (".spec.target.cluster.replicas", "Outside of the revision: `kubectl scale` and autoscalers set it"),
         (
             ".spec.target.cluster.service.ports.targetPort",
