@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-all cluster-tools deny \
-	advisories bench-apache bench-cutover bench-hub bench-operator deb tarball
+	advisories bench-apache bench-cutover bench-hub bench-operator deb static tarball
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -67,7 +67,7 @@ test: ## Everything, installing what it needs
 	@scripts/cluster-tools.sh >/dev/null
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-test-all: test model-wide test-kills test-kills-cluster test-hub-cuts test-runtimes deny advisories ## Everything, and what comes in from outside
+test-all: test model-wide test-kills test-kills-cluster test-hub-cuts test-runtimes test-node deny advisories ## Everything, a real node and what comes in from outside too (root; hours)
 
 cluster-tools: ## Build the programs of a cluster from Go modules, once (half an hour), and say where they are
 	@scripts/setup.sh cluster
@@ -90,6 +90,9 @@ deb: ## Build the Debian package of the agent and the command line (PROFILE=dev 
 	$(CARGO) build --quiet --locked --profile $(PROFILE) --bin bluegreen
 	@mkdir -p $(PACKAGES)
 	@scripts/build-deb.sh deb target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bluegreen $(VERSION) $(PACKAGES)
+
+static: ## Build the program of the Containerfile, which needs nothing but the kernel (minutes), and say where it is
+	@scripts/build-static.sh
 
 tarball: ## The same as a .tar.gz, for machines without dpkg
 	$(CARGO) build --quiet --locked --profile $(PROFILE) --bin bluegreen

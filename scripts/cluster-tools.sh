@@ -3,6 +3,7 @@
 # that each tool's programs are in, one a line, in the order in which they were asked for.
 #
 #   scripts/cluster-tools.sh                  what the tests of a cluster need: etcd kube kwok helm argocd argocd-install kstatus kustomize registry
+#                                             gateway-api podmonitor
 #   scripts/cluster-tools.sh etcd kube        these alone
 #   PATH=$(scripts/cluster-tools.sh etcd kube | paste -sd:):$PATH
 #
@@ -16,6 +17,8 @@
 # | kustomize | kustomize                                                                     | 30 s          |
 # | kstatus | kstatus: what Flux and Helm make of an object                                   | 15 s          |
 # | registry | registry, and oras, which pushes to it                                         | 6 min         |
+# | gateway-api | crd/: the definitions of the Gateway API, as traefik has them             | 1 s           |
+# | podmonitor | crd/: the Prometheus operator's definition of a PodMonitor                 | 2 s           |
 # | traefik | traefik, and crd/ and rbac.yaml of the Gateway API                              | 4 min         |
 # | node    | kubelet kube-proxy containerd containerd-shim-runc-v2 ctr coredns pause, cni/…  | 10 min        |
 #
@@ -36,8 +39,9 @@ modules() {
     etcd | kube) echo kube ;;
     node) echo kube containerd cni coredns pause ;;
     argocd-install) echo argocd ;;
-    kwok | helm | argocd | kstatus | kustomize | registry | traefik) echo "$1" ;;
-    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install kstatus kustomize registry registry traefik node" ;;
+    gateway-api) echo traefik ;;
+    kwok | helm | argocd | kstatus | kustomize | registry | podmonitor | traefik) echo "$1" ;;
+    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install kstatus kustomize registry gateway-api podmonitor traefik node" ;;
     esac
 }
 
@@ -133,6 +137,19 @@ build_registry() {
     program registry oras.land/oras/cmd/oras oras -ldflags '-s -w'
 }
 
+build_gateway-api() {
+    the_go
+    mkdir -p "$bin/crd"
+    install -m 644 "$(source_of traefik sigs.k8s.io/gateway-api)"/config/crd/standard/*.yaml "$bin/crd/"
+}
+
+build_podmonitor() {
+    local it=github.com/prometheus-operator/prometheus-operator
+    the_go
+    mkdir -p "$bin/crd"
+    install -m 644 "$(source_of podmonitor $it)/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml" "$bin/crd/"
+}
+
 build_traefik() {
     local work lego api module it=github.com/traefik/traefik/v3
     the_go
@@ -174,7 +191,7 @@ build_node() {
     program pause . pause -ldflags '-s -w'
 }
 
-[ $# -gt 0 ] || set -- etcd kube kwok helm argocd argocd-install kstatus kustomize registry
+[ $# -gt 0 ] || set -- etcd kube kwok helm argocd argocd-install kstatus kustomize registry gateway-api podmonitor
 mkdir -p "$cache"
 for tool in "$@"; do
     bin=$(folder "$tool")

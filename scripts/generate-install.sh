@@ -52,6 +52,14 @@ mkdir -p "$out/deploy/argocd"
     echo "    app.kubernetes.io/name: argocd-cm"
     echo "    app.kubernetes.io/part-of: argocd"
     echo "data:"
+    cat <<END
+  # Left out, and better so:
+  #   resource.customizations.knownTypeFields.$kind: |
+  #     - field: spec.target.cluster.template
+  #       type: core/v1/PodTemplateSpec
+  # A template is kept as Git has it, so there is nothing to normalise. And with RespectIgnoreDifferences, which application.yaml sets, Argo CD (seen
+  # with 3.2) then takes the containers from the cluster instead of from Git: it says that it synchronised an upgrade, and has changed nothing.
+END
     echo "  resource.customizations.health.$kind: |"
     indent 4 "$scripts/health.lua"
     echo "  resource.customizations.actions.$kind: |"

@@ -18,3 +18,5 @@ mod policy;
 mod release;
 #[path = "install/rights.rs"]
 mod rights;
+#[path = "install/waiting.rs"]
+mod waiting;

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `service` | through a Service, and from a Service that somebody made by hand |
 //! | `gateway` | through an HTTPRoute and a real Gateway |
+//! | `program` | that the program of the image needs nothing but the kernel |
 //! | `logs` | what pods print, from a real kubelet |
 
 #![allow(clippy::panic, reason = "a failure tells what the node says")]
@@ -15,5 +16,7 @@ mod gateway;
 mod kit;
 #[path = "node/logs.rs"]
 mod logs;
+#[path = "node/program.rs"]
+mod program;
 #[path = "node/service.rs"]
 mod service;

@@ -6,6 +6,8 @@
 
 #[path = "operator/clocks.rs"]
 mod clocks;
+#[path = "operator/counted.rs"]
+mod counted;
 #[path = "operator/definitions.rs"]
 mod definitions;
 #[path = "operator/faults.rs"]
@@ -22,9 +24,15 @@ mod leaders;
 mod meddler;
 #[path = "operator/meddling.rs"]
 mod meddling;
+#[path = "operator/refused.rs"]
+mod refused;
 #[path = "operator/rollouts.rs"]
 mod rollouts;
 #[path = "operator/servers.rs"]
 mod servers;
+#[path = "operator/shown.rs"]
+mod shown;
 #[path = "operator/sizes.rs"]
 mod sizes;
+#[path = "api_cluster/wrong.rs"]
+mod wrong;

@@ -1,4 +1,4 @@
-//! The reference in `docs/reference`, made of the program and the schema themselves; `UPDATE=1` rewrites it.
+//! The reference in `docs/reference`, made of the program and the schema themselves; `UPDATE=1` rewrites it. And that every metric is explained.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -96,5 +96,27 @@ fn rules(schema: &Value, path: &str, page: &mut String) {
     }
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         rules(field, &format!("{path}.{name}"), page);
+    }
+}
+
+/// What both programs count is named where it is registered, and only there.
+#[test]
+fn every_metric_is_on_the_page_of_metrics_and_no_other() {
+    let read =
+        |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there");
+    let page = read("docs/metrics.md");
+    let (operator, agent) = page.split_once("\n## The agent of a host\n").expect("it has two parts");
+    let registered = regex::Regex::new(r#"register\(\s*"([a-z_]+)""#).expect("an expression");
+    let explained = regex::Regex::new(r"\n\| `bluegreen_([a-z_]+)`").expect("an expression");
+    let of_agent = ["src/driver/agent/metrics.rs", "src/driver/agent/git/metrics.rs"];
+    for (part, files) in [(operator, &["src/driver/operator/metrics.rs"][..]), (agent, &of_agent)] {
+        let source: String = files.iter().map(|file| read(file)).collect();
+        let names = |text: &str, by: &regex::Regex| {
+            let all = by.captures_iter(text).map(|one| one[1].trim_end_matches("_total").to_owned());
+            all.collect::<std::collections::BTreeSet<String>>()
+        };
+        let counted = names(&source, &registered);
+        assert!(counted.len() >= 12, "{counted:?}");
+        assert_eq!(counted, names(part, &explained), "registered on the left, explained on the right: {files:?}");
     }
 }

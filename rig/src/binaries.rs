@@ -38,23 +38,22 @@ pub fn bluegreen() -> Result<PathBuf> {
     built(&BUILT, "bluegreen")
 }
 
-/// A program that needs nothing but the kernel, for an image that holds nothing else: `rig-app`, `bluegreen`.
+/// A program that needs nothing but the kernel, for an image that holds nothing else: the product as the Containerfile builds it, which takes
+/// minutes; anything else quickly.
 ///
 /// # Errors
 /// When it can't be built.
 pub fn fixed(name: &str) -> Result<PathBuf> {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folder = root.join("target/static");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args(["build", "--quiet", "--workspace", "--bin", name, "--target", &target])
-        .arg("--target-dir")
-        .arg(&folder);
-    // The C library that is here anyway: musl's would need another toolchain.
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").current_dir(root);
-    process::run(&mut cargo)?;
-    Ok(folder.join(target).join("debug").join(name))
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/build-static.sh");
+    let profile = if name == "bluegreen" { "dist" } else { "dev" };
+    let said = process::run(Command::new(script).args([name, profile]))?;
+    let program = PathBuf::from(String::from_utf8_lossy(&said.stdout).trim());
+    anyhow::ensure!(
+        program.is_file(),
+        "scripts/build-static.sh said where {name} is, and it isn't: {}",
+        program.display()
+    );
+    Ok(program)
 }
 
 fn built(once: &OnceLock<Result<PathBuf, String>>, name: &str) -> Result<PathBuf> {

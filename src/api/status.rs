@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 
 use crate::rollout::{self, Colour, Phase, Reason, Revision};
+
+/// The generation that the definition gives to a site that nobody has looked at: without it kstatus, and with it Helm and Flux, would take what is
+/// new for what is done.
+pub const UNSEEN: i64 = -1;
 
 /// Where a site stands, as far as the agent or operator has seen it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = json!({ "observedGeneration": UNSEEN })))]
 pub struct SiteStatus {
-    /// The generation of the specification that everything below is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The generation of the specification that everything below is about; -1: nobody has looked at the site yet.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "seen")]
     pub observed_generation: Option<i64>,
     /// Where the rollout stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +56,11 @@ pub struct SiteStatus {
     #[serde(flatten)]
     #[schemars(skip)]
     pub more: BTreeMap<String, Value>,
+}
+
+/// What nobody has looked at is no generation to us.
+fn seen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(Option::<i64>::deserialize(deserializer)?.filter(|generation| *generation >= 0))
 }
 
 /// What serves.

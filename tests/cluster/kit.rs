@@ -17,7 +17,7 @@ use bluegreen::platform::cluster::children::{
 };
 use bluegreen::platform::cluster::{ClusterPlatform, ClusterStore};
 use bluegreen::rollout::{Decision, Observed, Plan, Revision};
-use bluegreen_rig::cluster::{ControlPlane, Namespace, Request};
+use bluegreen_rig::cluster::{ControlPlane, Namespace, Request, tools};
 use bluegreen_rig::wait;
 use futures::StreamExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -36,25 +36,15 @@ pub fn plane() -> &'static ControlPlane {
         std::fs::write(&file, crd::yaml().unwrap()).unwrap();
         command.args(["apply", "--filename", file.to_str().unwrap()]);
         bluegreen_rig::process::run(&mut command).expect("the definition is taken");
-        let route = gateway_api();
+        // In the version that the Traefik of the rig's node is built with, so that both judge the same routes.
+        let route = "crd/gateway.networking.k8s.io_httproutes.yaml";
+        let route = tools::folder("gateway-api").expect("it is had").join(route);
         plane.kubectl(&["create", "--filename", route.to_str().unwrap()]).expect("the definition is taken");
         for resource in ["bluegreensites.bluegreen.dev", "httproutes.gateway.networking.k8s.io"] {
             plane.wait_for_resource(resource).unwrap();
         }
         plane
     })
-}
-
-/// The definition of an HTTPRoute, from the Gateway API's own module: in the version that the Traefik of the rig's node is built with, so that both judge
-/// the same routes.
-fn gateway_api() -> std::path::PathBuf {
-    let mut go = std::process::Command::new("go");
-    let traefik = concat!(env!("CARGO_MANIFEST_DIR"), "/rig/cluster/traefik");
-    go.args(["mod", "download", "-json", "sigs.k8s.io/gateway-api"]).current_dir(traefik);
-    let output = go.output().expect("go is there: the control plane is built with it");
-    let said: Value = serde_json::from_slice(&output.stdout).expect("go says where it is");
-    let folder = said["Dir"].as_str().unwrap_or_else(|| panic!("no Gateway API: {said}"));
-    Path::new(folder).join("config/crd/standard/gateway.networking.k8s.io_httproutes.yaml")
 }
 
 /// A site called `shop`: its container's image, and what else stands in it.

@@ -133,6 +133,10 @@ fn the_image_is_built_from_what_the_container_ignore_file_lets_in() {
     for line in text.lines().filter_map(|line| line.strip_prefix('!')) {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(line).exists(), "there is no {line}");
     }
+    // One build, for the image and for the pod of the tests on a real node, which judge what it makes.
+    let (script, recipe) = ("scripts/build-static.sh", fs::read_to_string(file("Containerfile")).unwrap());
+    assert!(text.lines().any(|line| line == format!("!{script}")) && recipe.contains(&format!("\"$({script})\"")));
+    assert!(!recipe.contains("cargo "), "it builds in a way of its own:\n{recipe}");
 }
 
 /// The arguments that the operator is started with.

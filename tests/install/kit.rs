@@ -136,7 +136,15 @@ pub fn installed() -> &'static ControlPlane {
             "--set",
             "secrets.namespaces={trusting}",
         ]);
-        plane.wait_for_resource("bluegreensites").unwrap();
+        // What others bring, in their own words.
+        let gateways = ["gatewayclasses", "gateways", "httproutes"].map(|it| ("gateway-api", format!("gateway.networking.k8s.io_{it}")));
+        for (tool, name) in gateways.into_iter().chain([("podmonitor", "monitoring.coreos.com_podmonitors".to_owned())]) {
+            let definition = tools::folder(tool).unwrap().join(format!("crd/{name}.yaml"));
+            plane.kubectl(&["create", "--filename", definition.to_str().unwrap()]).unwrap();
+        }
+        for resource in ["bluegreensites", "gatewayclasses", "gateways", "httproutes", "podmonitors"] {
+            plane.wait_for_resource(resource).unwrap();
+        }
         plane
     })
 }

@@ -86,6 +86,37 @@ fn who_may_not_run_pods_may_not_write_a_site() {
 }
 
 #[test]
+fn a_size_wants_the_right_to_run_pods_too_and_an_autoscaler_has_it() {
+    let place = Place::new("sizing");
+    taken(&place.apply_as("runner", &site("shop", "shop:1"), &[]));
+    let five = ["scale", "bluegreensite/shop", "--replicas=5"];
+    let words = "writer may neither create nor scale deployments in sizing-";
+    until("the policy of sizes is in force", PATIENCE, || {
+        let output = place.as_user("writer", &[&five[..], &["--dry-run=server"]].concat());
+        (!output.status.success()).then_some(())
+    })
+    .unwrap();
+    refused(&place.as_user("writer", &five), words);
+    taken(&place.as_user("writer", &["scale", "bluegreensite/shop", "--replicas=1"]));
+    taken(&place.as_user("runner", &five));
+    // Kubernetes' own, with the account that it has in every cluster.
+    place
+        .namespace
+        .apply(
+            "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: shop}, spec: {minReplicas: 7, maxReplicas: 9, \
+             scaleTargetRef: {apiVersion: bluegreen.dev/v1alpha1, kind: BlueGreenSite, name: shop}, metrics: [{type: Resource, resource: {name: cpu, \
+             target: {type: Utilization, averageUtilization: 80}}}]}}",
+        )
+        .unwrap();
+    let size = || {
+        place.namespace.json(&["get", "bluegreensite", "shop"]).ok()?["spec"]["target"]["cluster"]["replicas"].as_i64()
+    };
+    until("the autoscaler had its way", PATIENCE, || (size() == Some(7)).then_some(())).unwrap();
+    let policy = installed().json(&["get", "validatingadmissionpolicy", "bluegreen-scale"]).unwrap();
+    assert_eq!(policy["status"]["typeChecking"]["expressionWarnings"], serde_json::Value::Null, "{}", policy["status"]);
+}
+
+#[test]
 fn a_site_with_an_httproute_wants_the_right_to_write_one() {
     let place = Place::new("routing");
     let route = "      route: {httpRoute: {parentRefs: [{name: web}]}}\n      template:";

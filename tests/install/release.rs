@@ -79,12 +79,15 @@ fn every_object_of_the_chart_with_every_option_is_taken_by_the_api_server() {
     let plane = installed();
     let rendered = Helm::offline().rendered(&[
         "networkPolicy.enabled=true",
+        "podMonitor.enabled=true",
+        "podMonitor.labels.release=prometheus",
         "namespace=default",
         "image.digest=sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "priorityClassName=system-cluster-critical",
         "imagePullSecrets[0].name=registry",
     ]);
     find(&rendered, "NetworkPolicy", "bluegreen");
+    find(&rendered, "PodMonitor", "bluegreen");
     for object in &rendered {
         let text = object.to_string();
         let mut command = plane.kubectl_command().unwrap();

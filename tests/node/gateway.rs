@@ -5,7 +5,7 @@ use bluegreen_rig::cluster::{Node, tools};
 use bluegreen_rig::wait;
 use serde_json::{Value, json};
 
-use super::kit::{clients, install, nothing_is_lost, site, told};
+use super::kit::{clients, install, nothing_is_lost, pod, pod_that_only_sleeps, site, told};
 
 const TRAEFIK: &str = "registry.local/traefik:test";
 /// The account that the roles in Traefik's documents are for.
@@ -15,10 +15,20 @@ const HOST: &str = "shop.example.com";
 #[test]
 #[ignore = "needs root and minutes: make test-node"]
 fn cutovers_through_an_http_route_lose_nothing() {
+    cutovers_of(pod);
+}
+
+#[test]
+#[ignore = "needs root and minutes: make test-node"]
+fn nor_do_they_with_an_app_that_never_says_that_it_ends() {
+    cutovers_of(pod_that_only_sleeps);
+}
+
+fn cutovers_of(pod: fn(&str) -> Value) {
     let node = Node::up().expect("a node comes up");
     let address = gateway(&node);
     install(&node);
-    nothing_is_lost(&node, routed, || clients(&node, &address, &["--host", HOST]));
+    nothing_is_lost(&node, |version| routed(version, pod), || clients(&node, &address, &["--host", HOST]));
     let route = node.json(&["get", "httproute", "shop"]).expect("there is one");
     let controller = &route["status"]["parents"][0]["controllerName"];
     assert_eq!(controller, "traefik.io/gateway-controller", "it was Traefik that said so: {route}");
@@ -26,8 +36,9 @@ fn cutovers_through_an_http_route_lose_nothing() {
     assert!(live.is_err(), "with a route there is no live Service: {live:?}");
 }
 
-fn routed(version: &str) -> Value {
+fn routed(version: &str, pod: fn(&str) -> Value) -> Value {
     let mut site = site(version);
+    site["spec"]["target"]["cluster"]["template"]["spec"] = pod(version);
     site["spec"]["target"]["cluster"]["route"] =
         json!({ "httpRoute": { "parentRefs": [{ "name": "web" }], "hostnames": [HOST] } });
     site

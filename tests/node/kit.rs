@@ -46,7 +46,18 @@ pub fn site(version: &str) -> Value {
 /// An app that says `Connection: close` for two seconds before it goes: whoever keeps a connection to it then learns of its end from an
 /// answer, and not from a request that meets nobody.
 pub fn pod(version: &str) -> Value {
-    let env = [("PORT", "8080"), ("RIG_EXPOSED", "true"), ("RIG_VERSION", version), ("RIG_DRAIN_MS", "2000")];
+    app(version, "2000")
+}
+
+/// An app that goes without a word as soon as it is asked to, and the pause before that which its pods are given then: what most people write.
+pub fn pod_that_only_sleeps(version: &str) -> Value {
+    let mut pod = app(version, "0");
+    pod["containers"][0]["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 5 } } });
+    pod
+}
+
+fn app(version: &str, drain_ms: &str) -> Value {
+    let env = [("PORT", "8080"), ("RIG_EXPOSED", "true"), ("RIG_VERSION", version), ("RIG_DRAIN_MS", drain_ms)];
     let env: Vec<Value> = env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
     json!({
         "terminationGracePeriodSeconds": 15,

@@ -1,6 +1,8 @@
 //! A site, an operator, and what tests ask of both.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -55,6 +57,8 @@ pub struct Operator {
     log: PathBuf,
     /// Where it answers for its metrics.
     metrics: String,
+    /// Where it says whether it is well.
+    health: String,
 }
 
 impl Operator {
@@ -89,10 +93,11 @@ impl Operator {
         command.env("KUBECONFIG", kubeconfig).env("POD_NAME", format!("replica-{number}"));
         command.stdin(Stdio::null()).stdout(out.try_clone().expect("a second handle")).stderr(out);
         let process = Guarded::start(&mut command, Signal::TERM, Duration::from_secs(30)).expect("it starts");
-        let mut operator = Operator { process, log, metrics: String::new() };
+        let mut operator = Operator { process, log, metrics: String::new(), health: String::new() };
         let runs = || operator.lines().into_iter().find(|line| line["message"] == "the operator runs");
         let line = wait::until("the operator ran", PATIENCE, runs).expect("the operator comes up");
         operator.metrics = line["metrics"].as_str().expect("it says where its metrics are").to_owned();
+        operator.health = line["health"].as_str().expect("it says where its health is").to_owned();
         operator
     }
 
@@ -121,14 +126,18 @@ impl Operator {
     }
 
     fn scrape(&self) -> Option<String> {
-        use std::io::{Read, Write};
-        let address = self.metrics.parse().ok()?;
-        let mut stream = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        Some(text)
+        let (code, text) = ask(&self.metrics, "/metrics")?;
+        (code == 200).then_some(text)
+    }
+
+    /// All that it counts, as it says it.
+    pub fn scraped(&self) -> String {
+        self.scrape().unwrap_or_default()
+    }
+
+    /// What it answers to a kubelet: the code, and in words.
+    pub fn well(&self, path: &str) -> (u16, String) {
+        ask(&self.health, path).unwrap_or_else(|| panic!("nobody answers at {path}\n{}", self.said()))
     }
 
     /// What it logged.
@@ -160,6 +169,17 @@ impl Operator {
     pub fn thaw(&mut self) {
         self.process.signal(Signal::CONT);
     }
+}
+
+/// A GET: the code of the answer, and what is in it.
+fn ask(address: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address.parse().ok()?, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 /// The site's object.

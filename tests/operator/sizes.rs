@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::history::History;
 use crate::kit::{Operator, PATIENCE, condition, merge, object, plane, ready, site, told, writes};
+use crate::shown;
 
 /// A site whose manifest leaves its size to others.
 fn shop(version: u32, strategy: &Value) -> Value {
@@ -28,16 +29,7 @@ fn apply(plane: &ControlPlane, namespace: &Namespace<'_>, manifest: &Value) {
 
 /// What `kubectl diff --server-side` prints of a manifest; empty: nothing.
 fn difference(plane: &ControlPlane, namespace: &Namespace<'_>, manifest: &Value) -> String {
-    let file = file(plane, namespace, manifest);
-    let mut kubectl = plane.kubectl_command().unwrap();
-    let output = kubectl
-        .args(["--namespace", namespace.name(), "diff", "--server-side", "--filename", &file])
-        .output()
-        .expect("kubectl runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
-    assert_eq!(output.status.success(), output.stdout.is_empty(), "{}", text(&output.stderr));
-    text(&output.stdout)
+    shown::difference(plane, namespace, &["--server-side"], manifest)
 }
 
 /// A real autoscaler. Nobody measures anything here, so all it does is to hold a size between its bounds.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 static KNOWN: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 
 /// The folder of a tool of `scripts/cluster-tools.sh`: `etcd`, `kube`, `kwok`, `helm`, `argocd`, `argocd-install`, `kstatus`,
-/// `kustomize`, `registry`, `traefik`, `node`.
+/// `kustomize`, `registry`, `gateway-api`, `podmonitor`, `traefik`, `node`.
 ///
 /// # Errors
 /// When it can't be built; the script says on the error output why.

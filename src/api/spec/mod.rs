@@ -46,6 +46,12 @@ pub use requests::*;
     doc = "A web site that is deployed twice, blue and green, so that a new revision goes live with nothing lost.",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where the rollout stands."),
     printcolumn(name = "Live", type_ = "string", json_path = ".status.live.colour", description = "The colour that serves."),
+    printcolumn(
+        name = "Revision",
+        type_ = "string",
+        json_path = ".status.live.revision",
+        description = "The revision that serves."
+    ),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(
         name = "Message",
@@ -53,7 +59,6 @@ pub use requests::*;
         json_path = ".status.conditions[?(@.type=='Ready')].message",
         priority = 1
     ),
-    printcolumn(name = "Revision", type_ = "string", json_path = ".status.live.revision", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 49").message("a site's name has at most 49 characters"),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')").message(

@@ -129,6 +129,9 @@ pub struct Metrics {
     encoding: Mutex<()>,
 }
 
+/// From a tenth of a second to ten minutes: a cutover waits until the front door is seen to follow, and the Gateway of a cloud takes two minutes.
+const CUTOVER: [f64; 13] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0];
+
 /// From a millisecond to a minute.
 const SHORT: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0];
 
@@ -140,7 +143,7 @@ impl Default for Metrics {
             faults: Family::default(),
             sites: Family::default(),
             phase_seconds: Family::new_with_constructor(|| Histogram::new(PHASE_SECONDS)),
-            cutover_seconds: Histogram::new(SHORT),
+            cutover_seconds: Histogram::new(CUTOVER),
             rollouts: Family::default(),
             waiting: Gauge::default(),
             waited: Histogram::new(SHORT),

@@ -10,11 +10,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::names::{GROUP, hub};
 use crate::api::spec::{BlueGreenSite, BlueGreenSiteSpec};
-use crate::api::status::SiteStatus;
+use crate::api::status::{SiteStatus, UNSEEN};
 
 /// A site, as the API server told it last.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -73,7 +73,8 @@ impl SiteObject {
     /// Whether an operator ever wrote a status.
     #[must_use]
     pub fn was_seen(&self) -> bool {
-        !matches!(self.status.as_str(), "null" | "{}")
+        let text = self.status.as_str();
+        !matches!(text, "null" | "{}") && text != json!({ "observedGeneration": UNSEEN }).to_string()
     }
 }
 
@@ -186,7 +187,6 @@ fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Err
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
     use crate::api::names::annotations;
@@ -263,9 +263,11 @@ mod tests {
             {"metadata": {"name": "a"}, "spec": {"target": 5}},
             {"metadata": {"name": "b"}, "spec": []},
             {"metadata": {"name": "c"}},
+            {"metadata": {"name": "d"}, "status": {"observedGeneration": UNSEEN}},
         ]);
         let sites: Vec<SiteObject> = serde_json::from_value(list).expect("a list");
-        assert_eq!(sites.len(), 3);
-        assert!(!sites[2].was_seen());
+        assert_eq!(sites.len(), 4);
+        assert!(!sites[2].was_seen() && !sites[3].was_seen());
+        assert_eq!(sites[3].status(), Some(SiteStatus::default()), "what nobody looked at has no generation");
     }
 }
