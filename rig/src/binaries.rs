@@ -46,7 +46,7 @@ pub fn fixed(name: &str) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folder = root.join("target/static");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo
         .args(["build", "--quiet", "--workspace", "--bin", name, "--target", &target])
         .arg("--target-dir")
@@ -55,6 +55,19 @@ pub fn fixed(name: &str) -> Result<PathBuf> {
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").current_dir(root);
     process::run(&mut cargo)?;
     Ok(folder.join(target).join("debug").join(name))
+}
+
+/// Cargo as somebody at a prompt has it. What it tells a test of the test's own package would look to the build of others (ring's) like a change, and
+/// build them and everything that needs them again, in every test and after it.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+        if told {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 fn built(once: &OnceLock<Result<PathBuf, String>>, name: &str) -> Result<PathBuf> {
@@ -73,7 +86,7 @@ fn build(name: &str) -> Result<PathBuf> {
     };
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     if let (Some(target), true) = (folder.parent(), manifest.exists()) {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo();
         // The whole workspace, as the Makefile does: a package alone would choose other features, and build everything again.
         cargo.args(["build", "--quiet", "--workspace", "--bin", name, "--manifest-path"]);
         cargo.arg(&manifest).arg("--target-dir").arg(target);
