@@ -20,7 +20,9 @@ strip --strip-all --remove-section=.comment --remove-section=.note "$tree/usr/bi
 put 644 "$here/deploy/systemd/bluegreen.service" lib/systemd/system/bluegreen.service
 put 644 "$here/deploy/deb/sysusers.conf" usr/lib/sysusers.d/bluegreen.conf
 put 644 "$here/deploy/deb/tmpfiles.conf" usr/lib/tmpfiles.d/bluegreen.conf
-put 644 "$here/deploy/deb/agent.yaml" etc/bluegreen/agent.yaml
+config=etc/bluegreen/agent.yaml
+if [ "$kind" = deb ]; then config=usr/share/bluegreen/agent.yaml; fi
+put 644 "$here/deploy/deb/agent.yaml" $config
 install -d -m 755 "$tree/etc/bluegreen/sites"
 for shell in bash zsh fish; do "$program" completion $shell > "$work/$shell"; done
 put 644 "$work/bash" usr/share/bash-completion/completions/bluegreen
@@ -40,8 +42,9 @@ if [ "$kind" = tarball ]; then
     exit
 fi
 
-printf 'bluegreen (%s) stable; urgency=medium\n\n  * See CHANGELOG.md of the sources.\n\n -- The bluegreen developers <bluegreen@localhost.localdomain>  %s\n' \
-    "$version" "$(git -C "$here" log -1 --format=%cD 2>/dev/null || date -R)" | gzip -9n > "$work/changelog.gz"
+maintainer=$(sed -n 's/^Maintainer: //p' "$here/deploy/deb/control.in")
+printf 'bluegreen (%s) stable; urgency=medium\n\n  * See CHANGELOG.md of the sources.\n\n -- %s  %s\n' \
+    "$version" "$maintainer" "$(git -C "$here" log -1 --format=%cD 2>/dev/null || date -R)" | gzip -9n > "$work/changelog.gz"
 put 644 "$work/changelog.gz" usr/share/doc/bluegreen/changelog.gz
 mkdir -p "$work/debian" "$tree/DEBIAN"
 echo 'Source: bluegreen' > "$work/debian/control"
@@ -50,9 +53,8 @@ arch=$(dpkg --print-architecture)
 size=$(du -sk --apparent-size "$tree" | cut -f1)
 sed -e "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@SIZE@/$size/; s/@LIBS@/${libs#shlibs:Depends=}/" \
     "$here/deploy/deb/control.in" > "$tree/DEBIAN/control"
-echo /etc/bluegreen/agent.yaml > "$tree/DEBIAN/conffiles"
-(cd "$tree" && find . -path ./DEBIAN -prune -o -type f ! -path './etc/*' -printf '%P\0' | sort -z | xargs -0 md5sum) > "$tree/DEBIAN/md5sums"
-for script in postinst prerm postrm; do install -m 755 "$here/deploy/deb/$script" "$tree/DEBIAN/$script"; done
+(cd "$tree" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum) > "$tree/DEBIAN/md5sums"
+for script in preinst postinst prerm postrm; do install -m 755 "$here/deploy/deb/$script" "$tree/DEBIAN/$script"; done
 file=$out/bluegreen_${version}_$arch.deb
 dpkg-deb --root-owner-group ${DEB_COMPRESSION:+-Z"$DEB_COMPRESSION" -z1} --build "$tree" "$file" >&2
 echo "$file"

@@ -12,6 +12,8 @@ mod firewall;
 mod inside;
 #[path = "booted/machine.rs"]
 mod machine;
+#[path = "booted/runtimes.rs"]
+mod runtimes;
 #[path = "booted/systemd.rs"]
 mod systemd;
 #[path = "booted/vps.rs"]

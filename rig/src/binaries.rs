@@ -46,7 +46,7 @@ pub fn bluegreen() -> Result<PathBuf> {
 pub fn fixed(name: &str) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/build-static.sh");
     let profile = if name == "bluegreen" { "dist" } else { "dev" };
-    let said = process::run(Command::new(script).args([name, profile]))?;
+    let said = process::run(untold(&mut Command::new(script)).args([name, profile]))?;
     let program = PathBuf::from(String::from_utf8_lossy(&said.stdout).trim());
     anyhow::ensure!(
         program.is_file(),
@@ -54,6 +54,18 @@ pub fn fixed(name: &str) -> Result<PathBuf> {
         program.display()
     );
     Ok(program)
+}
+
+/// Cargo as somebody at a prompt has it. What it tells a test of the test's own package would look to the build of others (ring's) like a change, and
+/// build them and everything that needs them again, in every test and after it.
+fn untold(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+        if told {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn built(once: &OnceLock<Result<PathBuf, String>>, name: &str) -> Result<PathBuf> {
@@ -73,6 +85,7 @@ fn build(name: &str) -> Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     if let (Some(target), true) = (folder.parent(), manifest.exists()) {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        untold(&mut cargo);
         // The whole workspace, as the Makefile does: a package alone would choose other features, and build everything again.
         cargo.args(["build", "--quiet", "--workspace", "--bin", name, "--manifest-path"]);
         cargo.arg(&manifest).arg("--target-dir").arg(target);

@@ -12,6 +12,7 @@
 //! | `cluster` | a real Kubernetes control plane of one's own, gone when it is dropped |
 //! | `disk` | a small disk that can be filled up |
 //! | `manifest` | a site's manifest, and releases made of the app |
+//! | `examples` | the repository's examples as releases |
 //! | `maven` | the Java examples, built by Maven and kept |
 //! | `users` | a user for apps to run as |
 //! | `wheels` | packages of Python's, fetched once |
@@ -30,6 +31,7 @@ pub mod booted;
 pub mod cluster;
 pub mod demo;
 pub mod disk;
+pub mod examples;
 pub mod interrupt;
 pub mod load;
 pub mod manifest;

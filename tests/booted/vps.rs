@@ -1,12 +1,13 @@
 //! A booted Debian as somebody would have it: the distribution's nginx as it comes, the agent as its unit, and one site with two instances a
 //! colour.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use bluegreen_rig::booted::Booted;
+use bluegreen_rig::booted::{Booted, Image};
 use bluegreen_rig::load::{Fetch, Load, Running, fetch};
 use bluegreen_rig::manifest::{Manifest, release};
 use bluegreen_rig::wait;
@@ -29,8 +30,13 @@ pub enum Down {
 impl Vps {
     /// A machine whose agent runs, without a site.
     pub fn start() -> Vps {
+        Vps::start_from(Image::Small)
+    }
+
+    /// The same with more installed.
+    pub fn start_from(image: Image) -> Vps {
         let program = Path::new(env!("CARGO_BIN_EXE_bluegreen"));
-        let machine = Booted::boot(&[(program, "/usr/bin/bluegreen")]).expect("a machine");
+        let machine = Booted::boot_from(image, &[(program, "/usr/bin/bluegreen")]).expect("a machine");
         let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/bluegreen.service");
         fs::copy(unit, machine.root().join("etc/systemd/system/bluegreen.service")).expect("the agent's unit");
         let vps = Vps { machine, load: None };
@@ -203,14 +209,33 @@ impl Vps {
         assert!(!self.does(&["systemctl", "is-active", "--quiet", "bluegreen"]), "the agent is disabled");
     }
 
+    /// `bluegreen doctor` has seen everything and found nothing wrong. Returns the unit of each port that is listened at.
+    pub fn doctor_is_content(&self) -> BTreeMap<u64, String> {
+        let output = self.machine.output(&["bluegreen", "doctor", "-o", "json"]).expect("a run");
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        let list = |key: &str| report[key].as_array().expect("a list").clone();
+        // The disk and the kernel are those of the machine that the test runs on.
+        let theirs = ["DiskAlmostFull", "InodesAlmostGone", "InotifyLimit"];
+        let wrong: Vec<Value> =
+            list("findings").into_iter().filter(|one| !theirs.iter().any(|theirs| one["reason"] == *theirs)).collect();
+        assert!(wrong.is_empty() && list("unseen").is_empty(), "{report:#}");
+        let unit = |one: &Value| {
+            let port = one["address"].as_str()?.rsplit_once(':')?.1.parse().ok()?;
+            Some((port, one["unit"].as_str()?.to_owned()))
+        };
+        list("listeners").iter().filter_map(unit).collect()
+    }
+
     /// What the agent and the units said, and how the site is.
     pub fn log(&self) -> String {
         let journal = ["journalctl", "--no-pager", "--output=short-precise", "--lines=150"];
-        let units = ["--unit=bluegreen", "--unit=nginx", "--unit=bluegreen-shop-*", "--unit=init.scope"];
+        let units = ["--unit=bluegreen", "--unit=nginx", "--unit=bluegreen-*", "--unit=init.scope"];
         self.machine.run(&[&journal[..], &units].concat()).unwrap_or_else(|error| error.to_string())
     }
 }
 
-fn address() -> SocketAddr {
+/// Where the distribution's web server listens.
+pub fn address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 80))
 }

@@ -124,8 +124,9 @@ fn php_fpm(server: Server) {
         let folder = machine.agent.uploads().join(version);
         fs::create_dir_all(folder.join("public")).unwrap();
         fs::write(folder.join("VERSION"), version).unwrap();
-        fs::copy(crate::kit::examples().join("php/app/fpm.conf"), folder.join("fpm.conf")).unwrap();
-        fs::copy(crate::kit::examples().join("php/app/public/index.php"), folder.join("public/index.php")).unwrap();
+        fs::copy(bluegreen_rig::examples::folder().join("php/app/fpm.conf"), folder.join("fpm.conf")).unwrap();
+        fs::copy(bluegreen_rig::examples::folder().join("php/app/public/index.php"), folder.join("public/index.php"))
+            .unwrap();
         folder
     };
     let site = machine.site("php").set(

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use bluegreen_rig::agent::Agent;
 use bluegreen_rig::apache::Apache;
+use bluegreen_rig::examples;
 use bluegreen_rig::load::{Answer, Load, Running, Totals, get};
 use bluegreen_rig::manifest::Manifest;
 use bluegreen_rig::nginx::Nginx;
 use bluegreen_rig::ports::Port;
 use bluegreen_rig::users::User;
-use bluegreen_rig::wheels;
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,7 @@ impl Machine {
     /// The site of an example.
     pub fn site(&self, example: &str) -> Manifest {
         let [blue, green] = self.ports();
-        let file = examples().join(example).join("site.yaml");
+        let file = examples::folder().join(example).join("site.yaml");
         let site = Manifest::example(&file, self.address(), self.user.name(), &[blue], &[green]).unwrap();
         if example != "django" {
             return site;
@@ -76,13 +76,7 @@ impl Machine {
 
     /// A release of an example that calls itself `version`, with the wheels that it requires.
     pub fn release(&self, example: &str, version: &str) -> PathBuf {
-        let to = self.agent.uploads().join(version);
-        copy(&examples().join(example).join("app"), &to);
-        fs::write(to.join("VERSION"), format!("{version}\n")).unwrap();
-        if let Ok(list) = fs::read_to_string(to.join("requirements.txt")) {
-            wheels::put(&wheels::wheels(&list).unwrap(), &to).unwrap();
-        }
-        to
+        examples::release(example, &self.agent.uploads(), version).unwrap()
     }
 
     pub fn get(&self, site: &Manifest, path: &str) -> Answer {
@@ -111,26 +105,6 @@ impl Machine {
     pub fn refused(&self, site: &Manifest, release: &Path) -> Value {
         assert!(self.applied(&site.clone().release(release)).is_err());
         self.agent.wait_for_phase(site.name(), "Idle").unwrap()
-    }
-}
-
-pub fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        // What a developer's own Python left there.
-        if entry.file_name() == "__pycache__" {
-            continue;
-        }
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
     }
 }
 

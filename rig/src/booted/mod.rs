@@ -1,8 +1,10 @@
 //! A Debian that is really booted, with systemd as its first process, for tests of what only a booted machine can show: units, reboots, power
 //! cuts. It is a container made by systemd-nspawn; its processes, network and files are its own.
 //!
-//! The file system is made once by debootstrap, kept in the user's cache folder under the hash of what went into it, and copied for each boot.
+//! The file system is made once by debootstrap, kept in the user's cache folder, and copied for each boot (see `image`).
 //! All of this needs root, and the packages `debootstrap` and `systemd-container`.
+
+mod image;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -14,20 +16,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+pub use self::image::Image;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-const SUITE: &str = "bookworm";
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,nginx-light,iproute2,curl,nftables,python3-minimal,procps";
-/// Run inside the new file system before it is kept. Grows with what tests need.
-const FINISH: &[&[&str]] = &[
-    &["useradd", "--create-home", "--shell", "/bin/sh", "shop"],
-    // So that the journal outlives a reboot.
-    &["mkdir", "-p", "/var/log/journal"],
-    &["systemctl", "mask", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"],
-    // Each machine gets an identity of its own at its first boot.
-    &["truncate", "--size", "0", "/etc/machine-id"],
-    &["systemctl", "disable", "nginx.service"],
-];
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A booted machine. Dropping it cuts its power and removes its files.
@@ -45,8 +36,16 @@ impl Booted {
     /// # Errors
     /// This is not root, a program is missing, or the machine does not come up.
     pub fn boot(binds: &[(&Path, &str)]) -> io::Result<Booted> {
+        Booted::boot_from(Image::Small, binds)
+    }
+
+    /// The same with more installed.
+    ///
+    /// # Errors
+    /// As [`boot`](Booted::boot).
+    pub fn boot_from(image: Image, binds: &[(&Path, &str)]) -> io::Result<Booted> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let image = image()?;
+        let image = image.files()?;
         let name = format!("bluegreen-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut machine = Booted {
             dir: std::env::temp_dir().join(&name),
@@ -267,35 +266,6 @@ impl Drop for Booted {
         let _ = fs::remove_dir_all(&self.dir);
         let _ = fs::remove_file(self.console());
     }
-}
-
-/// The file system of a machine that was never booted; made now if it isn't in the cache.
-fn image() -> io::Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = cache.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")));
-    let cache = cache.ok_or_else(|| io::Error::other("neither XDG_CACHE_HOME nor HOME is set"))?.join("bluegreen");
-    fs::create_dir_all(&cache)?;
-    let image = cache.join(format!("debian-{SUITE}-{:016x}", hash(&format!("{SUITE} {PACKAGES} {FINISH:?}"))));
-    let lock = File::create(cache.join("debian.lock"))?;
-    lock.lock()?;
-    if image.exists() {
-        return Ok(image);
-    }
-    let new = image.with_extension("new");
-    if new.exists() {
-        fs::remove_dir_all(&new)?;
-    }
-    run(Command::new("debootstrap").args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]).arg(&new))?;
-    for argv in FINISH {
-        run(Command::new("chroot").arg(&new).args(*argv).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))?;
-    }
-    fs::rename(&new, &image)?;
-    Ok(image)
-}
-
-/// FNV-1a: the same on every machine and with every compiler.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// What starts a container in a control group of its own: two machines in one would take each other's processes for theirs.
