@@ -97,6 +97,8 @@ impl Judge {
                 let health = self.health(&health, host.runtime.health_path());
                 if let (Some(health), Some(limits)) = (&health, &limits) {
                     self.time_to_be_ready(health, limits);
+                    let instances = !matches!(host.runtime, spec::RuntimeSpec::Static(_));
+                    self.time_to_warm_up(health, limits, instances);
                 }
                 let exposure = guards.exposure.unwrap_or_default();
                 self.host(host, health, incarnation, settings, exposure).map(Target::Host)
