@@ -126,8 +126,10 @@ fn what_is_wrong_is_said_with_its_path_and_what_would_be_right() {
         let problems = said(old, new);
         assert!(problems.contains(words), "{new}: {problems}");
     }
-    let health = parse::manifest(&format!("{SHOP}  health: {{path: /up}}\n")).expect_err("refused").to_string();
-    assert!(health.contains("spec.health: is for target.host"), "{health}");
+    for health in ["{path: /up}", "{warmUp: {paths: [/]}}"] {
+        let refused = parse::manifest(&format!("{SHOP}  health: {health}\n")).expect_err("refused").to_string();
+        assert!(refused.contains("spec.health: is for target.host") && refused.contains("probes"), "{refused}");
+    }
 }
 
 #[test]

@@ -28,6 +28,7 @@ on_every_server! {
     files_that_somebody_changed_or_removed_are_put_back,
     a_file_of_somebody_else_s_with_our_name_is_left_alone,
     a_server_block_of_the_user_s_includes_the_site,
+    a_snippet_that_does_not_fit_its_server_block_holds_up_nobody_else,
     a_folder_that_is_not_read_is_said,
     a_web_server_that_is_not_installed_is_said,
     a_caller_that_goes_away_leaves_nothing_half_done,
@@ -380,25 +381,35 @@ async fn a_server_block_of_the_user_s_includes_the_site<K: Stands>() {
     assert!(rig.test());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_snippet_that_does_not_fit_its_server_block_holds_up_nobody_else() {
-    let rig = Rig::<NginxSettings>::start().await;
+async fn a_snippet_that_does_not_fit_its_server_block_holds_up_nobody_else<K: Stands>() {
+    let rig = Rig::<K>::start().await;
     let blue = Instance::start("blue").await;
     let mut shop = live(&rig, "shop", &blue);
     shop.mode = Mode::Include;
     let snippet = rig.web.snippet(&shop.site);
     assert_eq!(rig.web.ensure(shop.clone()).await.unwrap_err().reason, reason::SNIPPET_NOT_INCLUDED);
-    rig.theirs(
-        "shop",
-        &format!("server {{ listen {}; location / {{ return 410; }}\ninclude {}; }}", rig.http, snippet.display()),
-    );
+    let include = format!("{}{}{}", K::INCLUDE, snippet.display(), K::END);
+    let (before, after, said) = K::does_not_fit();
+    rig.theirs("shop", &K::block(rig.http, "shop.test", true, &[before, &include, after]));
     let place = format!("{}:", snippet.display());
-    refused(
-        rig.web.ensure(shop.clone()).await,
-        Class::User,
-        reason::CONFIGURATION_REFUSED,
-        &[&place, "duplicate location"],
-    );
+    refused(rig.web.ensure(shop.clone()).await, Class::User, reason::CONFIGURATION_REFUSED, &[&place, said]);
+    // Others come into force, change and go, each time that it is asked for again.
+    let mut blog = live(&rig, "blog", &blue);
+    let (two, news) = (Instance::start("two").await, live(&rig, "news", &blue));
+    let (refusal, done) = tokio::join!(rig.web.ensure(shop.clone()), rig.web.ensure(blog.clone()));
+    refused(refusal, Class::User, reason::CONFIGURATION_REFUSED, &[said]);
+    done.unwrap();
+    assert_eq!(rig.get("blog.test", "/").await.body, "blue");
+    blog.blue.instances = vec![two.address];
+    rig.web.ensure(blog.clone()).await.unwrap();
+    assert_eq!(rig.get("blog.test", "/").await.body, "two");
+    rig.web.ensure(news).await.unwrap();
+    assert_eq!(rig.get("news.test", "/").await.body, "blue");
+    rig.web.remove(&blog.site).await.unwrap();
+    // And it itself, once its block has room for it.
+    rig.theirs("shop", &K::block(rig.http, "shop.test", true, &[&include]));
+    rig.web.ensure(shop).await.unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.body, "blue");
 }
 
 #[tokio::test(flavor = "multi_thread")]

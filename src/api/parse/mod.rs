@@ -113,7 +113,7 @@ impl Judge {
                 if object.spec.health.is_some() {
                     self.wrong(
                         "spec.health",
-                        "is for target.host: on a cluster the readiness probes of the template say whether an instance can serve",
+                        "is for target.host: on a cluster the probes of the template say whether an instance can serve, and when it is warm",
                     );
                 }
                 if guards.exposure.is_some() {
