@@ -325,7 +325,7 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
         (
             "path: /healthz",
             "path: /healthz, warmUp: {paths: []}",
-            "line 19: spec.health.warmUp.paths: is empty: name a path to ask for, or leave warmUp out",
+            "line 19: spec.health.warmUp.paths: is empty; it needs at least 1",
         ),
         (
             "path: /healthz",

@@ -54,7 +54,6 @@ fn each_instance_of_a_candidate_is_warmed_up_before_it_may_be_approved_and_nobod
 fn a_candidate_whose_warm_up_fails_never_goes_live_and_the_reason_is_told() {
     let (machine, site, _) = live();
     let load = machine.load(&site);
-    let site = site.strategy("verifyWithin", "20s");
     // The app ends at one of these, and never answers the other.
     for (version, paths, within, words) in [
         ("v2", json!(["/", "/crash"]), "10s", "GET /crash on port"),
