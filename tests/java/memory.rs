@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bluegreen_rig::agent::Agent;
+use bluegreen_rig::binaries;
 use bluegreen_rig::load::{Load, Running};
 use bluegreen_rig::manifest::{Manifest, release};
-use bluegreen_rig::{binaries, wait};
 use serde_json::Value;
 use tempfile::TempDir;
 
