@@ -53,7 +53,7 @@ test-hub-cuts: ## Cut the network between a host and its hub fifty times in mid-
 
 test-runtimes: ## Twenty cutovers of each kind of app on nginx and on Apache under load (half an hour)
 	@scripts/setup.sh test
-	BLUEGREEN_RUNTIME_CUTOVERS=20 $(CARGO) test --test java --test python --locked -- --nocapture cutovers::
+	BLUEGREEN_RUNTIME_CUTOVERS=20 $(CARGO) test --test java --test python --test runtimes --locked -- --nocapture cutovers::
 
 test-node: ## Fifty cutovers through a Service and fifty through an HTTPRoute of a real node under load, the operator in a pod (root; half an hour)
 	@scripts/setup.sh node

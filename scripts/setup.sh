@@ -33,7 +33,7 @@ node)
 test)
     needed+=(nginx:nginx-light apache2:apache2 useradd:passwd debootstrap:debootstrap systemd-nspawn:systemd-container nft:nftables
         ip:iproute2 unshare:util-linux python3:python3 javac:default-jdk-headless mvn:maven
-        fcgiwrap:fcgiwrap spawn-fcgi:spawn-fcgi php-fpm8.2:php8.2-fpm
+        fcgiwrap:fcgiwrap spawn-fcgi:spawn-fcgi php-fpm8.2:php8.2-fpm /usr/bin/node:nodejs
         dpkg-shlibdeps:dpkg-dev iptables:iptables ufw:ufw redis-server:redis-server sshd:openssh-server git:git faketime:faketime "${cluster[@]}")
     ;;
 *) die "what is '$what'? One of: test, demo, bench, cluster, node" ;;

@@ -19,5 +19,7 @@ mod preview;
 mod rollout;
 #[path = "agent/tls.rs"]
 mod tls;
+#[path = "agent/warm_up.rs"]
+mod warm_up;
 #[path = "agent/worlds.rs"]
 mod worlds;

@@ -125,6 +125,16 @@ fn what_is_not_said_of_a_static_path_is_not_in_its_record() {
     );
 }
 
+/// The same.
+#[test]
+fn what_is_not_said_of_a_warm_up_is_not_in_the_record() {
+    let of = |text: &str| serde_json::to_value(&on_host(text).target.run.health).unwrap();
+    assert_eq!(of(SHOP).get("warmUp"), None);
+    let warm = SHOP.replacen("path: /healthz", "path: /healthz, warmUp: {paths: [/, /offers], requests: 20}", 1);
+    let within = serde_json::json!({ "secs": 30, "nanos": 0 });
+    assert_eq!(of(&warm)["warmUp"], serde_json::json!({ "paths": ["/", "/offers"], "requests": 20, "within": within }));
+}
+
 /// Each mistake is made alone, and exactly one thing is said: where, what is wrong, what would be right.
 #[test]
 fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
@@ -311,6 +321,21 @@ fn each_mistake_is_said_once_with_its_path_and_what_would_be_right() {
             "bake: 1m30s",
             "bakeTime: 1m30s",
             "line 20: spec.strategy.bakeTime: there is no such field; its fields are approveWithin, bake, cutoverWithin, drainWithin, failoverAfter, prepareWithin, promotion, readyWithin, standby, verifyWithin",
+        ),
+        (
+            "path: /healthz",
+            "path: /healthz, warmUp: {paths: []}",
+            "line 19: spec.health.warmUp.paths: is empty; it needs at least 1",
+        ),
+        (
+            "path: /healthz",
+            "path: /healthz, warmUp: {paths: ['/a?b']}",
+            "line 19: spec.health.warmUp.paths[0]: \"/a?b\" is not a URL path: it starts with '/' and holds letters, digits, '-', '_', '.', '~', '+', '@', ',' and '=', without '..' or '//'",
+        ),
+        (
+            "path: /healthz",
+            "path: /healthz, warmUp: {paths: [/], within: 1m}",
+            "line 19: spec.health.warmUp.within: 1m is as long as the checks before a cutover may take (spec.strategy.verifyWithin: 1m), or longer: give it less, or them more",
         ),
         (
             "path: /healthz",

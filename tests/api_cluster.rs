@@ -59,6 +59,10 @@ fn what_is_wrong_is_said_with_its_path_and_what_would_be_right() {
         }
     }
     assert!(amiss.is_empty(), "{}", amiss.join("\n"));
+    for health in ["{path: /up}", "{warmUp: {paths: [/]}}"] {
+        let refused = parse::manifest(&format!("{SHOP}  health: {health}\n")).expect_err("refused").to_string();
+        assert!(refused.contains("spec.health: is for target.host") && refused.contains("probes"), "{refused}");
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 #[path = "python/cgi.rs"]
 mod cgi;
+#[path = "python/configuration.rs"]
+mod configuration;
 #[path = "python/cutovers.rs"]
 mod cutovers;
 #[path = "python/kit.rs"]

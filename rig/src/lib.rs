@@ -9,6 +9,7 @@
 //! | `load` | keep-alive clients that count every lost request (binary `rig-load`) |
 //! | `nginx`, `apache`, `web` | a web server of one's own, gone when it is dropped |
 //! | `agent` | `bluegreen host run` with folders of its own, gone when it is dropped |
+//! | `cutovers` | how many cutovers the tests of runtimes make, and what they say of them |
 //! | `cluster` | a real Kubernetes control plane of one's own, gone when it is dropped |
 //! | `disk` | a small disk that can be filled up |
 //! | `manifest` | a site's manifest, and releases made of the app |
@@ -29,6 +30,7 @@ pub mod bench;
 pub mod binaries;
 pub mod booted;
 pub mod cluster;
+pub mod cutovers;
 pub mod demo;
 pub mod disk;
 pub mod examples;

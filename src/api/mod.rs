@@ -14,6 +14,7 @@
 pub mod command;
 pub mod conflicts;
 pub mod crd;
+mod health;
 pub mod java;
 pub mod names;
 pub mod parse;

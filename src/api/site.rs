@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use super::health::{HealthCheck, WarmUp};
 use super::java::{SpringBoot, Tomcat};
 use super::problem::Problem;
 pub use super::python::{Asgi, Cgi, Installed, Programs, Protocol, Wsgi};
@@ -393,20 +394,4 @@ pub struct SharedDir {
     pub path: RelPath,
     /// Where it is.
     pub source: AbsPath,
-}
-
-/// How readiness is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HealthCheck {
-    /// A GET of this path at each instance must answer 200 to 399.
-    pub path: UrlPath,
-    /// So many times in a row.
-    pub successes: u32,
-    /// So many failures in a row make a ready instance unready.
-    pub failures: u32,
-    /// From one check of a starting instance to the next.
-    pub interval: Duration,
-    /// An answer must come within this.
-    pub timeout: Duration,
 }

@@ -197,6 +197,14 @@ narrow!(
     "an app as MODULE:ATTRIBUTE, as in shop.wsgi:application, of letters, digits and '_', with '.' between names"
 );
 
+impl PythonApp {
+    /// The module that is imported.
+    #[must_use]
+    pub fn module(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+}
+
 narrow!(
     /// A SHA-256 checksum: 64 lower-case hexadecimal digits.
     Sha256,

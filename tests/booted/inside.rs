@@ -327,6 +327,7 @@ async fn an_instance_is_ready_by_its_own_socket() {
         failures: 1,
         interval: Duration::from_millis(20),
         timeout: Duration::from_secs(5),
+        warm_up: None,
     };
     let target = |colour| Target {
         site: site.clone(),

@@ -141,6 +141,45 @@ fn what_was_warned_of_can_be_read() {
 }
 
 #[test]
+fn a_setting_in_a_config_map_that_a_guard_denies_never_starts_and_goes_live_once_it_is_mended() {
+    let site = Operated::new("denied");
+    let map = |ddl: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {
+            "application-production.yml": format!("shop:\n  name: a shop\nspring.jpa.hibernate.ddl-auto: {ddl}\n"),
+        }})
+    };
+    site.apply(&map("validate"));
+    let container = json!({"name": "app", "image": "registry.local/shop:1", "ports": [{"containerPort": 8080}],
+        "env": [{"name": "SPRING_PROFILES_ACTIVE", "value": "production"}],
+        "volumeMounts": [{"name": "settings", "mountPath": "/config"}]});
+    let volume = json!({"name": "settings", "configMap": {"name": "settings"}});
+    let spring = json!({"spec": {"target": {"cluster": {"template": {"spec":
+        {"containers": [container], "volumes": [volume]}}}}}});
+    site.apply(&shop("1", &spring));
+    let first = site.settled();
+    let pods = site.serving();
+    let mark = plane().mark();
+    // The template stays as it is: what is mounted is another revision, and one that must not start.
+    site.apply(&map("update"));
+    let said = site.stalled("PreparationFailed");
+    for part in [
+        "container app: spring.jpa.hibernate.ddl-auto is update (application-production.yml of the ConfigMap settings, line 3)",
+        "spec.guards.schemaChanges: Warn",
+        "goes on serving",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    assert_eq!((site.selected().1, site.serving()), (first.to_string(), pods));
+    let writes = site.writes_since(mark);
+    assert!(writes.iter().all(|one| one.resource != "deployments"), "something was started: {writes:#?}");
+    site.apply(&map("none"));
+    site.until("what was mended is live", || {
+        let status = site.status();
+        (status["live"]["revision"] != first.to_string() && status["phase"] == "Idle").then_some(())
+    });
+}
+
+#[test]
 fn a_setting_that_a_guard_lets_pass_is_a_warning_for_as_long_as_it_is_wanted_also_to_a_new_operator() {
     let mut site = Operated::new("guarded");
     let spring = |value: &str| {

@@ -71,6 +71,44 @@ fn a_change_of_the_schema_is_stopped_wherever_it_is_written_and_what_is_live_goe
 }
 
 #[test]
+fn a_change_of_the_schema_within_a_war_is_stopped_before_its_tomcat_starts() {
+    let machine = nginx();
+    let agent = &machine.agent;
+    let site = machine.tomcat().env("SPRING_PROFILES_ACTIVE", "production");
+    agent.apply_and_wait(&site.clone().env("PAGES_VERSION", "v0")).unwrap();
+    // A copy of the war with one more file among its classes.
+    let folder = tempfile::tempdir().unwrap();
+    let classes = folder.path().join("WEB-INF/classes");
+    fs::create_dir_all(&classes).unwrap();
+    fs::write(classes.join("application.yml"), UPDATE).unwrap();
+    fs::write(classes.join("application-production.properties"), "\nspring.jpa.hibernate.ddl-auto=create\n").unwrap();
+    let war = folder.path().join("bad.war");
+    fs::copy(maven::example("tomcat", "target/pages.war").unwrap(), &war).unwrap();
+    let mut update = Command::new("jar");
+    update.args(["--update", "--file"]).arg(&war).arg("-C").arg(folder.path()).arg("WEB-INF");
+    process::run(&mut update).unwrap();
+    let bad = site.archive(&machine.uploaded(&war), None);
+    let words = |place: &str| vec!["Hibernate would change the schema of the database".to_owned(), place.to_owned()];
+    let refused = |site: &Manifest, place: &str| {
+        let words = words(place);
+        machine.is_refused(site, "PreparationFailed", &words.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    refused(&bad, "ddl-auto is create (bad.war!/WEB-INF/classes/application-production.properties, line 2)");
+    // Without the profile it is the other file's; and a folder is a war as well.
+    let unpacked = agent.uploads().join("unpacked");
+    fs::create_dir_all(unpacked.join("pages.war")).unwrap();
+    process::run(Command::new("jar").arg("--extract").arg("--file").arg(&war).current_dir(unpacked.join("pages.war")))
+        .unwrap();
+    let folder = bad.clone().unset("/spec/target/host/env/SPRING_PROFILES_ACTIVE").release(&unpacked);
+    refused(&folder, "ddl-auto is update (pages.war!/WEB-INF/classes/application.yml, line 4)");
+    // Overridden from outside it does nothing.
+    let file = machine.secret_file("application-production.yml", "spring.jpa.hibernate.ddl-auto: validate\n");
+    let harmless = bad.set("/spec/target/host/configFiles", json!([{ "path": file }]));
+    agent.apply_and_wait(&harmless.env("PAGES_VERSION", "v1")).unwrap();
+    wait::until("v1 was live", wait::PATIENCE, || machine.get("/").contains("v1").then_some(())).unwrap();
+}
+
+#[test]
 fn django_s_settings_for_development_are_stopped_too() {
     let machine = nginx();
     let folder = machine.agent.uploads().join("shop");

@@ -30,7 +30,10 @@ fn a_war_gets_a_tomcat_of_its_own_on_loopback_and_one_that_does_not_start_never_
     // Tomcat itself comes up and answers 404: that is no app.
     let broken = site.clone().env("PAGES_BROKEN", "1").strategy("readyWithin", "25s");
     let refusal = agent.apply_and_wait(&broken).unwrap_err();
-    assert!(format!("{refusal:#}").contains("was not ready in time"), "{refusal:#}");
+    let refusal = format!("{refusal:#}");
+    assert!(refusal.contains("was not ready in time"), "{refusal}");
+    let why = format!("GET /shop on port {} answers 404", machine.port("green"));
+    assert!(refusal.contains(&why), "it doesn't say what Tomcat answered: {refusal}");
     let log =
         wait::until("it is off", wait::PATIENCE, || (!base.with_file_name("green.0").exists()).then_some(agent.log()));
     log.unwrap();

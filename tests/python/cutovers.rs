@@ -1,9 +1,10 @@
-//! Each example from version to version under keep-alive GETs and POSTs: nothing lost. `BLUEGREEN_RUNTIME_CUTOVERS` says how often, three times if it doesn't.
+//! Each example from version to version under keep-alive GETs and POSTs: nothing lost. `BLUEGREEN_RUNTIME_CUTOVERS` says how often, twice if it doesn't.
 
-use crate::kit::{Machine, Server, nothing_lost};
+use bluegreen_rig::cutovers::{count, nothing_lost};
+
+use crate::kit::{Machine, Server};
 
 fn cutovers(example: &str, server: Server) {
-    let count: usize = std::env::var("BLUEGREEN_RUNTIME_CUTOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let machine = Machine::start(server);
     let site = machine.site(example);
     machine.deploy(&site.clone().release(&machine.release(example, "v0")));
@@ -13,15 +14,15 @@ fn cutovers(example: &str, server: Server) {
     }
     let load = machine.load(&site);
     load.wait_for_version("v0").unwrap();
-    for number in 1..=count {
+    for number in 1..=count(2) {
         let version = format!("v{number}");
         machine.deploy(&site.clone().release(&machine.release(example, &version)));
         load.wait_for_version(&version).unwrap();
         load.wait_for_more(50).unwrap();
     }
     let totals = load.stop();
-    nothing_lost(&totals);
-    assert_eq!(totals.versions.len(), count + 1, "{:?}", totals.versions);
+    nothing_lost(example, server.name(), count(2), &totals);
+    assert_eq!(totals.versions.len(), count(2) + 1, "{:?}", totals.versions);
 }
 
 #[test]

@@ -21,6 +21,15 @@ pub enum Server {
     Apache,
 }
 
+impl Server {
+    pub fn name(self) -> &'static str {
+        match self {
+            Server::Nginx => "nginx",
+            Server::Apache => "apache",
+        }
+    }
+}
+
 enum Web {
     Nginx(Nginx),
     Apache(Apache),

@@ -110,6 +110,7 @@ impl Shop {
                 failures: 1,
                 interval: Duration::from_secs(1),
                 timeout: Duration::from_secs(1),
+                warm_up: None,
             },
             incarnation: None,
             stop_within: Duration::from_secs(1),

@@ -143,6 +143,7 @@ fn check() -> HealthCheck {
         failures: 2,
         interval: Duration::from_millis(20),
         timeout: Duration::from_secs(10),
+        warm_up: None,
     }
 }
 

@@ -53,6 +53,8 @@ pub trait Stands: Kind {
     fn default_block(listen: SocketAddr) -> String;
     /// What answers 410 below a path, for the inside of a block.
     fn gone(path: &str) -> String;
+    /// What stands before and after an include so that our snippet doesn't fit there, and how that is said.
+    fn does_not_fit() -> (&'static str, &'static str, &'static str);
     /// A file whose third line is nonsense.
     fn broken() -> &'static str;
     /// Where the main file includes ours.
@@ -146,6 +148,10 @@ impl Stands for NginxSettings {
         }
     }
 
+    fn does_not_fit() -> (&'static str, &'static str, &'static str) {
+        ("location / { return 410; }", "", "duplicate location")
+    }
+
     fn broken() -> &'static str {
         "server {\n  listen 127.0.0.1:1;\n  nonsense on;\n}\n"
     }
@@ -229,6 +235,10 @@ impl Stands for ApacheSettings {
             "/" => "RewriteRule ^ - [R=410]".to_owned(),
             path => format!("RewriteRule ^{path}$ - [R=410,END]"),
         }
+    }
+
+    fn does_not_fit() -> (&'static str, &'static str, &'static str) {
+        ("<Location />", "</Location>", "not allowed")
     }
 
     fn broken() -> &'static str {

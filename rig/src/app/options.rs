@@ -46,6 +46,9 @@ pub struct Options {
     /// Listens here too, on every address, as a debugger or JMX does; it answers nothing there.
     #[arg(long, env = "RIG_FURTHER_PORT")]
     pub further_port: Option<u16>,
+    /// Answers 500 at this path.
+    #[arg(long, env = "RIG_FAILS")]
+    pub fails: Option<String>,
     /// Waits so many milliseconds before it listens.
     #[arg(long, env = "RIG_START_MS", default_value_t = 0)]
     pub start_ms: u64,

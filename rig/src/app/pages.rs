@@ -135,6 +135,9 @@ async fn route(app: &Arc<App>, mut request: Request<Incoming>) -> Response<Body>
     let query = query(request.uri().query().unwrap_or_default());
     let number = |key: &str, otherwise: u64| query.get(key).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     match (request.method().clone(), path.as_str()) {
+        (_, path) if app.options.fails.as_deref() == Some(path) => {
+            json_of(StatusCode::INTERNAL_SERVER_ERROR, &app.identity())
+        }
         (Method::GET | Method::HEAD, "/") => full(StatusCode::OK, "text/html; charset=utf-8", app.page.clone()),
         (Method::GET, "/health") => {
             tokio::time::sleep(Duration::from_millis(app.options.health_ms)).await;

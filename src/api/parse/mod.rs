@@ -97,6 +97,8 @@ impl Judge {
                 let health = self.health(&health, host.runtime.health_path());
                 if let (Some(health), Some(limits)) = (&health, &limits) {
                     self.time_to_be_ready(health, limits);
+                    let instances = !matches!(host.runtime, spec::RuntimeSpec::Static(_));
+                    self.time_to_warm_up(health, limits, instances);
                 }
                 let exposure = guards.exposure.unwrap_or_default();
                 self.host(host, health, incarnation, settings, exposure).map(Target::Host)
@@ -111,7 +113,7 @@ impl Judge {
                 if object.spec.health.is_some() {
                     self.wrong(
                         "spec.health",
-                        "is for target.host: on a cluster the readiness probes of the template say whether an instance can serve",
+                        "is for target.host: on a cluster the probes of the template say whether an instance can serve, and when it is warm",
                     );
                 }
                 if guards.exposure.is_some() {

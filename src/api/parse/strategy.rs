@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::judge::Judge;
-use crate::api::site::HealthCheck;
+use crate::api::site::{HealthCheck, WarmUp};
 use crate::api::{span, spec};
 use crate::rollout::{Limits, Promotion};
 
@@ -56,13 +56,48 @@ impl Judge {
         let failures = self.number("spec.health.failures", health.failures, 1, 1000);
         let interval = self.at_least("spec.health.interval", &health.interval, least);
         let timeout = self.at_least("spec.health.timeout", &health.timeout, least);
+        let warm_up = match &health.warm_up {
+            None => Some(None),
+            Some(warm_up) => self.warm_up(warm_up).map(Some),
+        };
         Some(HealthCheck {
             path: path?,
             successes: successes?,
             failures: failures?,
             interval: interval?,
             timeout: timeout?,
+            warm_up: warm_up?,
         })
+    }
+
+    fn warm_up(&mut self, warm_up: &spec::WarmUpSpec) -> Option<WarmUp> {
+        let path = "spec.health.warmUp.paths";
+        if warm_up.paths.is_empty() {
+            self.wrong(path, "is empty: name a path to ask for, or leave warmUp out");
+        }
+        let paths = self.each(path, &warm_up.paths, |judge, path, one| judge.narrow(path, one));
+        self.once(path, &warm_up.paths);
+        let requests = self.number("spec.health.warmUp.requests", warm_up.requests, 1, 1000);
+        let within = self.at_least("spec.health.warmUp.within", &warm_up.within, Duration::from_millis(10));
+        Some(WarmUp { paths: paths?, requests: requests?, within: within? })
+    }
+
+    /// A warm-up has somebody to ask, and ends before its phase does: whoever waits for it is told what it waited for.
+    pub(super) fn time_to_warm_up(&mut self, health: &HealthCheck, limits: &Limits, instances: bool) {
+        let Some(warm_up) = &health.warm_up else { return };
+        if !instances {
+            self.wrong("spec.health.warmUp", "a static site has no instance to warm up: leave it out");
+        }
+        if limits.verify_within <= warm_up.within {
+            self.wrong(
+                "spec.health.warmUp.within",
+                format!(
+                    "{} is as long as the checks before a cutover may take (spec.strategy.verifyWithin: {}), or longer: give it less, or them more",
+                    span::format(warm_up.within),
+                    span::format(limits.verify_within),
+                ),
+            );
+        }
     }
 
     pub(super) fn time_to_be_ready(&mut self, health: &HealthCheck, limits: &Limits) {

@@ -126,6 +126,28 @@ pub struct Health {
     #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10ms')").message("give an instance at least 10ms to answer"))]
     pub timeout: String,
+    /// What each instance of a new revision is asked, when it is ready and before traffic goes to it. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUpSpec>,
+}
+
+/// Requests that warm an instance up: they load what is loaded late, compile what is called often, fill caches and pools of connections.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmUpSpec {
+    /// A GET of each of these paths, one after the other. An answer of 500 and above, or none, rejects the revision.
+    #[schemars(length(min = 1, max = 16), inner(regex(pattern = UrlPath::PATTERN)), inner(length(max = 1024)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub paths: Vec<String>,
+    /// So many times each.
+    #[serde(default = "default::warm_up_requests")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub requests: i32,
+    /// All of it must be answered within this, which is shorter than strategy.verifyWithin.
+    #[serde(default = "default::warm_up_within")]
+    #[schemars(regex(pattern = span::PATTERN), length(max = 32))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10ms')").message("give a warm-up at least 10ms"))]
+    pub within: String,
 }
 
 impl Default for Health {
@@ -136,6 +158,7 @@ impl Default for Health {
             failures: default::failures(),
             interval: default::interval(),
             timeout: default::timeout(),
+            warm_up: None,
         }
     }
 }
@@ -236,6 +259,14 @@ mod default {
 
     pub fn timeout() -> String {
         "1s".to_owned()
+    }
+
+    pub fn warm_up_requests() -> i32 {
+        1
+    }
+
+    pub fn warm_up_within() -> String {
+        "30s".to_owned()
     }
 
     pub fn prepare_within() -> String {

@@ -6,5 +6,6 @@ urlpatterns = [
     path("", views.index),
     path("healthz", views.healthz),
     path("order", views.order),
+    path("about", views.about),
     path("seen", views.seen),
 ]

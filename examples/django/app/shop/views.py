@@ -33,6 +33,12 @@ def order(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
+def about(request: HttpRequest) -> HttpResponse:
+    """Whether its secret reached the app; never the secret itself."""
+    return JsonResponse({"secretKeyLength": len(settings.SECRET_KEY)})
+
+
+@require_GET
 def seen(request: HttpRequest) -> HttpResponse:
     """What the app knows of its client."""
     return JsonResponse({"host": request.get_host(), "scheme": request.scheme, "path": request.path})

@@ -35,8 +35,12 @@ pub fn check(release: &Path, run: &Run, config: &Config, guards: SettingsGuards)
             }),
         }
     }
-    found.extend(of_django(release, &env));
+    let django = of_django(release, run, &env);
+    found.extend(django.found);
     let mut warnings = Vec::new();
+    if guards.insecure_settings != GuardSpec::Off && !django.unseen.is_empty() {
+        warnings.push(format!("the guard of insecure settings can't see {}", django.unseen.join(", ")));
+    }
     let mut denied: Vec<Finding> = Vec::new();
     for finding in found {
         let guard = match finding.guard {
@@ -160,8 +164,13 @@ fn health(app: &App, run: &Run, effective: &Effective) -> Result<(), Fault> {
     )))
 }
 
-fn of_django(release: &Path, env: &[(String, String)]) -> Vec<Finding> {
-    let module = env.iter().rev().find(|(name, _)| name == "DJANGO_SETTINGS_MODULE");
-    let file = module.and_then(|(_, module)| django::file_of(module)).and_then(|path| beside(release, &path));
-    file.map(|file| django::judge(&file.name, &file.text)).unwrap_or_default()
+fn of_django(release: &Path, run: &Run, env: &[(String, String)]) -> django::Judged {
+    let entry = match &run.runtime {
+        Runtime::Wsgi(wsgi) => Some(wsgi.app.module()),
+        Runtime::Asgi(asgi) => Some(asgi.app.module()),
+        _ => None,
+    };
+    let variable = env.iter().rev().find(|(name, _)| name == django::VARIABLE).map(|(_, module)| module.as_str());
+    let read = |path: &str| beside(release, path).map(|file| django::Source { name: file.name, text: file.text });
+    django::judge(&django::App { read: &read, variable, entry })
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::Target;
 use crate::api::site::Programs;
+use crate::api::types::UrlPath;
 
 const BEGIN_REQUEST: u8 = 1;
 const END_REQUEST: u8 = 3;
@@ -25,11 +26,12 @@ const MOST: usize = 64 << 10;
 pub(super) async fn ask(
     mut stream: TcpStream,
     target: &Target,
+    path: &UrlPath,
     port: u16,
     programs: &Programs,
     release: &Path,
 ) -> Result<StatusCode, String> {
-    let request = request(&parameters(target, port, programs, release));
+    let request = request(&parameters(target, path, port, programs, release));
     stream.write_all(&request).await.map_err(|e| format!("could not be asked: {e}"))?;
     let mut output = Vec::new();
     loop {
@@ -48,8 +50,14 @@ pub(super) async fn ask(
     }
 }
 
-fn parameters(target: &Target, port: u16, programs: &Programs, release: &Path) -> Vec<(&'static str, String)> {
-    let path = target.check.path.to_string();
+fn parameters(
+    target: &Target,
+    path: &UrlPath,
+    port: u16,
+    programs: &Programs,
+    release: &Path,
+) -> Vec<(&'static str, String)> {
+    let path = path.to_string();
     let mut all = vec![
         ("REQUEST_METHOD", "GET".to_owned()),
         ("REQUEST_URI", path.clone()),

@@ -11,6 +11,7 @@ mod ask;
 mod fastcgi;
 mod measure;
 mod report;
+mod warm;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,7 @@ use tokio::time::sleep_until;
 
 use self::measure::{Measure, Seen};
 pub use self::report::{Health, Report};
+pub use self::warm::Warming;
 use super::sockets::{OwnConnections, Socket, listeners};
 use super::supervise::{InstanceState, Supervisor};
 use crate::api::site::{HealthCheck, Programs};
@@ -90,20 +92,22 @@ impl<S: Supervisor + 'static> Prober<S> {
     #[must_use]
     pub fn watch(&self, target: Target, pace: Pace, wake: Arc<Notify>) -> Probe {
         let now = Instant::now();
+        let target = Arc::new(target);
         let report = watch::Sender::new(Report { instances: vec![Health::unknown(now); target.ports.len()] });
         let pace = watch::Sender::new(pace);
         let task = tokio::spawn(
             Rounds {
                 shared: self.shared.clone(),
                 streaks: vec![Streak::default(); target.ports.len()],
-                target: Arc::new(target),
+                target: target.clone(),
                 report: report.clone(),
                 pace: pace.subscribe(),
-                wake,
+                wake: wake.clone(),
             }
             .run(),
         );
-        Probe { report: report.subscribe(), pace, task: task.abort_handle() }
+        let own = self.shared.own.clone();
+        Probe { report: report.subscribe(), pace, task: task.abort_handle(), target, own, wake }
     }
 }
 
@@ -127,6 +131,9 @@ pub struct Probe {
     report: watch::Receiver<Report>,
     pace: watch::Sender<Pace>,
     task: AbortHandle,
+    target: Arc<Target>,
+    own: Arc<OwnConnections>,
+    wake: Arc<Notify>,
 }
 
 impl Probe {
@@ -134,6 +141,13 @@ impl Probe {
     #[must_use]
     pub fn report(&self) -> Report {
         self.report.borrow().clone()
+    }
+
+    /// Begins to warm the colour up; `None`: it needs no warm-up.
+    #[must_use]
+    pub fn warm_up(&self) -> Option<Warming> {
+        let warm_up = self.target.check.warm_up.clone()?;
+        Some(Warming::begin(self.target.clone(), warm_up, self.own.clone(), self.wake.clone()))
     }
 
     /// Asks more or less eagerly from now on.

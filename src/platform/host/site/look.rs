@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::drain::{Draining, forget_served, has_served, note_served};
 use super::falls::Falls;
+use super::warm::lives;
 use super::{HostSite, Inner, Watched, held, lock};
 use crate::api::site::{Front, HealthCheck, Protocol};
 use crate::control::api::{InstanceView, Place, SlotHealth, SlotView};
@@ -134,6 +135,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let draining = self.draining(colour, &record, named, moved, now, inner)?;
         let watched = inner.watched(colour).as_mut().ok_or("nothing is watched")?;
         watched.pids = pids(&states);
+        watched.lives = lives(&states);
         let report = watched.probe.as_ref().map(|probe| probe.report());
         if let Some(report) = &report {
             watched.falls.note(&states, report);
@@ -184,6 +186,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         *watched = Some(Watched {
             revision: record.revision,
             pids: Vec::new(),
+            lives: Vec::new(),
+            warm_up: None,
             further: BTreeSet::new(),
             adopted: probe.is_some().then_some((begun, begun + patience)),
             probe,
@@ -272,19 +276,25 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         }
     }
 
-    /// What the checks say: none of the instances ended by itself, every one answered since they began, and all of them are ready now.
+    /// What the checks say: none of the instances ended by itself, every one is warmed up and answered since they began, and all of them are ready now.
     fn verdict(&self, inner: &mut Inner, slots: &BTreeMap<Colour, Occupant>) -> Option<Verdict> {
         let (goal, begun) = inner.check?;
         let occupant = slots.get(&goal.colour)?;
-        let watched = inner.watched(goal.colour).as_ref()?;
+        let watched = inner.watched(goal.colour).as_mut()?;
         if watched.revision != goal.about.revision {
             return None;
         }
+        let failed = |detail| Some(Verdict { about: goal.about, stage: goal.stage, passed: false, detail });
         if let Some(detail) = watched.falls.too_many(goal.stage, begun) {
-            return Some(Verdict { about: goal.about, stage: goal.stage, passed: false, detail });
+            return failed(detail);
         }
         if occupant.health != Health::Ready {
             return None;
+        }
+        if goal.stage == Stage::Verify
+            && let Err(detail) = watched.warmed_up(goal.about)?
+        {
+            return failed(detail);
         }
         let report = watched.probe.as_ref().map(|probe| probe.report());
         let measured = report

@@ -12,6 +12,7 @@
 //! | `drift` | hears of it when somebody moves the link |
 //! | `falls` | instances that were ready and ended by themselves |
 //! | `preview` | which colour the site's preview shows |
+//! | `warm` | warms a candidate up before its cutover |
 //! | `tls` | the certificate that the site names, copied |
 //! | `shape` | what the web server has to know |
 //!
@@ -28,6 +29,7 @@ mod steps;
 mod take;
 mod tend;
 mod tls;
+mod warm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -145,6 +147,9 @@ struct Watched {
     revision: Revision,
     /// The processes of its instances at the last look.
     pids: Vec<u32>,
+    /// The first process of each instance that ran then.
+    lives: Vec<u32>,
+    warm_up: Option<warm::WarmUp>,
     /// The ports that they were seen to open besides their own, to more than loopback.
     further: BTreeSet<u16>,
     /// `None`: it has no instances.
