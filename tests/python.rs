@@ -5,6 +5,8 @@
 mod cgi;
 #[path = "python/cutovers.rs"]
 mod cutovers;
+#[path = "python/https.rs"]
+mod https;
 #[path = "python/kit.rs"]
 mod kit;
 #[path = "python/refusals.rs"]
