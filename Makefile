@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-all cluster-tools deny \
+.PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-hub-cuts test-newer-nginx test-runtimes test-node test-all cluster-tools deny \
 	advisories bench-apache bench-cutover bench-hub bench-operator deb tarball
 
 CARGO ?= cargo
@@ -44,6 +44,10 @@ model-wide: ## The same within wider bounds: some five minutes
 test-kills-cluster: ## Kill the operator that leads a hundred times, and freeze it for a minute in each phase
 	BLUEGREEN_KILLS=100 BLUEGREEN_FREEZE_SECONDS=60 $(CARGO) test --test operator --locked leaders::
 
+test-newer-nginx: ## The contract suite of web servers against the nginx of a newer Debian (root)
+	@scripts/setup.sh test
+	BLUEGREEN_NGINX="$$(scripts/newer-nginx.sh)" $(CARGO) test --test web --locked -- --skip ::apache::
+
 test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
 	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
 
@@ -67,7 +71,7 @@ test: ## Everything, installing what it needs
 	@scripts/cluster-tools.sh >/dev/null
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-test-all: test model-wide test-kills test-kills-cluster test-hub-cuts test-runtimes deny advisories ## Everything, and what comes in from outside
+test-all: test model-wide test-kills test-kills-cluster test-hub-cuts test-newer-nginx test-runtimes deny advisories ## Everything, and what comes in from outside
 
 cluster-tools: ## Build the programs of a cluster from Go modules, once (half an hour), and say where they are
 	@scripts/setup.sh cluster
