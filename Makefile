@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-all cluster-tools deny \
-	advisories bench-apache bench-cutover bench-hub bench-operator deb static tarball
+.PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-all cluster-tools \
+	deny advisories bench-apache bench-cutover bench-hub bench-operator deb static tarball test-newer-nginx
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -44,6 +44,11 @@ model-wide: ## The same within wider bounds: some five minutes
 test-kills-cluster: ## Kill the operator that leads a hundred times, and freeze it for a minute in each phase
 	BLUEGREEN_KILLS=100 BLUEGREEN_FREEZE_SECONDS=60 $(CARGO) test --test operator --locked leaders::
 
+# Where nothing may be mounted this nginx can't run at all: it has its libraries by a mount.
+test-newer-nginx: ## The contract suite of web servers against the nginx of a newer Debian (root)
+	@scripts/setup.sh test
+	BLUEGREEN_NGINX="$$(scripts/newer-nginx.sh)" $(CARGO) test --test web --locked -- --skip ::apache:: --skip where_nothing_may_be_mounted
+
 test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
 	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
 
@@ -67,7 +72,7 @@ test: ## Everything, installing what it needs
 	@scripts/cluster-tools.sh >/dev/null
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-test-all: test model-wide test-kills test-kills-cluster test-hub-cuts test-runtimes test-node deny advisories ## Everything, a real node and what comes in from outside too (root; hours)
+test-all: test model-wide test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-newer-nginx deny advisories ## Everything, a real node and what comes in from outside too (root; hours)
 
 cluster-tools: ## Build the programs of a cluster from Go modules, once (half an hour), and say where they are
 	@scripts/setup.sh cluster

@@ -1,6 +1,24 @@
 //! The agent as it is installed: the built program, a real nginx, a real app, real load. Needs root.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+/// Makes a test of each of these behind either web server; they are generic functions of the module that says it.
+macro_rules! behind_either {
+    ($($name:ident),* $(,)?) => {
+        mod nginx {
+            $(#[test]
+            fn $name() {
+                super::$name::<bluegreen_rig::nginx::Nginx>();
+            })*
+        }
+        mod apache {
+            $(#[test]
+            fn $name() {
+                super::$name::<bluegreen_rig::apache::Apache>();
+            })*
+        }
+    };
+}
+
 #[path = "agent/apache.rs"]
 mod apache;
 #[path = "agent/disk.rs"]
@@ -17,6 +35,8 @@ mod many;
 mod preview;
 #[path = "agent/rollout.rs"]
 mod rollout;
+#[path = "agent/theirs.rs"]
+mod theirs;
 #[path = "agent/tls.rs"]
 mod tls;
 #[path = "agent/warm_up.rs"]

@@ -4,6 +4,8 @@
 
 #[path = "exposure/doctor.rs"]
 mod doctor;
+#[path = "exposure/doctor_of_apache.rs"]
+mod doctor_of_apache;
 #[path = "exposure/firewall.rs"]
 mod firewall;
 #[path = "exposure/guard.rs"]

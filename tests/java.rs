@@ -5,6 +5,8 @@
 mod cutovers;
 #[path = "java/guards.rs"]
 mod guards;
+#[path = "java/https.rs"]
+mod https;
 #[path = "java/kit.rs"]
 mod kit;
 #[path = "java/memory.rs"]

@@ -7,6 +7,8 @@ mod cgi;
 mod configuration;
 #[path = "python/cutovers.rs"]
 mod cutovers;
+#[path = "python/https.rs"]
+mod https;
 #[path = "python/kit.rs"]
 mod kit;
 #[path = "python/refusals.rs"]

@@ -63,6 +63,14 @@ impl Apache {
     /// # Errors
     /// When Apache isn't installed or refuses the configuration; what it said is in the error.
     pub fn start() -> Result<Apache> {
+        Apache::with(&[])
+    }
+
+    /// [`start`](Apache::start), with further modules: `ssl`.
+    ///
+    /// # Errors
+    /// As [`start`](Apache::start).
+    pub fn with(modules: &[&str]) -> Result<Apache> {
         let folder = tempfile::Builder::new().prefix("bluegreen-apache.").tempdir()?;
         // Children that run as somebody else must get through to what a site serves.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
@@ -73,7 +81,9 @@ impl Apache {
         // It ends no child because it has too many, and no child is ever out of threads: in both cases Apache closes idle connections, under
         // requests that are on their way, whatever anybody does to a site.
         let threads = "ThreadLimit 150\nThreadsPerChild 150\nMaxRequestWorkers 2400\nMaxSpareThreads 2400";
-        let lines = format!("{threads}\nListen 127.0.0.1:{}", own.number());
+        let load = |name: &&str| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n");
+        let modules: String = modules.iter().map(load).collect();
+        let lines = format!("{modules}{threads}\nListen 127.0.0.1:{}", own.number());
         fs::write(folder.path().join("httpd.conf"), main_file(folder.path(), "apache.pid", &lines))?;
         let process = run(folder.path())?;
         drop(own);

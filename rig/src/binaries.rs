@@ -89,6 +89,13 @@ fn build(name: &str) -> Result<PathBuf> {
         // The whole workspace, as the Makefile does: a package alone would choose other features, and build everything again.
         cargo.args(["build", "--quiet", "--workspace", "--bin", name, "--manifest-path"]);
         cargo.arg(&manifest).arg("--target-dir").arg(target);
+        // What cargo told this program of its package is another input to the build scripts of dependencies: they would run again, and whatever
+        // stands on them would be built anew, each time that somebody's `cargo test` and this take turns.
+        let of_a_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for name in names.filter(|name| of_a_package(name)) {
+            cargo.env_remove(name);
+        }
         if folder.ends_with("release") {
             cargo.arg("--release");
         }

@@ -6,6 +6,7 @@
 //! | `booted` | a Debian that boots, with systemd, for what needs one |
 //! | `binaries` | where the built programs are |
 //! | `app` | a small web app that says who it is in every answer, and can be told to misbehave (binary `rig-app`) |
+//! | `certificate` | a certificate of a test's own |
 //! | `load` | keep-alive clients that count every lost request (binary `rig-load`) |
 //! | `nginx`, `apache`, `web` | a web server of one's own, gone when it is dropped |
 //! | `agent` | `bluegreen host run` with folders of its own, gone when it is dropped |
@@ -29,6 +30,7 @@ pub mod app;
 pub mod bench;
 pub mod binaries;
 pub mod booted;
+pub mod certificate;
 pub mod cluster;
 pub mod cutovers;
 pub mod demo;

@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bluegreen_rig::agent::Agent;
-use bluegreen_rig::apache::Apache;
 use bluegreen_rig::load::{Ask, Load, Running, get};
 use bluegreen_rig::manifest::{Manifest, release};
-use bluegreen_rig::nginx::Nginx;
 use bluegreen_rig::ports::Port;
 use bluegreen_rig::users::User;
 use bluegreen_rig::wait;
 
 use crate::fronts::{Front, told_to_reload};
 use crate::kit::{nothing_lost, says, why};
+
+behind_either! {
+    a_cutover_of_one_site_is_nothing_to_ninety_nine_others,
+    a_name_that_is_nobody_s_gets_nobody_s_site,
+}
 
 /// Sites, of which `APPS` have an app and the others are files alone: an app is a process of its own, and what is asked here is what one site's
 /// cutover does to the web server that all of them share.
@@ -164,76 +167,4 @@ fn a_name_that_is_nobody_s_gets_nobody_s_site<W: Front>() {
     for unknown in ["evil.test", "site-00.test.evil.test", "127.0.0.1", "localhost"] {
         assert_eq!(host.page(unknown, "/").0, 404, "{unknown}");
     }
-}
-
-fn a_hostname_that_somebody_else_s_block_has_is_refused_and_taken_in_by_an_include<W: Front>() {
-    let mut web = W::begin();
-    let old = tempfile::tempdir().unwrap();
-    fs::set_permissions(old.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(old.path().join("index.html"), "the old site").unwrap();
-    let certbot = web.block("shop.test", &old.path().display().to_string(), "    # managed by Certbot", true);
-    web.put("shop.test.conf", &certbot);
-    web.read_again();
-    let user = User::ordinary().unwrap();
-    let host = Host { agent: Agent::start(&web).unwrap(), web, ports: Port::take_many(4).unwrap(), user };
-    let ports: Vec<u16> = host.ports.iter().map(Port::number).collect();
-    let site = Manifest::app("shop", host.web.address(), host.user.name(), &ports[..2], &ports[2..]);
-    let first = release(&host.agent.uploads(), "v0", "").unwrap();
-    host.agent.apply(&site.clone().release(&first)).unwrap();
-    let refused =
-        host.agent.wait_for("shop", "is refused", |site| format!("{site}").contains("HostnameTaken")).unwrap();
-    let told = format!("{} {}", says(&refused, "Ready"), says(&refused, "Stalled"));
-    for part in ["shop.test.conf:", "shop.test", "`front: Include`"] {
-        assert!(told.contains(part), "{part} is not in {told}");
-    }
-    assert_eq!(host.page("shop.test", "/index.html"), (200, "the old site".to_owned()));
-
-    // The way out that was named.
-    let site = site.unset("/spec/target/host/hostnames").unset("/spec/target/host/listen");
-    let site = site.set("/spec/target/host/front", serde_json::json!("Include"));
-    host.agent.apply(&site.clone().release(&first)).unwrap();
-    let waits = host.agent.wait_for("shop", "waits", |site| format!("{site}").contains("SnippetNotIncluded")).unwrap();
-    let snippet = host.web.folder().join("snippets/shop.conf").display().to_string();
-    assert!(format!("{waits}").contains(host.web.include(&snippet).trim()), "{waits:#}");
-    assert_eq!(host.page("shop.test", "/index.html"), (200, "the old site".to_owned()));
-    let lines = format!("    # managed by Certbot\n{}", host.web.include(&snippet));
-    host.web.put("shop.test.conf", &host.web.block("shop.test", "", &lines, true));
-    host.agent.wait_for("shop", "is live", |site| why(site, "Ready") == "Live").unwrap();
-
-    let (reloads, told) = (host.web.reloads(), told_to_reload(&host.agent));
-    let load = Load::to(host.web.address(), "shop.test").clients(8).start().unwrap();
-    for number in 1..=20 {
-        let version = format!("v{number}");
-        let folder = release(&host.agent.uploads(), &version, "").unwrap();
-        host.agent.apply_and_wait(&site.clone().release(&folder)).unwrap();
-        load.wait_for_version(&version).unwrap();
-        load.wait_for_more(50).unwrap();
-    }
-    let totals = load.stop();
-    nothing_lost(&totals);
-    assert_eq!(totals.versions.len(), 21, "{:?}", totals.versions);
-    assert_eq!((host.web.reloads(), told_to_reload(&host.agent)), (reloads, told));
-}
-
-macro_rules! behind_either {
-    ($($name:ident),* $(,)?) => {
-        mod nginx {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Nginx>();
-            })*
-        }
-        mod apache {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Apache>();
-            })*
-        }
-    };
-}
-
-behind_either! {
-    a_cutover_of_one_site_is_nothing_to_ninety_nine_others,
-    a_name_that_is_nobody_s_gets_nobody_s_site,
-    a_hostname_that_somebody_else_s_block_has_is_refused_and_taken_in_by_an_include,
 }

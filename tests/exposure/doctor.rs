@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use bluegreen_rig::agent::Agent;
 use bluegreen_rig::binaries;
 use bluegreen_rig::process::Guarded;
 use bluegreen_rig::wait;
@@ -28,10 +29,15 @@ fn program(argv: &[&str]) -> Guarded {
 
 /// Its exit code, and what it printed.
 fn run(machine: &Machine, before: &str, arguments: &str) -> (i32, String) {
+    ask(&machine.agent, before, arguments)
+}
+
+/// The same of any agent's machine.
+pub fn ask(agent: &Agent, before: &str, arguments: &str) -> (i32, String) {
     let script = format!(
         "{EMPTY}; {before}\nexec {} doctor --config {} {arguments}",
         binaries::bluegreen().unwrap().display(),
-        machine.agent.config_file().display()
+        agent.config_file().display()
     );
     let done = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "bash", "-euc", &script])
@@ -50,7 +56,8 @@ fn report(machine: &Machine, before: &str) -> (i32, Value) {
     (code, serde_json::from_str(&out).unwrap())
 }
 
-fn findings(report: &Value) -> Vec<(String, String, String)> {
+/// Each finding's reason, place and fix.
+pub fn findings(report: &Value) -> Vec<(String, String, String)> {
     let all = report["findings"].as_array().unwrap();
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
     all.iter().map(|finding| (text(finding, "reason"), text(finding, "where"), text(finding, "fix"))).collect()

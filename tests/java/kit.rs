@@ -9,7 +9,8 @@ use std::time::Duration;
 use bluegreen_rig::agent::Agent;
 use bluegreen_rig::apache::Apache;
 use bluegreen_rig::binaries;
-use bluegreen_rig::load::{Load, Totals, get};
+use bluegreen_rig::certificate::Certificate;
+use bluegreen_rig::load::{Fetch, Load, Totals, fetch, get};
 use bluegreen_rig::manifest::Manifest;
 use bluegreen_rig::maven;
 use bluegreen_rig::nginx::Nginx;
@@ -45,7 +46,7 @@ pub fn nginx_by(program: &Path) -> Machine<Nginx> {
 
 pub fn apache() -> Machine<Apache> {
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let web = Apache::start().unwrap();
+    let web = Apache::with(&["ssl"]).unwrap();
     let address = web.address();
     Machine::start(&binaries::bluegreen().unwrap(), web, address, turn)
 }
@@ -56,7 +57,7 @@ impl<W: WebServer> Machine<W> {
             agent: Agent::start_program(program, &web).unwrap(),
             _web: web,
             address,
-            ports: Port::take_many(2).unwrap(),
+            ports: Port::take_many(3).unwrap(),
             user: User::ordinary().unwrap(),
             _turn: turn,
         }
@@ -64,7 +65,7 @@ impl<W: WebServer> Machine<W> {
 
     fn site(&self, runtime: Value) -> Manifest {
         let ports: Vec<u16> = self.ports.iter().map(Port::number).collect();
-        Manifest::app("shop", self.address, self.user.name(), &ports[..1], &ports[1..])
+        Manifest::app("shop", self.address, self.user.name(), &ports[..1], &ports[1..2])
             .set("/spec/target/host/runtime", runtime)
             .set("/spec/health", json!({ "successes": 2, "interval": "100ms", "timeout": "3s" }))
             .strategy("readyWithin", "55s")
@@ -132,6 +133,17 @@ impl<W: WebServer> Machine<W> {
     pub fn get(&self, path: &str) -> String {
         let answer = get(self.address, "shop.test", path).unwrap();
         String::from_utf8_lossy(&answer.body).into_owned()
+    }
+
+    /// What the site answers at a path to who comes by HTTPS, with its address in front of it.
+    pub fn get_by_https(&self, site: &Manifest, path: &str) -> (String, String) {
+        let shows = Certificate::make(&self.agent.folder().join("certificate"), &["shop.test"]).unwrap();
+        let secure = SocketAddr::new(self.address.ip(), self.ports[2].number());
+        let tls = json!({ "certificate": shows.certificate, "key": shows.key, "listen": [secure.to_string()] });
+        self.agent.apply_and_wait(&site.clone().set("/spec/target/host/tls", tls)).unwrap();
+        let host = format!("shop.test:{}", secure.port());
+        let asked = Fetch { trust: Some(shows.trust().unwrap()), ..Fetch::get(secure, &host, path) };
+        (format!("https://{host}"), fetch(&asked).unwrap().text())
     }
 
     /// Rolls out from version to version under load of keep-alive GETs and POSTs, and says what was counted. `variable` names the version.

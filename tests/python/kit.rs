@@ -47,13 +47,13 @@ impl Machine {
     pub fn start(server: Server) -> Machine {
         let web = match server {
             Server::Nginx => Web::Nginx(Nginx::start().unwrap()),
-            Server::Apache => Web::Apache(Apache::start().unwrap()),
+            Server::Apache => Web::Apache(Apache::with(&["ssl"]).unwrap()),
         };
         let agent = match &web {
             Web::Nginx(nginx) => Agent::start(nginx),
             Web::Apache(apache) => Agent::start(apache),
         };
-        Machine { agent: agent.unwrap(), web, ports: Port::take_many(2).unwrap(), user: User::ordinary().unwrap() }
+        Machine { agent: agent.unwrap(), web, ports: Port::take_many(3).unwrap(), user: User::ordinary().unwrap() }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -61,6 +61,11 @@ impl Machine {
             Web::Nginx(nginx) => nginx.address(),
             Web::Apache(apache) => apache.address(),
         }
+    }
+
+    /// Where HTTPS is to be listened for.
+    pub fn secure(&self) -> SocketAddr {
+        SocketAddr::new(self.address().ip(), self.ports[2].number())
     }
 
     pub fn ports(&self) -> [u16; 2] {

@@ -7,10 +7,14 @@ use std::process::Command;
 use bluegreen::platform::Class;
 use bluegreen::platform::host::web::apache::ApacheSettings;
 use bluegreen::platform::host::web::nginx::NginxSettings;
+use bluegreen::platform::host::web::queue::Front;
 use bluegreen::platform::host::web::{Mode, WebServer, reason};
+use bluegreen::rollout::Colour;
+use http_body_util::Full;
+use hyper::Request;
 
 use crate::changing::{live, refused};
-use crate::fixture::{Instance, Rig, until};
+use crate::fixture::{Client, Instance, Rig, point, release, statics, until};
 use crate::stands::Stands;
 
 on_every_server! {
@@ -18,14 +22,14 @@ on_every_server! {
     a_broken_certificate_of_somebody_else_s_is_told_and_ours_go_on,
 }
 
-/// The real program, which calls itself an older one: no older one can be had here.
-fn older(rig: &Rig<impl Stands>, real: &Path, says: &str) -> std::path::PathBuf {
-    let path = rig.path("older");
+/// The real program, which says something else of itself when it is asked with this flag: no such one can be had here.
+fn posing(rig: &Rig<impl Stands>, real: &Path, flag: &str, says: &str) -> std::path::PathBuf {
+    let path = rig.path("posing");
     let real = real.display();
     std::fs::write(
         &path,
         format!(
-            "#!/bin/sh\nfor last; do :; done\n[ \"$last\" = -v ] && {{ echo '{says}'; exit; }}\nexec {real} \"$@\"\n"
+            "#!/bin/sh\nfor last; do :; done\n[ \"$last\" = {flag} ] && {{ echo '{says}'; exit; }}\nexec {real} \"$@\"\n"
         ),
     )
     .unwrap();
@@ -41,7 +45,7 @@ async fn a_web_server_that_is_too_old_is_said_with_what_is_needed<K: Stands>() {
     let before = rig.ours();
     let real = rig.settings.knobs().0.clone();
     let (says, found, needed) = K::AN_OLD_ONE;
-    *rig.settings.knobs().0 = older(&rig, &real, says);
+    *rig.settings.knobs().0 = posing(&rig, &real, "-v", says);
     rig.forget();
     let blog = live(&rig, "blog", &blue);
     refused(
@@ -55,6 +59,36 @@ async fn a_web_server_that_is_too_old_is_said_with_what_is_needed<K: Stands>() {
     *rig.settings.knobs().0 = real;
     rig.forget();
     rig.web.ensure(blog).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_nginx_without_gzip_static_answers_files_as_they_are_and_that_is_said() {
+    let mut rig = Rig::<NginxSettings>::start().await;
+    let real = rig.settings.program.clone();
+    rig.settings.program = posing(&rig, &real, "-V", "nginx version: nginx/1.22.1\nconfigure arguments: --with-debug");
+    rig.forget();
+    let mut shop = rig.site("shop", &[], &[]);
+    statics(&mut shop, "/", "dist", false);
+    for side in [&mut shop.blue, &mut shop.green] {
+        side.statics[0].precompressed = true;
+    }
+    release(&shop, Colour::Blue, 1, &[("dist/a.css", "css"), ("dist/a.css.gz", "packed")]);
+    point(&shop.dir, Colour::Blue);
+    let css = async || {
+        let asked = Request::builder().uri("/a.css").header("host", "shop.test").header("accept-encoding", "gzip");
+        let mut client = Client::connect(rig.http).await.unwrap();
+        client.request(asked.body(Full::default()).unwrap()).await.unwrap().body
+    };
+    let lacks = rig.web.lacks(&shop).await.unwrap();
+    assert_eq!(lacks.reason, reason::MODULE_MISSING);
+    assert!(lacks.message.contains("below / are not answered precompressed") && lacks.message.contains("gzip_static"));
+    rig.web.ensure(shop.clone()).await.unwrap();
+    assert_eq!(css().await, "css");
+    // Another one is installed, and the agent started again.
+    let web = Front::new(NginxSettings { program: real, ..rig.settings.clone() });
+    assert!(web.lacks(&shop).await.is_none());
+    web.ensure(shop).await.unwrap();
+    assert_eq!(css().await, "packed");
 }
 
 pub fn openssl(arguments: &[&str]) {

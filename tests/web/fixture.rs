@@ -226,7 +226,8 @@ impl<K: Stands> Drop for Rig<K> {
     }
 }
 
-fn free(ip: IpAddr) -> SocketAddr {
+/// An address on which nobody listens.
+pub fn free(ip: IpAddr) -> SocketAddr {
     StdListener::bind((ip, 0)).unwrap().local_addr().unwrap()
 }
 

@@ -4,8 +4,9 @@ use std::net::TcpListener;
 
 use bluegreen::platform::Class;
 use bluegreen::platform::host::web::apache::ApacheSettings;
-use bluegreen::platform::host::web::{Mode, WebServer, reason};
+use bluegreen::platform::host::web::{Mode, Tls, WebServer, reason};
 use bluegreen::rollout::Colour;
+use bluegreen_rig::certificate::Certificate;
 
 use crate::changing::{live, refused};
 use crate::fixture::{Client, Instance, Rig};
@@ -23,6 +24,32 @@ async fn modules_that_are_missing_are_said_all_at_once() {
     refused(rig.web.ensure(shop.clone()).await, Class::User, reason::MODULE_MISSING, &["a2enmod headers status"]);
     std::fs::write(&main, text).unwrap();
     rig.web.ensure(shop).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_with_tls_waits_for_mod_ssl_and_the_rest_of_its_batch_does_not() {
+    let mut rig = Rig::<ApacheSettings>::laid_out();
+    rig.run().await;
+    let blue = Instance::start("blue").await;
+    let shows = Certificate::make(&rig.path("certificate"), &["shop.test"]).unwrap();
+    let mut shop = live(&rig, "shop", &blue);
+    let Mode::Own { tls, .. } = &mut shop.mode else { panic!() };
+    *tls = Some(Tls { certificate: shows.certificate, key: shows.key, listen: vec![rig.free()] });
+    let blog = live(&rig, "blog", &blue);
+    let (one, other) = (rig.web.clone(), rig.web.clone());
+    let (refusal, taken) = tokio::join!(one.ensure(shop.clone()), other.ensure(blog.clone()));
+    taken.unwrap();
+    refused(refusal, Class::User, reason::MODULE_MISSING, &["Apache lacks", "ssl", "a2enmod ssl", "restart it"]);
+    assert_eq!(rig.get("blog.test", "/").await.body, "blue");
+    // What the one lacks is nothing to the other, later too.
+    refused(rig.web.ensure(shop.clone()).await, Class::User, reason::MODULE_MISSING, &["a2enmod ssl"]);
+    let mut changed = blog;
+    changed.requests.max_body = 1 << 20;
+    rig.web.ensure(changed).await.unwrap();
+
+    rig.write_main(ApacheSettings::LOADS_TLS);
+    rig.web.ensure(shop).await.unwrap();
+    assert_eq!(rig.get("shop.test", "/").await.status, 308);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use bluegreen::api::requests::Requests;
 use bluegreen::platform::host::layout::SiteDir;
 use bluegreen::platform::host::web::apache::render as apache;
 use bluegreen::platform::host::web::kind::{RenderError, Rendered};
+use bluegreen::platform::host::web::nginx::knows::Knows;
 use bluegreen::platform::host::web::nginx::render as nginx;
 use bluegreen::platform::host::web::{Mode, Shape, Side, Tls};
 
@@ -61,6 +62,10 @@ fn golden(server: &str, name: &str, text: &str) {
     assert!(golden == text, "{server}/{name} differs; look at it, and run with UPDATE=1 if it is right:\n{text}");
 }
 
+fn usual_nginx(shape: &Shape, door: SocketAddr) -> Result<Rendered, RenderError> {
+    nginx::site(shape, door, Knows::default())
+}
+
 type Render = fn(&Shape, SocketAddr) -> Result<Rendered, RenderError>;
 
 #[test]
@@ -103,7 +108,7 @@ fn the_files_of_a_site_are_the_golden_ones() {
     let door = DOOR.parse().unwrap();
     let site = "shop".parse().unwrap();
     let renders: [(&str, Render, String); 2] =
-        [("nginx", nginx::site, nginx::stub(&site).unwrap()), ("apache", apache::site, apache::stub(&site).unwrap())];
+        [("nginx", usual_nginx, nginx::stub(&site).unwrap()), ("apache", apache::site, apache::stub(&site).unwrap())];
     for (server, render, stub) in renders {
         golden(server, "app.conf", &render(&app, door).unwrap().site);
         golden(server, "program.conf", &render(&programs, door).unwrap().site);
@@ -116,6 +121,24 @@ fn the_files_of_a_site_are_the_golden_ones() {
         golden(server, "include-snippet.conf", &include.snippet.unwrap());
         golden(server, "stub.conf", &stub);
     }
+}
+
+#[test]
+fn what_another_nginx_understands_is_written_for_it_and_for_no_other() {
+    let (door, usual) = (DOOR.parse().unwrap(), Knows::default());
+    let tls = shape(over_tls(), &["127.0.0.1:8081"], &["127.0.0.1:8083"]);
+    let newer = nginx::site(&tls, door, Knows { http2_on: true, ..usual }).unwrap().site;
+    let older = nginx::site(&tls, door, usual).unwrap().site;
+    assert_eq!(newer.matches("ssl;").count(), older.matches("ssl http2;").count());
+    assert_eq!(newer.replace("    http2 on;\n", "").replace(" ssl;", " ssl http2;"), older);
+    let mut files = shape(own(), &[], &[]);
+    statics(&mut files, "/", "public", false);
+    for side in [&mut files.blue, &mut files.green] {
+        side.statics[0].precompressed = true;
+    }
+    let without = nginx::site(&files, door, Knows { gzip_static: false, ..usual }).unwrap().site;
+    assert!(!without.contains("gzip"), "{without}");
+    assert!(nginx::site(&files, door, usual).unwrap().site.contains("gzip_static on;"));
 }
 
 #[test]
@@ -142,7 +165,7 @@ fn a_folder_whose_name_could_be_read_as_syntax_is_refused() {
     {
         let mut shape = shape(own(), &[], &[]);
         shape.dir = SiteDir::new(Path::new(bad), &shape.site);
-        for render in [nginx::site, apache::site] {
+        for render in [usual_nginx, apache::site] {
             let error = render(&shape, DOOR.parse().unwrap()).unwrap_err();
             assert!(error.to_string().contains("configuration because of"), "{bad}: {error}");
         }

@@ -1,5 +1,6 @@
 //! What the suite has to know of a web server: how it is laid out and started, and how its administrator writes things. One implementation each.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,6 +66,11 @@ fn folders(dir: &Path) -> Folders {
     Folders { sites: dir.join("conf.d"), snippets: dir.join("snippets") }
 }
 
+/// The nginx that the suite runs against: `BLUEGREEN_NGINX`, or the machine's.
+fn nginx() -> OsString {
+    std::env::var_os("BLUEGREEN_NGINX").unwrap_or_else(|| "/usr/sbin/nginx".into())
+}
+
 impl Stands for NginxSettings {
     const ASKS_ANOTHER: bool = true;
     const RELOAD: Signal = Signal::HUP;
@@ -79,7 +85,7 @@ impl Stands for NginxSettings {
 
     fn at(dir: &Path, door: SocketAddr) -> NginxSettings {
         NginxSettings {
-            program: "/usr/sbin/nginx".into(),
+            program: nginx().into(),
             prefix: Some(dir.to_owned()),
             conf: Some(dir.join("nginx.conf")),
             pid: dir.join("web.pid"),
@@ -113,7 +119,7 @@ impl Stands for NginxSettings {
     }
 
     fn command(dir: &Path, run: bool) -> Command {
-        let mut command = Command::new("/usr/sbin/nginx");
+        let mut command = Command::new(nginx());
         command.arg("-p").arg(dir).arg("-c").arg(dir.join("nginx.conf"));
         if run {
             command.args(["-g", "daemon off;"]);

@@ -1,14 +1,22 @@
 //! A site over HTTPS, asked by curl: with the certificate that it names, and nobody else's.
 
+use std::net::Ipv6Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use bluegreen::platform::host::route;
 use bluegreen::platform::host::web::{Mode, Shape, Tls, WebServer};
 use bluegreen::rollout::Colour;
+use bluegreen_rig::load::{Line, Trust};
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::faults::openssl;
-use crate::fixture::{Instance, Rig, point, until};
+use crate::fixture::{Announcer, Client, Instance, Rig, free, point, until, within};
 use crate::serving::{PATHS, echo};
 use crate::stands::Stands;
 
@@ -19,6 +27,10 @@ on_every_server! {
     the_app_is_told_who_asked_over_https_and_nobody_can_lie_to_it,
     the_preview_is_shown_with_the_site_s_certificate,
     the_app_sees_the_path_as_the_client_wrote_it,
+    a_host_name_of_82_characters_is_served_and_told_whole,
+    a_websocket_passes_and_lives_across_a_cutover,
+    events_arrive_one_by_one_as_they_are_sent,
+    a_request_by_ipv6_is_answered_with_tls_and_sent_on_without,
 }
 
 async fn start<K: Stands>() -> Rig<K> {
@@ -42,7 +54,9 @@ fn certificate(rig: &Rig<impl Stands>, file: &str, name: &str) -> Tls {
         "-days",
         "2",
         "-subj",
-        &format!("/CN={name}"),
+        "/CN=test",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
         "-addext",
         &format!("subjectAltName=DNS:{name}"),
         "-keyout",
@@ -74,7 +88,7 @@ async fn curl(tls: &Tls, trusts: &Path, host: &str, path: &str, more: &[&str]) -
             "--cacert",
         ])
         .arg(trusts)
-        .args(["--resolve", &format!("{host}:{}:{}", at.port(), at.ip())])
+        .args(["--resolve", &format!("{host}:{}:[{}]", at.port(), at.ip())])
         .args(more)
         .arg(format!("https://{host}:{}{path}", at.port()))
         .output()
@@ -236,4 +250,110 @@ async fn the_app_sees_the_path_as_the_client_wrote_it<K: Stands>() {
             assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, *path, "{version}");
         }
     }
+}
+
+async fn a_host_name_of_82_characters_is_served_and_told_whole<K: Stands>() {
+    let rig = start::<K>().await;
+    let blue = Instance::start("blue").await;
+    let name = format!("{}.{}.test", "a".repeat(38), "b".repeat(38));
+    assert_eq!(name.len(), 82);
+    let mut shop = rig.site("shop", &[blue.address], &[]);
+    let tls = certificate(&rig, "shop", &name);
+    over_tls(&mut shop, &tls);
+    let Mode::Own { hostnames, .. } = &mut shop.mode else { panic!() };
+    *hostnames = vec![name.parse().unwrap()];
+    point(&shop.dir, Colour::Blue);
+    rig.web.ensure(shop).await.unwrap();
+    for version in ["--http1.1", "--http2"] {
+        let told = curl(&tls, &tls.certificate, &name, "/headers", &[version]).await.unwrap();
+        let host = format!("{name}:{}", tls.listen[0].port());
+        for header in ["host", "x-forwarded-host"] {
+            assert!(told.lines().any(|line| line == format!("{header}: {host}")), "{version}: {told}");
+        }
+    }
+}
+
+/// A connection to the site over TLS.
+async fn connect(tls: &Tls) -> Line {
+    let trust = Trust::only(&tls.certificate).unwrap();
+    Line::connect(tls.listen[0], "shop.test", Some(&trust), Duration::from_secs(20)).await.unwrap()
+}
+
+async fn a_websocket_passes_and_lives_across_a_cutover<K: Stands>() {
+    let rig = start::<K>().await;
+    let (blue, green) = (Instance::start("blue").await, Instance::start("green").await);
+    let mut shop = rig.site("shop", &[blue.address], &[green.address]);
+    let tls = certificate(&rig, "shop", "shop.test");
+    over_tls(&mut shop, &tls);
+    point(&shop.dir, Colour::Blue);
+    rig.web.ensure(shop.clone()).await.unwrap();
+    let mut socket = connect(&tls).await;
+    let head = "GET /socket HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(within(socket.read_u8()).await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"));
+    for colour in [Colour::Green, Colour::Blue] {
+        socket.write_all(b"a").await.unwrap();
+        assert_eq!(within(socket.read_u8()).await.unwrap(), b'A');
+        point(&shop.dir, colour);
+    }
+    socket.write_all(b"b").await.unwrap();
+    assert_eq!(within(socket.read_u8()).await.unwrap(), b'B');
+}
+
+async fn events_arrive_one_by_one_as_they_are_sent<K: Stands>() {
+    let rig = start::<K>().await;
+    let blue = Announcer::start().await;
+    let mut shop = rig.site("shop", &[blue.address], &[blue.address]);
+    let tls = certificate(&rig, "shop", "shop.test");
+    over_tls(&mut shop, &tls);
+    point(&shop.dir, Colour::Blue);
+    rig.web.ensure(shop.clone()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(connect(&tls).await)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::builder().uri("/events").header("host", "shop.test").header("accept", "text/event-stream");
+    let mut response = within(sender.send_request(request.body(Full::default()).unwrap())).await.unwrap();
+    assert_eq!(response.status(), 200);
+    for event in ["data: 0\n\n", "data: 1\n\n", "data: 2\n\n"] {
+        blue.say.send(event.to_owned()).unwrap();
+        let frame = within(response.frame()).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), event);
+        point(&shop.dir, Colour::Green);
+    }
+}
+
+async fn a_request_by_ipv6_is_answered_with_tls_and_sent_on_without<K: Stands>() {
+    let loopback = Ipv6Addr::LOCALHOST.into();
+    if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        eprintln!("this machine has no IPv6: nothing was tried");
+        return;
+    }
+    let rig = start::<K>().await;
+    let blue = Instance::start("blue").await;
+    let (plain, secure) = (free(loopback), free(loopback));
+    let tls = certificate(&rig, "shop", "shop.test");
+    let mut shop = rig.site("shop", &[blue.address], &[]);
+    over_tls(&mut shop, &Tls { listen: vec![tls.listen[0], secure], ..tls.clone() });
+    let mut blog = rig.site("blog", &[blue.address], &[]);
+    for shape in [&mut shop, &mut blog] {
+        let Mode::Own { listen, .. } = &mut shape.mode else { panic!() };
+        listen.push(plain);
+        point(&shape.dir, Colour::Blue);
+        rig.web.ensure(shape.clone()).await.unwrap();
+    }
+    let plainly = async |host| Client::connect(plain).await.unwrap().get(host, "/").await.unwrap();
+    assert_eq!(plainly("blog.test").await.body, "blue");
+    let by_v6 = Tls { listen: vec![secure], ..tls.clone() };
+    for (way, version) in [(&tls, "--http1.1"), (&by_v6, "--http1.1"), (&by_v6, "--http2")] {
+        let answer = curl(way, &tls.certificate, "shop.test", "/", &[version]).await.unwrap();
+        assert!(answer.ends_with("blue"), "{answer}");
+    }
+    assert_eq!(plainly("shop.test").await.status, 308);
+    assert_eq!(plainly("other.test").await.status, 404, "nobody's name is nobody's site here too");
+    let told = curl(&by_v6, &tls.certificate, "shop.test", "/headers", &[]).await.unwrap();
+    assert!(told.lines().any(|line| line == "x-forwarded-for: ::1"), "{told}");
 }

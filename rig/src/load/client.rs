@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::totals::Sample;
+use super::two::Two;
 use super::wire::{Answer, Idle, Loss, Wire};
-use super::{Ask, Shared};
+use super::{Ask, Load, Shared};
 
 /// Runs a client until the load is over.
 pub async fn run(shared: Arc<Shared>, number: usize) {
-    let mut wire: Option<Wire> = None;
+    let mut connection: Option<Connection> = None;
     // Clients start at different asks, so that at any moment every kind is on its way.
     let mut turn = number;
     let mut sequence = 0u64;
@@ -19,39 +20,77 @@ pub async fn run(shared: Arc<Shared>, number: usize) {
         sequence += 1;
         let id = format!("{number}-{sequence}");
         let begun = Instant::now();
-        let result = request(&shared, &mut wire, ask, &id).await;
+        let result = request(&shared, &mut connection, ask, &id).await;
         match &result {
             Ok(answer) if answer.keep_alive && !shared.load.fresh => {}
-            Ok(_) if shared.load.fresh => wire.take().map_or((), Wire::reset),
-            _ => wire = None,
+            Ok(_) if shared.load.fresh => connection.take().map_or((), Connection::reset),
+            _ => connection = None,
         }
         record(&shared, ask, id, begun, &result);
         tokio::time::sleep(shared.load.think).await;
     }
 }
 
-async fn request(shared: &Shared, wire: &mut Option<Wire>, ask: &Ask, id: &str) -> Result<Answer, Loss> {
-    let load = &shared.load;
-    match wire.as_ref().map(Wire::idle) {
-        Some(Idle::Open) => {}
-        Some(Idle::Speaks) => return Err(Loss::WrongAnswer),
-        Some(Idle::Closed) => {
-            shared.state().totals.idle_closed += 1;
-            *wire = None;
+/// A connection, in either version of HTTP.
+enum Connection {
+    One(Wire),
+    Two(Two),
+}
+
+impl Connection {
+    async fn open(load: &Load) -> Result<Connection, Loss> {
+        match &load.trust {
+            Some(trust) if load.http2 => {
+                Two::connect(load.address, &load.host, trust, load.timeout).await.map(Connection::Two)
+            }
+            trust => Wire::connect(load.address, &load.host, trust.as_ref(), load.timeout).await.map(Connection::One),
         }
-        None => {}
     }
-    let wire = match wire {
-        Some(wire) => wire,
+
+    async fn idle(&mut self) -> Idle {
+        match self {
+            Connection::One(wire) => wire.idle(),
+            Connection::Two(two) => two.idle().await,
+        }
+    }
+
+    async fn exchange(&mut self, ask: &Ask, host: &str, id: &str) -> Result<Answer, Loss> {
+        match self {
+            Connection::One(wire) => {
+                wire.send(&bytes_of(ask, host, id)).await?;
+                wire.receive(ask.method).await
+            }
+            Connection::Two(two) => two.exchange(ask, host, id).await,
+        }
+    }
+
+    fn reset(self) {
+        if let Connection::One(wire) = self {
+            wire.reset();
+        }
+    }
+}
+
+async fn request(shared: &Shared, connection: &mut Option<Connection>, ask: &Ask, id: &str) -> Result<Answer, Loss> {
+    let load = &shared.load;
+    if let Some(open) = connection {
+        match open.idle().await {
+            Idle::Open => {}
+            Idle::Speaks => return Err(Loss::WrongAnswer),
+            Idle::Closed => {
+                shared.state().totals.idle_closed += 1;
+                *connection = None;
+            }
+        }
+    }
+    let connection = match connection {
+        Some(connection) => connection,
         None => {
             shared.state().totals.connections += 1;
-            wire.insert(Wire::connect(load.address, load.timeout).await?)
+            connection.insert(Connection::open(load).await?)
         }
     };
-    let exchange = async {
-        wire.send(&bytes_of(ask, &load.host, id)).await?;
-        wire.receive(ask.method).await
-    };
+    let exchange = connection.exchange(ask, &load.host, id);
     let answer = tokio::time::timeout(load.timeout, exchange).await.map_err(|_| Loss::Timeout)??;
     match answer.status {
         200 if load.strict && ask.from_app && !is_right(&answer, ask, id) => Err(Loss::WrongAnswer),

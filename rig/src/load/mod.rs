@@ -5,14 +5,16 @@
 //! client does (`idle_closed`, no failure); one that it closes while a request is on its way is a failure, and so is everything else
 //! that isn't a whole, right answer with status 200.
 //!
-//! `wire` reads and writes HTTP/1.1, `client` is one client, `totals` counts, `once` is for single requests, `stream` for answers that come
-//! piece by piece, `socket` for websockets.
+//! `line` is a socket or TLS on one, `wire` reads and writes HTTP/1.1 and `two` HTTP/2, `client` is one client, `totals` counts, `once` is for
+//! single requests, `stream` for answers that come piece by piece, `socket` for websockets.
 
 mod client;
+mod line;
 mod once;
 mod socket;
 mod stream;
 mod totals;
+mod two;
 mod wire;
 
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use line::{Line, Trust};
 pub use once::{Fetch, fetch, fetch_async, get, post, upload};
 pub use socket::Conversation;
 pub use stream::Stream;
@@ -69,6 +72,8 @@ impl Ask {
 pub struct Load {
     address: SocketAddr,
     host: String,
+    trust: Option<Trust>,
+    http2: bool,
     clients: usize,
     think: Duration,
     timeout: Duration,
@@ -87,6 +92,8 @@ impl Load {
         Load {
             address,
             host: host.to_owned(),
+            trust: None,
+            http2: false,
             clients: 32,
             think: Duration::from_millis(5),
             timeout: Duration::from_secs(30),
@@ -97,6 +104,18 @@ impl Load {
             keep_samples: false,
             fresh: false,
         }
+    }
+
+    /// Over TLS.
+    #[must_use]
+    pub fn over_tls(self, trust: &Trust) -> Load {
+        Load { trust: Some(trust.clone()), ..self }
+    }
+
+    /// Over TLS, in HTTP/2, one request after the other on a connection.
+    #[must_use]
+    pub fn over_http2(self, trust: &Trust) -> Load {
+        Load { trust: Some(trust.of_http2()), http2: true, ..self }
     }
 
     /// So many clients, each with a connection of its own.

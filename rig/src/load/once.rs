@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::line::Trust;
 use super::wire::{Answer, Loss, Wire};
 
 /// A single request, on a connection of its own.
@@ -12,6 +13,8 @@ pub struct Fetch {
     pub address: SocketAddr,
     /// What the `Host` header says.
     pub host: String,
+    /// Whom to believe over TLS; `None` is without.
+    pub trust: Option<Trust>,
     /// `GET`, `POST`, …
     pub method: String,
     /// The path, with its query.
@@ -33,6 +36,7 @@ impl Fetch {
         Fetch {
             address,
             host: host.to_owned(),
+            trust: None,
             method: "GET".to_owned(),
             path: path.to_owned(),
             headers: Vec::new(),
@@ -40,6 +44,10 @@ impl Fetch {
             body_over: Duration::ZERO,
             within: Duration::from_secs(30),
         }
+    }
+
+    pub(super) async fn connect(&self) -> Result<Wire, Loss> {
+        Wire::connect(self.address, &self.host, self.trust.as_ref(), self.within).await
     }
 }
 
@@ -49,7 +57,7 @@ impl Fetch {
 /// How it was lost.
 pub async fn fetch_async(fetch: &Fetch) -> Result<Answer, Loss> {
     let exchange = async {
-        let mut wire = Wire::connect(fetch.address, fetch.within).await?;
+        let mut wire = fetch.connect().await?;
         wire.send(head_of(fetch).as_bytes()).await?;
         send_body(&mut wire, fetch).await?;
         wire.receive(&fetch.method).await
@@ -67,7 +75,7 @@ pub fn upload(fetch: &Fetch, begun: impl FnOnce()) -> Result<Answer, Loss> {
     asking.headers.push(("Expect".to_owned(), "100-continue".to_owned()));
     blocking(async {
         let exchange = async {
-            let mut wire = Wire::connect(asking.address, asking.within).await?;
+            let mut wire = asking.connect().await?;
             wire.send(head_of(&asking).as_bytes()).await?;
             let asked = wire.head().await?;
             if asked.status != 100 {

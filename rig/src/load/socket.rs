@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+
+use super::line::{Line, Trust};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -16,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Conversation {
     runtime: Runtime,
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Line>,
 }
 
 impl Conversation {
@@ -25,11 +26,25 @@ impl Conversation {
     /// # Errors
     /// When nobody is there, or doesn't switch protocols.
     pub fn open(address: SocketAddr, host: &str, path: &str) -> Result<Conversation> {
+        Conversation::open_on(address, host, path, None)
+    }
+
+    /// Opens one over TLS.
+    ///
+    /// # Errors
+    /// When nobody is there who is to be believed, or doesn't switch protocols.
+    pub fn open_over_tls(address: SocketAddr, host: &str, path: &str, trust: &Trust) -> Result<Conversation> {
+        Conversation::open_on(address, host, path, Some(trust))
+    }
+
+    fn open_on(address: SocketAddr, host: &str, path: &str, trust: Option<&Trust>) -> Result<Conversation> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let socket = runtime.block_on(async {
             let opening = async {
-                let stream = TcpStream::connect(address).await?;
-                let (socket, _) = tokio_tungstenite::client_async(format!("ws://{host}{path}"), stream).await?;
+                let line = Line::connect(address, host, trust, WITHIN).await;
+                let line = line.map_err(|loss| anyhow!("no connection: {loss:?}"))?;
+                let scheme = if trust.is_some() { "wss" } else { "ws" };
+                let (socket, _) = tokio_tungstenite::client_async(format!("{scheme}://{host}{path}"), line).await?;
                 anyhow::Ok(socket)
             };
             tokio::time::timeout(WITHIN, opening).await.context("no websocket was opened in time")?

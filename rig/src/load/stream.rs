@@ -27,7 +27,7 @@ impl Stream {
     pub fn open(request: &Fetch) -> Result<Stream> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let opening = async {
-            let mut wire = Wire::connect(request.address, request.within).await?;
+            let mut wire = request.connect().await?;
             wire.send(head_of(request).as_bytes()).await?;
             let head = wire.head().await?;
             Ok::<_, Loss>((wire, head))

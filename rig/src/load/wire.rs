@@ -2,15 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{RecvFlags, recv};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use super::line::{Line, Trust};
 
 const MAX_HEAD: usize = 64 << 10;
 
@@ -72,44 +69,36 @@ impl Answer {
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    line: Line,
     buffer: Vec<u8>,
     used: usize,
 }
 
 impl Wire {
-    /// Connects.
+    /// Connects to the server of that name, over TLS if it is told whom to believe.
     ///
     /// # Errors
     /// [`Loss::Connect`].
-    pub async fn connect(address: SocketAddr, within: Duration) -> Result<Wire, Loss> {
-        let connected = tokio::time::timeout(within, TcpStream::connect(address)).await;
-        let stream = connected.map_err(|_| Loss::Connect)?.map_err(|_| Loss::Connect)?;
-        let _ = stream.set_nodelay(true);
-        Ok(Wire { stream, buffer: Vec::with_capacity(4096), used: 0 })
-    }
-
-    /// The connection itself, for what isn't HTTP any more.
-    #[must_use]
-    pub fn into_stream(self) -> TcpStream {
-        self.stream
+    pub async fn connect(
+        address: SocketAddr,
+        host: &str,
+        trust: Option<&Trust>,
+        within: Duration,
+    ) -> Result<Wire, Loss> {
+        let line = Line::connect(address, host, trust, within).await?;
+        Ok(Wire { line, buffer: Vec::with_capacity(4096), used: 0 })
     }
 
     /// Ends the connection after a whole answer, at once and for both: thousands that linger in TIME_WAIT would make later ones wait for a
     /// second where their ports are chosen anew on the way.
     pub fn reset(self) {
-        let _ = set_socket_linger(&self.stream, Some(Duration::ZERO));
+        self.line.reset();
     }
 
-    /// What the server did to the idle connection meanwhile: asked of the kernel, right before the next request.
+    /// What the server did to the idle connection meanwhile.
     #[must_use]
-    pub fn idle(&self) -> Idle {
-        let mut byte = [0u8; 1];
-        match recv(self.stream.as_fd(), &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Err(Errno::AGAIN) if self.used == self.buffer.len() => Idle::Open,
-            Ok((_, 0)) | Err(_) => Idle::Closed,
-            Ok(_) => Idle::Speaks,
-        }
+    pub fn idle(&mut self) -> Idle {
+        if self.used == self.buffer.len() { self.line.idle() } else { Idle::Speaks }
     }
 
     /// Sends bytes.
@@ -117,7 +106,11 @@ impl Wire {
     /// # Errors
     /// [`Loss::ResetBeforeAnswer`].
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Loss> {
-        self.stream.write_all(bytes).await.map_err(|_| Loss::ResetBeforeAnswer)
+        let sent = async {
+            self.line.write_all(bytes).await?;
+            self.line.flush().await
+        };
+        sent.await.map_err(|_| Loss::ResetBeforeAnswer)
     }
 
     /// Reads one answer to a request of that method.
@@ -230,7 +223,7 @@ impl Wire {
             self.buffer.drain(..self.used);
             self.used = 0;
         }
-        match self.stream.read_buf(&mut self.buffer).await {
+        match self.line.read_buf(&mut self.buffer).await {
             Ok(0) if before_answer => Err(Loss::EofBeforeAnswer),
             Ok(0) => Err(Loss::BrokenAnswer),
             Ok(_) => Ok(()),
@@ -291,7 +284,7 @@ mod tests {
             stream.write_all(bytes).await.expect("it reads");
         };
         let client = async {
-            let mut wire = Wire::connect(address, Duration::from_secs(5)).await?;
+            let mut wire = Wire::connect(address, "localhost", None, Duration::from_secs(5)).await?;
             wire.receive("GET").await
         };
         tokio::join!(server, client).1

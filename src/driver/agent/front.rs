@@ -61,6 +61,13 @@ impl WebServer for Chosen {
         }
     }
 
+    async fn lacks(&self, site: &Shape) -> Option<Fault> {
+        match self {
+            Chosen::Nginx(nginx) => nginx.lacks(site).await,
+            Chosen::Apache(apache) => apache.lacks(site).await,
+        }
+    }
+
     async fn remove(&self, site: &SiteName) -> Result<(), Fault> {
         match self {
             Chosen::Nginx(nginx) => nginx.remove(site).await,

@@ -41,4 +41,11 @@ def about(request: HttpRequest) -> HttpResponse:
 @require_GET
 def seen(request: HttpRequest) -> HttpResponse:
     """What the app knows of its client."""
-    return JsonResponse({"host": request.get_host(), "scheme": request.scheme, "path": request.path})
+    return JsonResponse(
+        {
+            "host": request.get_host(),
+            "scheme": request.scheme,
+            "path": request.path,
+            "url": request.build_absolute_uri(),
+        }
+    )

@@ -14,6 +14,9 @@ use crate::rollout::{Colour, Goal, Step};
 /// What a warning of the certificate is kept under.
 const CERTIFICATE: &str = "certificate";
 
+/// What a warning of what the web server lacks is kept under.
+const WEB_SERVER: &str = "web server";
+
 impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     pub(super) async fn tend(&self, goal: &Goal, inner: &mut Inner) -> Result<(), Fault> {
         let stopping = match goal.step {
@@ -71,7 +74,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             return Ok(());
         };
         route::prepare(&self.dir).map_err(|e| super::cannot("make the slots", &e))?;
-        self.host.web.ensure(shape).await?;
+        self.host.web.ensure(shape.clone()).await?;
+        self.warn(WEB_SERVER, self.host.web.lacks(&shape).await);
         tls::tidy(&self.dir, tls.as_ref());
         Ok(())
     }

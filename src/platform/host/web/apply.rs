@@ -180,6 +180,10 @@ impl<K: Kind> Applier<K> {
         let refusal = match self.try_out(live, wanted)? {
             Ok(dump) => return Ok(dump),
             Err(TrialError::Refused(refusal)) => refusal,
+            // What is in place needs no such module: one of these does.
+            Err(error @ TrialError::NoModule(..)) if base.is_ok() => {
+                return Err(No { whose: Whose::Somebody, fault: unasked(&error) });
+            }
             Err(error) => return Err(everyone(unasked(&error))),
         };
         let theirs = match base {

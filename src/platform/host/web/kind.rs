@@ -112,6 +112,11 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
     /// Renders the files of a site.
     fn site(&self, shape: &Shape) -> Result<Rendered, RenderError>;
 
+    /// What the site wants and this one can't do, though it serves the site without.
+    fn lacks(&self, _shape: &Shape) -> Option<Fault> {
+        None
+    }
+
     /// What takes a snippet's place when its site is gone and somebody still includes it: without it nothing would be accepted.
     fn stub(&self, site: &SiteName) -> Result<String, RenderError>;
 

@@ -54,6 +54,9 @@ pub trait WebServer: Send + Sync {
     /// place, reloaded, seen in every worker; taken back on failure. Costs nothing when the shape is already in force.
     fn ensure(&self, site: Shape) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// What the site wants and this web server can't do, though it serves the site without: to be warned of.
+    fn lacks(&self, site: &Shape) -> impl Future<Output = Option<Fault>> + Send;
+
     /// Makes the site be served no more. Nothing happens if it wasn't.
     fn remove(&self, site: &SiteName) -> impl Future<Output = Result<(), Fault>> + Send;
 

@@ -111,6 +111,11 @@ impl<K: Kind> WebServer for Front<K> {
         self.submit(Change::Put(site)).await
     }
 
+    async fn lacks(&self, site: &Shape) -> Option<Fault> {
+        let (shared, site) = (Arc::clone(&self.shared), site.clone());
+        blocking(move || shared.kind.lacks(&site)).await.ok().flatten()
+    }
+
     async fn remove(&self, site: &SiteName) -> Result<(), Fault> {
         self.submit(Change::Remove(site.clone())).await
     }

@@ -45,17 +45,22 @@ pub struct Needs {
 /// # Errors
 /// [`TrialError::TooOld`].
 pub fn check(mut command: Command, needs: Needs) -> Result<(), TrialError> {
-    command.arg("-v").env("LC_ALL", "C").stdin(Stdio::null());
-    let Ok(output) = command.output() else {
+    let Some(said) = said(command.arg("-v")) else {
         return Ok(());
     };
-    let said = [output.stdout, output.stderr].concat();
-    match Version::after(needs.mark, &String::from_utf8_lossy(&said)) {
+    match Version::after(needs.mark, &said) {
         Some(found) if found < needs.oldest => {
             Err(TrialError::TooOld { name: needs.name, found, oldest: needs.oldest })
         }
         _ => Ok(()),
     }
+}
+
+/// What a program says of itself. `None`: it can't be asked.
+#[must_use]
+pub fn said(command: &mut Command) -> Option<String> {
+    let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
 #[cfg(test)]

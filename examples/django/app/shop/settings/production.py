@@ -10,5 +10,4 @@ ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
 SECRET_KEY = json.loads((Path(os.environ["BLUEGREEN_CONFIG"]) / "django.json").read_text())["secretKey"]
 # The web server sets this header itself, whatever a client says.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-USE_X_FORWARDED_HOST = True
 LOGGING = {"version": 1, "handlers": {"console": {"class": "logging.StreamHandler"}}, "root": {"handlers": ["console"]}}

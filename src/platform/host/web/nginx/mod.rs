@@ -3,10 +3,12 @@
 //! | part | what it does |
 //! |---|---|
 //! | `render` | from a shape to the text of files |
+//! | `knows` | what one nginx understands and another one doesn't |
 //! | `refusal` | what it says when it says no |
 //! | `syntax`, `theirs` | what else nginx serves |
 //! | `process`, `reload` | a reload, and seeing it in every worker |
 
+pub mod knows;
 mod limits;
 mod process;
 mod refusal;
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use self::knows::Knows;
 use self::reload::Reload;
 pub use self::syntax::Directive;
 use self::syntax::Dump;
@@ -32,9 +35,10 @@ use super::queue::Front;
 use super::serving::{Server, Serving};
 use super::trial::{self, Ask, TrialError};
 use super::version::{self, Needs, Version};
-use super::{Shape, fault, reason};
+use super::{Mode, Shape, fault, reason};
 use crate::api::types::SiteName;
-use crate::platform::Class;
+use crate::platform::{Class, Fault};
+use crate::rollout::Colour;
 
 /// nginx as the front door.
 pub type Nginx = Front<NginxSettings>;
@@ -85,6 +89,16 @@ impl NginxSettings {
             }
         }
         command
+    }
+
+    /// What it understands of that which this site makes a difference with.
+    fn knows(&self, shape: &Shape) -> Knows {
+        let over_tls = matches!(shape.mode, Mode::Own { tls: Some(_), .. });
+        let statics = || Colour::BOTH.into_iter().flat_map(|colour| &shape.side(colour).statics);
+        match over_tls || statics().any(|files| files.precompressed) {
+            true => Knows::asked(&self.program),
+            false => Knows::default(),
+        }
     }
 
     /// The names and addresses in a file of ours, the door's left out.
@@ -149,7 +163,19 @@ impl Kind for NginxSettings {
     }
 
     fn site(&self, shape: &Shape) -> Result<Rendered, RenderError> {
-        render::site(shape, self.door)
+        render::site(shape, self.door, self.knows(shape))
+    }
+
+    fn lacks(&self, shape: &Shape) -> Option<Fault> {
+        let all = Colour::BOTH.into_iter().flat_map(|colour| &shape.side(colour).statics);
+        let path = all.filter(|files| files.precompressed).map(|files| &files.path).next()?;
+        let message = || {
+            format!(
+                "the files below {path} are not answered precompressed: {} was built without its module gzip_static; install one that has it",
+                self.program.display()
+            )
+        };
+        (!self.knows(shape).gzip_static).then(|| fault(Class::User, reason::MODULE_MISSING, message()))
     }
 
     fn stub(&self, site: &SiteName) -> Result<String, RenderError> {

@@ -12,6 +12,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value, context};
 use serde::Serialize;
 
+use super::knows::Knows;
 use super::limits::Limits;
 use crate::api::types::{Hostname, SiteName};
 use crate::platform::host::tick::LINKS;
@@ -28,8 +29,8 @@ pub const POOL_SECONDS: u64 = 2;
 ///
 /// # Errors
 /// When a value holds what could be read as syntax: only the path of the state folder can, all else was parsed.
-pub fn site(shape: &Shape, door: SocketAddr) -> Result<Rendered, RenderError> {
-    let context = |preview| Value::from(Serde(site_context(shape, door, preview)));
+pub fn site(shape: &Shape, door: SocketAddr, knows: Knows) -> Result<Rendered, RenderError> {
+    let context = |preview| Value::from(Serde(site_context(shape, door, knows, preview)));
     let mut site = render("site.conf", context(false))?;
     let snippet = match &shape.mode {
         Mode::Own { previews, .. } => {
@@ -130,6 +131,8 @@ struct Tls {
     certificate: String,
     key: String,
     listen: Vec<String>,
+    /// Whether HTTP/2 is a directive of its own.
+    http2_on: bool,
     /// What a client has to name besides the host; nothing where it is HTTPS's own.
     port: String,
 }
@@ -172,7 +175,7 @@ struct Header {
 /// A folder that no slot has.
 const NOWHERE: &str = "release/.bluegreen-none";
 
-fn site_context(shape: &Shape, door: SocketAddr, preview: bool) -> SiteContext {
+fn site_context(shape: &Shape, door: SocketAddr, knows: Knows, preview: bool) -> SiteContext {
     let app = Colour::BOTH.iter().any(|c| !shape.side(*c).instances.is_empty());
     let mut paths: Vec<&str> = Vec::new();
     for colour in Colour::BOTH {
@@ -193,6 +196,7 @@ fn site_context(shape: &Shape, door: SocketAddr, preview: bool) -> SiteContext {
         .zip(&paths)
         .map(|(number, path): (usize, _)| {
             let mut entry = static_context(&format!("{number}_{id}"), path, shape, &mut switches);
+            entry.precompressed &= knows.gzip_static;
             entry.cache = cache(&format!("{number}_{id}"), path, shape, &mut headers);
             entry.miss = match entry.fallback {
                 Some(_) => format!("@bluegreen_fallback_{number}"),
@@ -226,6 +230,7 @@ fn site_context(shape: &Shape, door: SocketAddr, preview: bool) -> SiteContext {
                     certificate: tls.certificate.display().to_string(),
                     key: tls.key.display().to_string(),
                     listen: tls.listen.iter().map(SocketAddr::to_string).collect(),
+                    http2_on: knows.http2_on,
                     port: tls.port(),
                 }),
                 hostnames: hostnames.iter().map(Hostname::to_string).collect(),
