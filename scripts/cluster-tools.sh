@@ -37,7 +37,7 @@ modules() {
     node) echo kube containerd cni coredns pause ;;
     argocd-install) echo argocd ;;
     kwok | helm | argocd | kstatus | kustomize | registry | traefik) echo "$1" ;;
-    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install kstatus kustomize registry registry traefik node" ;;
+    *) die "there is no tool '$1'. The tools: etcd kube kwok helm argocd argocd-install kstatus kustomize registry traefik node" ;;
     esac
 }
 

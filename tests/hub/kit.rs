@@ -56,19 +56,25 @@ impl<'p> Host<'p> {
     /// One that has joined.
     pub fn start(plane: &'p ControlPlane) -> Host<'p> {
         let namespace = plane.namespace(&format!("{PREFIX}vps")).unwrap();
-        Host::start_in(plane, namespace)
+        Host::start_in(plane, namespace, json!({}))
     }
 
-    fn start_in(plane: &'p ControlPlane, namespace: Namespace<'p>) -> Host<'p> {
+    /// One that allows this as well.
+    pub fn start_that_allows(plane: &'p ControlPlane, more: Value) -> Host<'p> {
+        Host::start_in(plane, plane.namespace(&format!("{PREFIX}vps")).unwrap(), more)
+    }
+
+    fn start_in(plane: &'p ControlPlane, namespace: Namespace<'p>, more: Value) -> Host<'p> {
         let nginx = Nginx::start().unwrap();
         let mut agent = Agent::start(&nginx).unwrap();
         let port = plane.url().rsplit(':').next().unwrap().parse().unwrap();
         let (user, proxy) = (User::ordinary().unwrap(), Proxy::to(port));
         agent.stop();
-        let allow = json!({
+        let mut allow = json!({
             "users": [user.name()], "releases": [agent.uploads()], "hostnames": ["*.test"], "runtimes": ["command"],
             "files": [agent.folder().join("files")], "listen": [nginx.address()],
         });
+        allow.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         let config = fs::read_to_string(agent.config_file()).unwrap();
         fs::write(agent.config_file(), format!("{config}allow: {allow}\n")).unwrap();
         grant(plane, namespace.name());
