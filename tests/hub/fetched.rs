@@ -4,4 +4,5 @@
 #[allow(dead_code, reason = "shared with the tests of artifacts")]
 pub mod kit;
 #[path = "../artifacts/registry.rs"]
+#[allow(dead_code, reason = "shared with the tests of artifacts")]
 pub mod registry;

@@ -56,31 +56,36 @@ impl<'p> Host<'p> {
     /// One that has joined.
     pub fn start(plane: &'p ControlPlane) -> Host<'p> {
         let namespace = plane.namespace(&format!("{PREFIX}vps")).unwrap();
-        Host::start_in(plane, namespace, json!({}))
+        Host::start_in(plane, namespace)
     }
 
-    /// One that allows this as well.
-    pub fn start_that_allows(plane: &'p ControlPlane, more: Value) -> Host<'p> {
-        Host::start_in(plane, plane.namespace(&format!("{PREFIX}vps")).unwrap(), more)
-    }
-
-    fn start_in(plane: &'p ControlPlane, namespace: Namespace<'p>, more: Value) -> Host<'p> {
+    fn start_in(plane: &'p ControlPlane, namespace: Namespace<'p>) -> Host<'p> {
         let nginx = Nginx::start().unwrap();
         let mut agent = Agent::start(&nginx).unwrap();
         let port = plane.url().rsplit(':').next().unwrap().parse().unwrap();
         let (user, proxy) = (User::ordinary().unwrap(), Proxy::to(port));
         agent.stop();
-        let mut allow = json!({
+        let allow = json!({
             "users": [user.name()], "releases": [agent.uploads()], "hostnames": ["*.test"], "runtimes": ["command"],
             "files": [agent.folder().join("files")], "listen": [nginx.address()],
         });
-        allow.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         let config = fs::read_to_string(agent.config_file()).unwrap();
         fs::write(agent.config_file(), format!("{config}allow: {allow}\n")).unwrap();
         grant(plane, namespace.name());
         join(plane, namespace.name(), &proxy, &agent.state_dir());
         agent.run().unwrap();
         Host { agent, nginx, ports: Port::take_many(8).unwrap(), user, proxy, namespace, plane }
+    }
+
+    /// Allows this as well from now on.
+    pub fn allows(&mut self, more: Value) {
+        self.agent.stop();
+        let config = fs::read_to_string(self.agent.config_file()).unwrap();
+        let (others, allow) = config.split_once("allow: ").unwrap();
+        let mut allow: Value = serde_json::from_str(allow).unwrap();
+        allow.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fs::write(self.agent.config_file(), format!("{others}allow: {allow}\n")).unwrap();
+        self.agent.run().unwrap();
     }
 
     /// The site `name` with two instances a colour; `slot` tells sites of one machine apart.

@@ -1,12 +1,12 @@
 //! A release that is fetched with a Secret of the hub: granted by name, waited for while the hub is away, shown nowhere.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bluegreen_rig::wait;
 use serde_json::{Value, json};
 
-use crate::fetched::kit::packed;
+use crate::fetched::kit::{Files, packed};
 use crate::fetched::registry::{PASSWORD, Registry};
 use crate::kit::{Host, PATIENCE, is_ready, nothing_lost, plane, tail};
 
@@ -49,18 +49,28 @@ fn shown_of_processes(agent: u32) -> String {
     all.into_iter().map(|pid| format!("{} {}\n", of(pid, "cmdline"), of(pid, "environ"))).collect()
 }
 
-#[test]
-fn a_release_is_fetched_with_a_secret_of_the_hub_that_is_granted_by_name_waited_for_and_shown_nowhere() {
-    let registry = Registry::start();
-    let authority = registry.authority.file("ca.pem");
-    let host = Host::start_that_allows(plane(), json!({ "sources": [registry.host], "credentials": [authority] }));
+/// What is fetched, from where, and who may.
+struct Source {
+    server: String,
+    authority: PathBuf,
+    /// The release without its credentials.
+    release: Value,
+    /// What the Secret holds, and under which key.
+    key: &'static str,
+    login: String,
+}
+
+/// A site goes from its first version to what only a Secret of the hub gets, with everything in between that can be wrong.
+fn goes_live_from(source: impl FnOnce(&Host) -> Source) {
+    let mut host = Host::start(plane());
+    let source = source(&host);
+    host.allows(json!({ "sources": [source.server], "credentials": [source.authority] }));
     let site = host.site("shop", 0).strategy("prepareWithin", "5m");
     host.apply(&site.clone().release(&host.release("v1")));
     host.ready("shop");
     let load = host.load(&site);
     load.wait_for_version("v1").unwrap();
 
-    let login = registry.login();
     let secret = |name: &str, key: &str, value: &str| {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), value).unwrap();
@@ -68,13 +78,11 @@ fn a_release_is_fetched_with_a_secret_of_the_hub_that_is_granted_by_name_waited_
         host.namespace.kubectl(&["create", "secret", "generic", name, &from]).unwrap();
     };
     secret("pull", "password", PASSWORD);
-    secret("registry", ".dockerconfigjson", &login);
-    let image = registry.image(&[packed(&host.release("v2"))]);
+    secret("registry", source.key, &source.login);
     let with = |name: &str| {
-        site.clone().set(
-            "/spec/target/host/release",
-            json!({ "oci": { "image": image }, "caFile": authority, "credentials": { "secret": name } }),
-        )
+        let mut release = source.release.clone();
+        release["credentials"] = json!({ "secret": name });
+        site.clone().set("/spec/target/host/release", release)
     };
     let says = |words: &str| {
         host.wait_for("shop", words, |object| object["status"].to_string().contains(words));
@@ -83,6 +91,7 @@ fn a_release_is_fetched_with_a_secret_of_the_hub_that_is_granted_by_name_waited_
         let said = host.agent.bluegreen(&["retry", "shop"]).unwrap();
         assert!(said.status.success(), "{said:?}");
     };
+    // The one that the host's role names holds something else.
     host.apply(&with("pull"));
     says("the Secret pull has none of the keys");
     host.apply(&with("registry"));
@@ -95,6 +104,7 @@ fn a_release_is_fetched_with_a_secret_of_the_hub_that_is_granted_by_name_waited_
 
     // It is granted while nobody can ask.
     host.proxy.cut();
+    host.reached(false);
     let here = host.namespace.name();
     host.namespace
         .kubectl(&["create", "role", "registry", "--verb=get", "--resource=secrets", "--resource-name=registry"])
@@ -113,10 +123,15 @@ fn a_release_is_fetched_with_a_secret_of_the_hub_that_is_granted_by_name_waited_
     load.wait_for_version("v2").unwrap();
     let object = host.wait_for("shop", "is ready with v2", |o| o["metadata"]["generation"] == 3 && is_ready(o));
     nothing_lost(&load.stop());
+    is_nowhere(&host, &object, &source.login);
+}
 
-    let auth =
-        serde_json::from_str::<Value>(&login).unwrap()["auths"][&registry.host]["auth"].as_str().unwrap().to_owned();
-    let words = [PASSWORD, auth.as_str()];
+/// Nothing of the Secret is in anything that somebody may read, or that is kept.
+fn is_nowhere(host: &Host, object: &Value, login: &str) {
+    let docker: Option<Value> = serde_json::from_str(login).ok();
+    let auth = docker.and_then(|all| all["auths"].as_object()?.values().next()?["auth"].as_str().map(str::to_owned));
+    let both = format!("joe:{PASSWORD}");
+    let words = [PASSWORD, auth.as_deref().unwrap_or(&both)];
     let events = host.namespace.json(&["get", "events.events.k8s.io"]).unwrap();
     let told = [
         ("the log", host.agent.log()),
@@ -129,4 +144,30 @@ fn a_release_is_fetched_with_a_secret_of_the_hub_that_is_granted_by_name_waited_
         assert!(!words.iter().any(|word| text.contains(word)), "{what} shows it: {text}");
     }
     assert_eq!(stands_in(&host.agent.state_dir(), &words), None);
+}
+
+#[test]
+fn an_archive_is_fetched_with_a_secret_of_the_hub_that_is_granted_by_name_waited_for_and_shown_nowhere() {
+    let files = Files::start();
+    goes_live_from(|host| Source {
+        server: format!("127.0.0.1:{}", files.port.number()),
+        authority: files.authority.file("ca.pem"),
+        release: files.release("private/shop.tar.gz", &files.put("private/shop.tar.gz", &packed(&host.release("v2")))),
+        key: "netrc",
+        login: format!("machine 127.0.0.1:{} login joe password {PASSWORD}\n", files.port.number()),
+    });
+}
+
+#[test]
+fn an_image_is_pulled_with_a_secret_of_the_hub_that_is_granted_by_name_waited_for_and_shown_nowhere() {
+    let registry = Registry::start();
+    goes_live_from(|host| Source {
+        server: registry.host.clone(),
+        authority: registry.authority.file("ca.pem"),
+        release: json!({
+            "oci": { "image": registry.image(&[packed(&host.release("v2"))]) }, "caFile": registry.authority.file("ca.pem"),
+        }),
+        key: ".dockerconfigjson",
+        login: registry.login(),
+    });
 }

