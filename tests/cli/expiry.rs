@@ -15,7 +15,17 @@ fn openssl(folder: &Path, name: &str, faked: Option<&str>, days: &str) {
         }
         None => Command::new("openssl"),
     };
-    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=joe"]);
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=joe",
+    ]);
     command.args(["-days", days, "-keyout"]).arg(folder.join(format!("{name}.key")));
     let made = command.arg("-out").arg(folder.join(format!("{name}.pem"))).output().expect("openssl is there");
     assert!(made.status.success(), "{made:?}");

@@ -221,7 +221,17 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let authority = |days: &str| {
             let made = Command::new("openssl")
-                .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=hub"])
+                .args([
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-subj",
+                    "/CN=hub",
+                ])
                 .args(["-days", days, "-keyout"])
                 .arg(state.path().join("key"))
                 .output()
@@ -242,7 +252,10 @@ mod tests {
         let soon = authority("3");
         joined(soon.clone()).save(state.path()).unwrap();
         let finding = super::authority(state.path(), now).unwrap();
-        assert!(finding.reason == "HubAuthorityEnds" && finding.what.contains("https://hub.example:6443"), "{finding:?}");
+        assert!(
+            finding.reason == "HubAuthorityEnds" && finding.what.contains("https://hub.example:6443"),
+            "{finding:?}"
+        );
         joined(soon + &authority("30")).save(state.path()).unwrap();
         assert_eq!(super::authority(state.path(), now), None);
     }
