@@ -11,6 +11,8 @@ mod kit;
 mod machine;
 #[path = "artifacts/oci.rs"]
 mod oci;
+#[path = "artifacts/registry.rs"]
+mod registry;
 #[path = "artifacts/resume.rs"]
 mod resume;
 #[path = "faults/kit.rs"]

@@ -7,11 +7,17 @@ mod away;
 mod cuts;
 #[path = "hub/escapes.rs"]
 mod escapes;
+#[path = "hub/fetched.rs"]
+mod fetched;
 #[path = "hub/kit.rs"]
 mod kit;
+#[path = "hub/leaving.rs"]
+mod leaving;
 #[path = "hub/machines.rs"]
 mod machines;
 #[path = "hub/proxy.rs"]
 mod proxy;
 #[path = "hub/rollout.rs"]
 mod rollout;
+#[path = "hub/secrets.rs"]
+mod secrets;

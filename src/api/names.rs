@@ -128,6 +128,8 @@ pub mod reasons {
     pub const CONFLICT: &str = "ConflictsWithSite";
     /// The site comes from afar and asks for what this host does not allow (`allow:` of its agent's configuration).
     pub const NOT_ALLOWED: &str = "NotAllowed";
+    /// The site comes from afar and names a port on which somebody else listens.
+    pub const PORT_TAKEN: &str = "PortTaken";
     /// The manifest's file can't be trusted.
     pub const REFUSED: &str = "ManifestRefused";
     /// Every instance of the live colour is ready.

@@ -48,6 +48,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let config = AgentConfig::load(named).map_err(|error| Exit::because(UNSEEN, error))?;
     let mut report = audit::audit(&agent::places(&config, args.expect.into_iter().collect())).await;
     report.findings.extend(agent::hub::standing::finding(&config.state_dir));
+    report.findings.extend(agent::hub::standing::authority(&config.state_dir, jiff::Timestamp::now()));
     report.findings.extend(agent::git::doctor::findings(&config, jiff::Timestamp::now()));
     match args.output {
         Some(Output::Json) => print(&serde_json::to_string_pretty(&report)?)?,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `clock` | the moment of a decision: monotonic within one run |
 //! | `backoff` | how long to wait after a fault, by its class |
+//! | `expiry` | until when certificates are good that somebody has to replace |
 //! | `news`, `log` | what happened, in words; and how it is logged |
 //! | `process` | what both daemons need of their process |
 //! | `agent` | the host daemon: where sites come from, and what wakes them |
@@ -15,6 +16,7 @@
 pub mod agent;
 pub mod backoff;
 pub mod clock;
+pub mod expiry;
 pub mod log;
 pub mod news;
 pub mod operator;

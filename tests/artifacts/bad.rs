@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bluegreen_rig::wait;
 use serde_json::{Value, json};
 
 use crate::kit::{Authority, Files, Odd, Then, packed, sum, with};
@@ -80,6 +81,9 @@ fn a_server_that_fails_answers_nonsense_or_nothing_is_asked_again_until_it_is_we
     served.agent().apply(&with(&served.site, odd.release(&authority, &digest))).unwrap();
     is_tried_again(&served, &["trying again"]);
     served.is_untouched();
+    // From one try to the next it takes longer and longer; all of them together take most of a minute.
+    wait::until("all that goes wrong had gone wrong", wait::PATIENCE, || (odd.began().len() >= 4).then_some(()))
+        .unwrap();
     served.load().wait_for_version("v2").unwrap();
     let log = served.agent().log();
     for words in ["503", "another part than it was asked for", "took too long"] {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic)] // A test fails by it.
 
+mod expiry;
 mod pods;
 mod render;
 mod samples;

@@ -1,6 +1,9 @@
 //! Who may write a site on the hub is not thereby root on the host: every attempt fails.
 
+use std::net::{Ipv4Addr, TcpListener};
+
 use bluegreen_rig::cluster::tools;
+use bluegreen_rig::ports::Port;
 use serde_json::{Value, json};
 
 use crate::kit::{Host, condition, holds, plane};
@@ -40,6 +43,9 @@ fn no_site_of_the_hub_gets_what_this_host_does_not_allow() {
             json!({ "certificate": "/etc/ssl/private/x.pem", "key": "/etc/ssl/private/x.pem", "listen": ["*:443"] }),
         ),
         ("ports", json!({ "blue": [22, 23], "green": [80, 81] })),
+        ("ports", json!({ "blue": [60022, 60023], "green": [60024, 60025] })),
+        ("release", json!({ "path": mine, "credentials": { "file": token } })),
+        ("envFile", json!(host.agent.config_file())),
         ("env", json!({ "LD_PRELOAD": "/tmp/x.so" })),
         ("static", json!([{ "path": "/x/", "root": "../../../etc" }])),
     ];
@@ -108,4 +114,19 @@ fn a_hosts_token_reaches_its_own_sites_and_nothing_else() {
     ] {
         assert!(!can(attempt), "{attempt:?} succeeded");
     }
+}
+
+#[test]
+fn a_port_on_which_somebody_else_listens_is_not_given_to_a_site_of_the_hub_until_it_is_free() {
+    let host = Host::start(plane());
+    let taken = Port::take().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, taken.number())).unwrap();
+    let site = host.site("shop", 0).release(&host.release("v1"));
+    let ports = json!({ "blue": [taken.number()], "green": [host.ports[0].number()] });
+    host.apply(&site.set("/spec/target/host/ports", ports));
+    let object = host.wait_for("shop", "its port is taken", |o| condition(o, "Ready")["reason"] == "PortTaken");
+    assert!(condition(&object, "Ready")["message"].as_str().unwrap().contains(&taken.number().to_string()));
+    assert!(!holds(&object), "{object:#}");
+    drop(listener);
+    host.ready("shop");
 }

@@ -77,6 +77,17 @@ impl<'p> Host<'p> {
         Host { agent, nginx, ports: Port::take_many(8).unwrap(), user, proxy, namespace, plane }
     }
 
+    /// Allows this as well from now on.
+    pub fn allows(&mut self, more: Value) {
+        self.agent.stop();
+        let config = fs::read_to_string(self.agent.config_file()).unwrap();
+        let (others, allow) = config.split_once("allow: ").unwrap();
+        let mut allow: Value = serde_json::from_str(allow).unwrap();
+        allow.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fs::write(self.agent.config_file(), format!("{others}allow: {allow}\n")).unwrap();
+        self.agent.run().unwrap();
+    }
+
     /// The site `name` with two instances a colour; `slot` tells sites of one machine apart.
     pub fn site(&self, name: &str, slot: usize) -> Manifest {
         let ports: Vec<u16> = self.ports[slot * 4..slot * 4 + 4].iter().map(Port::number).collect();

@@ -9,20 +9,56 @@ use bluegreen_rig::agent::Agent;
 use bluegreen_rig::nginx::Nginx;
 use bluegreen_rig::{binaries, wait};
 
+use serde_json::Value;
+
 use crate::kit::{Host, PATIENCE, is_ready, plane, tail};
 
-/// The agent on a machine with another machine-id: its own `/etc/machine-id`, as in a container.
-fn elsewhere(folder: &Path) -> PathBuf {
-    let (id, program) = (folder.join("machine-id"), folder.join("bluegreen"));
-    fs::write(&id, "0123456789abcdef0123456789abcdef\n").unwrap();
+/// The agent on what looks like another machine: with these files in place of the machine's own, as in a container.
+fn elsewhere(folder: &Path, files: &[(&str, &str)]) -> PathBuf {
+    let program = folder.join("bluegreen");
+    let mounts: Vec<String> = files
+        .iter()
+        .enumerate()
+        .map(|(number, (file, text))| {
+            let other = folder.join(number.to_string());
+            fs::write(&other, text).unwrap();
+            format!("mount --bind {} {file}", other.display())
+        })
+        .collect();
     let text = format!(
-        "#!/bin/sh\nset -e\nexec unshare --mount sh -c 'mount --bind {} /etc/machine-id; exec {} \"$@\"' sh \"$@\"\n",
-        id.display(),
+        "#!/bin/sh\nset -e\nexec unshare --mount sh -c 'set -e; {}; exec {} \"$@\"' sh \"$@\"\n",
+        mounts.join("; "),
         binaries::bluegreen().unwrap().display()
     );
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     program
+}
+
+/// Another agent that has joined under the name of this host.
+fn second(host: &Host, program: &Path, nginx: &Nginx) -> Agent {
+    let mut second = Agent::start_program(program, nginx).unwrap();
+    second.stop();
+    let allow = fs::read_to_string(host.agent.config_file()).unwrap();
+    let allow = allow.lines().find(|line| line.starts_with("allow:")).unwrap();
+    let config = fs::read_to_string(second.config_file()).unwrap();
+    fs::write(second.config_file(), format!("{config}{allow}\n")).unwrap();
+    crate::kit::join(host.plane, host.namespace.name(), &host.proxy, &second.state_dir());
+    second.run().unwrap();
+    second
+}
+
+/// How an agent stands with its hub, once that is as wanted.
+fn stands(agent: &Agent, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let file = Membership::folder(&agent.state_dir()).join("standing.json");
+    let stands = wait::until(what, PATIENCE, || {
+        serde_json::from_str(&fs::read_to_string(&file).ok()?).ok().filter(|stands| wanted(stands))
+    });
+    stands.unwrap_or_else(|error| panic!("{error}\n{}", tail(&agent.log(), 40)))
+}
+
+fn says(words: &str) -> impl Fn(&Value) -> bool {
+    move |stands: &Value| stands["why"].as_str().is_some_and(|why| why.contains(words))
 }
 
 #[test]
@@ -32,20 +68,9 @@ fn a_second_machine_of_the_same_name_does_nothing_for_the_hub_and_says_so() {
     host.ready("shop");
     let folder = tempfile::tempdir().unwrap();
     let nginx = Nginx::start().unwrap();
-    let mut second = Agent::start_program(&elsewhere(folder.path()), &nginx).unwrap();
-    second.stop();
-    let allow = fs::read_to_string(host.agent.config_file()).unwrap();
-    let allow = allow.lines().find(|line| line.starts_with("allow:")).unwrap();
-    let config = fs::read_to_string(second.config_file()).unwrap();
-    fs::write(second.config_file(), format!("{config}{allow}\n")).unwrap();
-    crate::kit::join(host.plane, host.namespace.name(), &host.proxy, &second.state_dir());
-    second.run().unwrap();
-    let file = Membership::folder(&second.state_dir()).join("standing.json");
-    let stands = wait::until("the second machine said that it does nothing", PATIENCE, || {
-        let stands: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).ok()?).ok()?;
-        stands["why"].as_str()?.contains("another machine").then_some(stands)
-    });
-    let stands = stands.unwrap_or_else(|error| panic!("{error}\n{}", tail(&second.log(), 40)));
+    let program = elsewhere(folder.path(), &[("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")]);
+    let second = second(&host, &program, &nginx);
+    let stands = stands(&second, "the second machine said that it does nothing", says("another machine"));
     assert!(
         stands["why"].as_str().unwrap().contains(host.namespace.name().strip_prefix("bluegreen-host-").unwrap()),
         "{stands}"
@@ -63,4 +88,46 @@ fn a_second_machine_of_the_same_name_does_nothing_for_the_hub_and_says_so() {
             .trim()
             .contains(lease["spec"]["holderIdentity"].as_str().unwrap())
     );
+}
+
+#[test]
+fn a_copy_of_a_machine_does_nothing_for_the_hub_until_the_first_one_falls_silent() {
+    let mut host = Host::start(plane());
+    host.apply(&host.site("shop", 0).release(&host.release("v1")));
+    host.ready("shop");
+    let holder = || {
+        let lease = host.namespace.json(&["get", "lease", "bluegreen-host"]).unwrap();
+        lease["spec"]["holderIdentity"].as_str().unwrap().to_owned()
+    };
+    let first = holder();
+    let folder = tempfile::tempdir().unwrap();
+    let nginx = Nginx::start().unwrap();
+    let boot = ("/proc/sys/kernel/random/boot_id", "01234567-89ab-4def-8123-456789abcdef\n");
+    let copy = second(&host, &elsewhere(folder.path(), &[boot]), &nginx);
+    stands(&copy, "the copy said that it does nothing", says("the same machine-id"));
+    assert!(copy.site("shop").is_err(), "it took nothing");
+    assert_eq!(holder(), first);
+    host.reached(true);
+    host.agent.kill();
+    stands(&copy, "the copy took over", |stands| stands["reached"] == true);
+    let lease = host.namespace.json(&["get", "lease", "bluegreen-host"]).unwrap();
+    let now = lease["spec"]["holderIdentity"].as_str().unwrap();
+    assert!(now != first && now.split('.').next() == first.split('.').next(), "{first} {now}");
+    assert_eq!(lease["spec"]["leaseTransitions"], 1, "{lease:#}");
+}
+
+#[test]
+fn of_two_machines_that_share_even_the_boot_one_notices_and_waits() {
+    let host = Host::start(plane());
+    host.reached(true);
+    let nginx = Nginx::start().unwrap();
+    let twin = second(&host, &binaries::bluegreen().unwrap(), &nginx);
+    let noticed = wait::until("one of them noticed the other", PATIENCE, || {
+        [&host.agent, &twin].into_iter().position(|agent| agent.log().contains("a copy of this machine holds"))
+    });
+    let waits = noticed.unwrap_or_else(|error| panic!("{error}\n{}", tail(&twin.log(), 40)));
+    let (waits, acts) = if waits == 0 { (&host.agent, &twin) } else { (&twin, &host.agent) };
+    stands(waits, "it waits", says("the same machine-id"));
+    stands(acts, "the other one acts", |stands| stands["reached"] == true);
+    assert!(!acts.log().contains("a copy of this machine holds"), "{}", tail(&acts.log(), 40));
 }

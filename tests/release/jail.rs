@@ -219,7 +219,12 @@ fn an_unpacker_that_says_nothing_sensible_or_cannot_be_started_is_an_error() {
         let downloads = bluegreen::platform::host::release::Downloads::of(shop.dir.path());
         let within = std::time::Duration::from_secs(60);
         let order = bluegreen::platform::host::release::Order {
-            fetching: bluegreen::platform::host::release::Fetching { downloads: &downloads, within, told: &|_| {} },
+            fetching: bluegreen::platform::host::release::Fetching {
+                downloads: &downloads,
+                within,
+                told: &|_| {},
+                secrets: None,
+            },
             source: &source,
             identity: &identity,
             run: &shop.run(),

@@ -133,7 +133,7 @@ impl Shop {
     ) -> Result<Record, TakeError> {
         let downloads = Downloads::of(self.dir.path());
         let order = Order {
-            fetching: Fetching { downloads: &downloads, within: Duration::from_secs(60), told: &|_| {} },
+            fetching: Fetching { downloads: &downloads, within: Duration::from_secs(60), told: &|_| {}, secrets: None },
             source,
             identity,
             run: &self.run(),

@@ -1,6 +1,8 @@
 //! From a kubeconfig to a client: the files and the context that kubectl would take.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -8,6 +10,8 @@ use kube::{Client, Config};
 
 use super::error::words;
 use super::{Cluster, ClusterError};
+use crate::cli::output::complain;
+use crate::driver::expiry;
 
 /// To reach the API server.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -123,7 +127,18 @@ async fn config(wish: &Wish) -> Result<(Config, Option<String>), ClusterError> {
     let config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .map_err(|error| ClusterError::NoCluster(format!("the kubeconfig can't be used: {}", words(&error))))?;
+    warn(&config);
     Ok((config, current))
+}
+
+/// Tells what is about to end, once.
+fn warn(config: &Config) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    for words in expiry::of_kubeconfig(config, jiff::Timestamp::now()) {
+        if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(words.clone()) {
+            complain(&format!("warning: {words}"));
+        }
+    }
 }
 
 /// Without a file: in a pod the pod's own account, elsewhere nothing.

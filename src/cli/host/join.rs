@@ -64,7 +64,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         let sites = before.as_ref().map(|before| sites_of_hub(&state, &before.hub)).transpose()?;
         may_join(before.as_ref(), &ticket, &sites.unwrap_or_default())?;
     }
-    let machine = machine::id()?;
+    let machine = machine::boot()?;
     let joining = prepare(&state)?;
 
     let namespace = Membership::namespace_of(&ticket.host);
@@ -195,7 +195,7 @@ async fn alone(host: &Client, ticket: &Ticket, namespace: &str, machine: &str) -
         Ok(lease.as_ref().map(Presence::of))
     };
     let Some(first) = look().await? else { return Ok(()) };
-    let Some(holder) = first.holder.clone().filter(|holder| holder != machine) else { return Ok(()) };
+    let Some(holder) = first.holder.clone().filter(|holder| !holder.starts_with(machine)) else { return Ok(()) };
     if !first.is_alive(credentials::look(host).await?.time) {
         return Ok(());
     }

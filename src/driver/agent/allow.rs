@@ -7,7 +7,7 @@
 //! that root named. What code runs *as that account* is decided by who uploads releases and by who writes the site.
 
 mod code;
-
+mod ports;
 mod source;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use self::code::{is_harmless, loads_code};
+use self::code::{is_harmless, loads_code, loads_settings};
+use self::ports::{Ports, USUAL};
 use self::source::Source;
 use super::entry::Problem;
 use crate::api::names::reasons;
@@ -38,8 +39,14 @@ pub struct Allow {
     pub hostnames: Vec<Hostname>,
     /// The kinds of runtime that there may be.
     pub runtimes: Vec<Kind>,
-    /// The folders of files that apps may be given: configFiles, envFile, sharedDirs and the certificates of tls.
+    /// The folders of files that apps may be given: configFiles, envFile and sharedDirs.
     pub files: Vec<AbsPath>,
+    /// The folders of what releases may be fetched with: credentials and caFile. No app is ever given anything of them.
+    pub credentials: Vec<AbsPath>,
+    /// The folders of the certificates and keys of tls. No app is ever given anything of them.
+    pub certificates: Vec<AbsPath>,
+    /// The ports that apps may have. Default: 8000-29999.
+    pub ports: Vec<Ports>,
     /// Programs of this machine that may be run, where they are not part of the release: the first word of a command, a Java, a Python, a Tomcat.
     pub programs: Vec<AbsPath>,
     /// Where sites may listen. Default: `*:80` and `*:443`.
@@ -179,10 +186,10 @@ impl Judge<'_> {
         }
         let Access { ca_file, credentials } = access;
         if let Some(file) = ca_file {
-            self.within("release.caFile", file, Key::Files);
+            self.within("release.caFile", file, Key::Credentials);
         }
         match credentials {
-            Some(Credentials::File(file)) => self.within("release.credentials.file", file, Key::Files),
+            Some(Credentials::File(file)) => self.within("release.credentials.file", file, Key::Credentials),
             // One of the site's own namespace on the hub.
             Some(Credentials::Secret(_)) | None => {}
         }
@@ -204,8 +211,8 @@ impl Judge<'_> {
                 }
                 self.doors("listen", listen);
                 if let Some(tls) = tls {
-                    self.within("tls.certificate", &tls.certificate, Key::Files);
-                    self.within("tls.key", &tls.key, Key::Files);
+                    self.within("tls.certificate", &tls.certificate, Key::Certificates);
+                    self.within("tls.key", &tls.key, Key::Certificates);
                     self.doors("tls.listen", &tls.listen);
                 }
             }
@@ -221,10 +228,10 @@ impl Judge<'_> {
     }
 
     fn run(&mut self, run: &Run) {
-        // Ports are of loopback and above 1023, as any account may take them; paths of `static` and `health` are of the release and of the app.
+        // Paths of `static` and `health` are of the release and of the app.
         let Run {
             runtime,
-            ports: _,
+            ports,
             user,
             statics: _,
             config_files,
@@ -236,6 +243,7 @@ impl Judge<'_> {
             incarnation: _,
         } = run;
         self.runtime(runtime);
+        self.ports(ports.all());
         if FORBIDDEN_USERS.contains(&user.as_str()) {
             self.say("user", user.as_str(), "is never allowed from afar; name an account of the app's own");
         } else if !self.allow.users.contains(user) {
@@ -256,6 +264,14 @@ impl Judge<'_> {
                 name.as_str(),
                 "makes a program load other code than its release's; from afar it is not set: put it into an envFile of root's on this host",
             );
+        }
+    }
+
+    fn ports(&mut self, ports: impl Iterator<Item = u16>) {
+        let usual = [USUAL];
+        let allowed = if self.allow.ports.is_empty() { &usual[..] } else { &self.allow.ports };
+        for port in ports.filter(|port| !allowed.iter().any(|range| range.holds(*port))) {
+            self.wrong.push(not_in("ports", &port.to_string(), "ports"));
         }
     }
 
@@ -302,18 +318,18 @@ impl Judge<'_> {
             self.say(
                 &format!("runtime.{kind}.jvm"),
                 option,
-                "could make the virtual machine run another program; from afar only sizes (-Xmx…, -Xms…, -Xss…, -XX:Max…, -XX:Initial…), collectors \
+                "could make the virtual machine run another program, or read other settings than its release's; from afar only sizes (-Xmx…, -Xms…, -Xss…, -XX:Max…, -XX:Initial…), collectors \
                  (-XX:+Use…GC) and -D of the app's own are taken",
             );
         }
     }
 
-    /// Spring reads `--name=value`; anything else, and what names the code that is loaded, is for root.
+    /// Spring reads `--name=value`; what names the code or the settings that are loaded is for root.
     fn arguments(&mut self, field: &str, arguments: &[String]) {
-        for argument in
-            arguments.iter().filter(|argument| argument.starts_with("--loader.") || argument.starts_with('@'))
-        {
-            self.say(field, argument, "makes the app load other code than its release's");
+        let loads =
+            |argument: &&String| argument.starts_with('@') || argument.strip_prefix("--").is_some_and(loads_settings);
+        for argument in arguments.iter().filter(loads) {
+            self.say(field, argument, "makes the app load other code or settings than its release's");
         }
     }
 
@@ -331,14 +347,25 @@ impl Judge<'_> {
 
     /// Whether a path is one of those that a key names, and not of the agent's own.
     fn within(&mut self, field: &str, path: &AbsPath, key: Key) {
-        let overlaps = |ours: &PathBuf| below(path.as_path(), ours) || below(ours, path.as_path());
-        if self.ours.iter().any(overlaps) {
+        if self.ours.iter().any(|ours| overlap(path.as_path(), ours)) {
             self.say(field, path.as_str(), "holds what the agent keeps for itself, which is given to nobody");
+            return;
+        }
+        let mut kept = self.allow.credentials.iter().chain(&self.allow.certificates);
+        let for_apps = matches!(key, Key::Releases | Key::Files);
+        if for_apps && kept.any(|kept| overlap(path.as_path(), kept.as_path())) {
+            self.say(
+                field,
+                path.as_str(),
+                "is, or holds, what allow.credentials or allow.certificates names, of which no app is given anything",
+            );
             return;
         }
         let (folders, key) = match key {
             Key::Releases => (&self.allow.releases, "releases"),
             Key::Files => (&self.allow.files, "files"),
+            Key::Credentials => (&self.allow.credentials, "credentials"),
+            Key::Certificates => (&self.allow.certificates, "certificates"),
         };
         if !folders.iter().any(|folder| below(path.as_path(), folder.as_path())) {
             self.wrong.push(not_in(field, path.as_str(), key));
@@ -354,6 +381,8 @@ impl Judge<'_> {
 enum Key {
     Releases,
     Files,
+    Credentials,
+    Certificates,
 }
 
 fn not_in(field: &str, value: &str, key: &str) -> String {
@@ -365,6 +394,11 @@ fn not_in(field: &str, value: &str, key: &str) -> String {
 /// Whether a path is a folder or something in it. Both are without `..`; names are compared whole.
 fn below(path: &Path, folder: &Path) -> bool {
     path.starts_with(folder)
+}
+
+/// Whether one of them is, or holds, the other.
+fn overlap(path: &Path, other: &Path) -> bool {
+    below(path, other) || below(other, path)
 }
 
 /// Whether an entry of the list stands for a name. `*.example.com` stands for everything below it, and for itself; not for `example.com`.

@@ -39,6 +39,9 @@ pub struct AgentConfig {
     pub log_format: LogFormat,
     /// A Git repository with sites for this host. Default: none.
     pub git: Option<GitConfig>,
+    /// The file that this was read from.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// What closes the ports of apps.
@@ -119,6 +122,7 @@ impl Default for AgentConfig {
             allow: None,
             log_format: LogFormat::default(),
             git: None,
+            file: None,
         }
     }
 }
@@ -155,7 +159,9 @@ impl AgentConfig {
                 return Err(ConfigError::Read { path: path.to_owned(), source });
             }
         };
-        AgentConfig::parse(&text).map_err(|why| ConfigError::Invalid { path: path.to_owned(), why })
+        let read = AgentConfig::parse(&text);
+        let config = read.map_err(|why| ConfigError::Invalid { path: path.to_owned(), why })?;
+        Ok(AgentConfig { file: Some(path.to_owned()), ..config })
     }
 
     fn parse(text: &str) -> Result<AgentConfig, String> {
@@ -189,7 +195,8 @@ impl AgentConfig {
         let allowed = self.allow.iter().flat_map(|allow| &allow.users);
         if let Some(user) = allowed.into_iter().find(|user| git.is_its_user(user)) {
             return Err(format!(
-                "allow.users: {user} is who Git runs as (git.user): an app that runs as it could write commits of its own into the copy of the                  repository; name another one in one of the two"
+                "allow.users: {user} is who Git runs as (git.user): an app that runs as it could write commits of its own into the copy of the \
+                 repository; name another one in one of the two"
             ));
         }
         git.check(&self.state_dir)
@@ -207,6 +214,15 @@ impl AgentConfig {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| self.run_dir.join("control.sock"))
+    }
+
+    /// What the agent keeps for itself: nothing of it is given to a site from afar, whatever `allow` says.
+    #[must_use]
+    pub fn ours(&self) -> Vec<PathBuf> {
+        let folders = [self.state_dir.clone(), self.sites_dir.clone(), self.run_dir.clone(), self.socket()];
+        let files = [Some(PathBuf::from(DEFAULT_FILE)), self.file.clone()].into_iter().flatten();
+        let of_git = self.git.iter().flat_map(GitConfig::files).map(Path::to_owned);
+        folders.into_iter().chain(files).chain(of_git).collect()
     }
 
     /// Who keeps instances running on this machine.
@@ -240,7 +256,7 @@ supervisor: direct
 webServer:
   nginx: { binary: /e, prefix: /f, conf: /g, confDir: /h, includeDir: /i, pidFile: /j, door: '127.0.0.9:948' }
 firewall: off
-allow: { users: [k], releases: [/l], hostnames: ['*.m.example'], runtimes: [springBoot], files: [/n], programs: [/o], listen: ['*:80'] }
+allow: { users: [k], releases: [/l], hostnames: ['*.m.example'], runtimes: [springBoot], files: [/n], credentials: [/q], certificates: [/r], ports: [8000-8999, 9001], programs: [/o], listen: ['*:80'] }
 logFormat: json
 ";
         let config = AgentConfig::parse(text).expect("valid");
@@ -256,6 +272,25 @@ logFormat: json
         let nftables = AgentConfig::parse("firewall: { nftables: {} }").expect("valid");
         assert_eq!(nftables.firewall, FirewallKind::Nftables {});
         assert_eq!(config.metrics.listen.port(), 0);
+    }
+
+    #[test]
+    fn the_agents_configuration_and_all_that_git_names_are_its_own() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let text = "git: { url: 'https://git.example.com/sites.git', tokenFile: /g/token, caFile: /g/ca, \
+                    webhook: { listen: '127.0.0.1:0', secretFile: /g/secret }, requireSignature: { allowedSigners: /g/signers } }";
+        std::fs::write(file.path(), text).expect("written");
+        let ours = AgentConfig::load(Some(file.path())).expect("valid").ours();
+        let mut named = ["/g/token", "/g/ca", "/g/secret", "/g/signers", DEFAULT_FILE, "/var/lib/bluegreen"]
+            .map(Path::new)
+            .to_vec();
+        named.push(file.path());
+        for path in named {
+            assert!(ours.iter().any(|ours| ours == path), "{}: {ours:?}", path.display());
+        }
+        let text = "git: { url: 'ssh://git@git.example.com/sites.git', sshKeyFile: /g/key, knownHostsFile: /g/hosts }";
+        let ours = AgentConfig::parse(text).expect("valid").ours();
+        assert!(["/g/key", "/g/hosts"].iter().all(|path| ours.contains(&PathBuf::from(path))), "{ours:?}");
     }
 
     #[test]

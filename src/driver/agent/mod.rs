@@ -52,6 +52,7 @@ use self::config::AgentConfig;
 use self::entry::{Entry, Problem};
 use self::folder::Folder;
 use self::hub::events::Happened;
+use self::hub::secrets::Vault;
 use self::hub::standing::Standing;
 use self::metrics::Metrics;
 use self::task::Task;
@@ -86,6 +87,8 @@ pub(super) struct Agent<W, S> {
     happened: broadcast::Sender<Happened>,
     /// How this host stands with its hub.
     standing: Standing,
+    /// Where Secrets of the hub are read.
+    vault: Arc<Vault>,
     again: mpsc::UnboundedSender<SiteName>,
 }
 
@@ -114,6 +117,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let (happened, _) = broadcast::channel(hub::events::KEPT);
         let agent = Agent {
             happened,
+            vault: Arc::default(),
             standing: Standing::new(&config.state_dir, metrics.clone()),
             config,
             host,
@@ -161,7 +165,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             Some(site)
         });
         let Some(site) = site else { return };
-        let wanted = Wanted { site, release: None };
+        let afar = self.afar(entry.state().origin());
+        let wanted = Wanted { site, release: None, afar };
         let platform = Arc::new(HostSite::new(self.host.clone(), wanted, entry.wake.clone()));
         lock(&self.platforms).insert(entry.name.clone(), platform.clone());
         let (agent, entry) = (self.clone(), entry.clone());

@@ -220,7 +220,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
             deleting: state.deleting(),
             commands: if self.resolving.is_some() { Vec::new() } else { state.orders.commands() },
         };
-        self.site.want(Wanted { site, release });
+        let afar = self.agent.afar(state.origin());
+        self.site.want(Wanted { site, release, afar });
         Some(plan)
     }
 

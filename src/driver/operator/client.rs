@@ -16,6 +16,7 @@ use tower::{BoxError, Layer, Service};
 
 use super::metrics::{Call, Metrics};
 use super::reign::Reign;
+use crate::driver::expiry;
 
 /// An answer begins within this, or the request failed. Watches last longer, and have a limit of their own.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -32,6 +33,9 @@ pub async fn connect(reign: Arc<Reign>, metrics: Arc<Metrics>) -> anyhow::Result
     // A second call finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = Config::infer().await?;
+    for words in expiry::of_kubeconfig(&config, jiff::Timestamp::now()) {
+        tracing::warn!("{words}");
+    }
     config.connect_timeout = Some(CONNECT_WITHIN);
     config.write_timeout = Some(ANSWER_WITHIN);
     // Retrying is the driver's, which looks at the world again first.

@@ -19,7 +19,9 @@
 //! | `audit` | what is wrong with the machine, for `bluegreen doctor` |
 //! | `firewall` | closes the instances' ports to everybody but this machine |
 //! | `sockets` | who listens where, and what is still in flight |
+//! | `afar` | what a site from a hub or a repository is given |
 
+pub mod afar;
 pub mod audit;
 pub mod firewall;
 pub mod guards;

@@ -3,21 +3,29 @@
 //! First its rights, which count at once, then its accounts, with which its tokens die, and only then the finalizers: a host that is still alive must not put
 //! them back.
 
+use std::time::Duration;
+
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Resource;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
 
 use super::super::hub::{Admin, Presence, SITES, held, release};
 use super::Args;
-use crate::api::names::hub;
+use crate::api::names::{GROUP, hub};
 use crate::cli::cluster::{ClusterError, Wish};
 use crate::cli::output::print;
 use crate::driver::agent::hub::credentials;
 use crate::driver::agent::hub::membership::Membership;
+
+/// An API server remembers who a token is for 10 s.
+const TOKENS_DIE: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_millis(200);
 
 pub(in crate::cli::host) async fn run(wish: Wish, args: Args) -> anyhow::Result<()> {
     let Some(name) = args.name else { anyhow::bail!("name the host that is to leave") };
@@ -51,6 +59,8 @@ pub(in crate::cli::host) async fn run(wish: Wish, args: Args) -> anyhow::Result<
     for account in [hub::ACCOUNT, hub::JOIN] {
         delete::<ServiceAccount>(&admin, "serviceaccounts", &namespace, account).await?;
     }
+    // A host that sees a site go asks whether that is meant before it ends it, so it must have nothing to ask with.
+    powerless(&admin, &namespace).await?;
     // One that was on its way when the rights went may have come since.
     let sites = admin.answer(("list", SITES, None, Some(&namespace)), held(&admin.client, &namespace)).await?;
     for site in &sites {
@@ -66,6 +76,42 @@ pub(in crate::cli::host) async fn run(wish: Wish, args: Args) -> anyhow::Result<
         "{name} is shut out: its tokens die within some ten seconds{let_go}\nits sites stay in {namespace}; to remove everything: kubectl delete namespace \
          {namespace}\nto let it join again: bluegreen host token {name}"
     ))?;
+    Ok(())
+}
+
+/// Waits until the hub denies the host its sites. Where something else than its own role grants them, its token has died by the end.
+async fn powerless(admin: &Admin, namespace: &str) -> Result<(), ClusterError> {
+    let reviews: Api<SubjectAccessReview> = Api::all(admin.client.clone());
+    let user = format!("system:serviceaccount:{namespace}:{}", hub::ACCOUNT);
+    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+    let asked = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(user),
+            groups: Some(groups.to_vec()),
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                verb: Some("get".to_owned()),
+                group: Some(GROUP.to_owned()),
+                resource: Some("bluegreensites".to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let deadline = Instant::now() + TOKENS_DIE;
+    while Instant::now() < deadline {
+        let params = PostParams::default();
+        let answer = reviews.create(&params, &asked);
+        let may = ("create", "subjectaccessreviews.authorization.k8s.io", None, None);
+        match admin.answer(may, answer).await {
+            Ok(answer) if answer.status.as_ref().is_some_and(|status| !status.allowed) => return Ok(()),
+            // Who may not ask waits for the tokens.
+            Ok(_) | Err(ClusterError::Forbidden(_)) => {}
+            Err(error) => return Err(error),
+        }
+        sleep(LOOK).await;
+    }
     Ok(())
 }
 

@@ -1,8 +1,8 @@
-//! What of a site's variables and options could make a program run other code than its release's.
+//! What of a site's variables and options could make a program run other code than its release's, or read other settings.
 
 /// Variables by which the loader, a virtual machine or an interpreter is told to run something else.
 pub(super) fn loads_code(name: &str) -> bool {
-    const NAMES: [&str; 22] = [
+    const NAMES: [&str; 30] = [
         "PATH",
         "IFS",
         "ENV",
@@ -25,9 +25,35 @@ pub(super) fn loads_code(name: &str) -> bool {
         "LOADER_PATH",
         "OPENSSL_CONF",
         "GUNICORN_CMD_ARGS",
+        "ASPNETCORE_HOSTINGSTARTUPASSEMBLIES",
+        "ELIXIR_ERL_OPTIONS",
+        "GEM_HOME",
+        "GEM_PATH",
+        "LOGGING_CONFIG",
+        "PHPRC",
+        "PHP_INI_SCAN_DIR",
+        "SPRING_APPLICATION_JSON",
     ];
-    const BEGINNINGS: [&str; 6] = ["LD_", "DYLD_", "PYTHON", "PIP_", "UVICORN_", "GIT_"];
-    NAMES.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    const BEGINNINGS: [&str; 15] = [
+        "LD_",
+        "DYLD_",
+        "PYTHON",
+        "PIP_",
+        "UVICORN_",
+        "GIT_",
+        "BUNDLE_",
+        "COMPLUS_",
+        "CORECLR_",
+        "DOTNET_",
+        "ERL_",
+        "LOG4J",
+        "LUA_",
+        "LOADER_",
+        "SPRING_CONFIG_",
+    ];
+    // Spring and .NET don't mind the case.
+    let name = name.to_ascii_uppercase();
+    NAMES.contains(&name.as_str()) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// Options of a Java virtual machine that name no program, no file and no agent.
@@ -46,8 +72,20 @@ pub(super) fn is_harmless(option: &str) -> bool {
     let collector = option.starts_with("-XX:+Use") && option.ends_with("GC");
     let exits = option == "-XX:+ExitOnOutOfMemoryError";
     let property = option.strip_prefix("-D").is_some_and(|property| {
-        let theirs = ["java.", "javax.", "jdk.", "sun.", "com.sun.", "loader.", "catalina.", "org.apache.catalina."];
+        if loads_settings(property) {
+            return false;
+        }
+        let theirs = ["java.", "javax.", "jdk.", "sun.", "com.sun.", "catalina.", "org.apache.catalina."];
         !theirs.iter().any(|beginning| property.starts_with(beginning))
     });
     collector || exits || property || BEGINNINGS.iter().any(|beginning| option.starts_with(beginning))
+}
+
+/// Whether `NAME=VALUE` names settings, or classes, outside the release that Spring or a logging library would load. Spring takes `spring.config-import`,
+/// `Spring.Config_Import` and the like for one name.
+pub(super) fn loads_settings(property: &str) -> bool {
+    const BEGINNINGS: [&str; 6] =
+        ["loader.", "log4j", "logback.", "logging.config", "spring.config.", "spring.application.json"];
+    let name = property.split('=').next().unwrap_or_default().to_ascii_lowercase().replace(['-', '_'], "");
+    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }

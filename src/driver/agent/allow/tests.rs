@@ -11,7 +11,10 @@ releases: [/srv/shop]
 sources: [releases.example.com/shop, registry.example.com/team]
 hostnames: [shop.example.com, '*.apps.example.com']
 runtimes: [command, springBoot, tomcat, wsgi, asgi, cgi, static]
-files: [/etc/shop, /srv/data/shop]
+files: [/etc/shop, /srv/data/shop, /etc/letsencrypt/live/shop]
+credentials: [/etc/registry, /etc/shop-registry.json]
+certificates: [/etc/letsencrypt/live/shop, /etc/tls]
+ports: [8080-8099, 9001]
 programs: [/usr/bin/php-fpm8.2]
 ";
 
@@ -30,7 +33,7 @@ fn fair() -> Value {
         "spec": { "target": { "host": {
             "hostnames": ["shop.example.com", "a.b.apps.example.com", "*.apps.example.com"],
             "previewHostnames": ["next.apps.example.com"],
-            "tls": { "certificate": "/etc/shop/tls.crt", "key": "/etc/shop/tls.key" },
+            "tls": { "certificate": "/etc/letsencrypt/live/shop/fullchain.pem", "key": "/etc/tls/shop.key" },
             "release": { "path": "/srv/shop/v1" },
             "runtime": { "command": { "argv": ["bin/app", "--config", "/anything"] } },
             "ports": { "blue": [8081], "green": [8082] },
@@ -88,6 +91,10 @@ fn a_site_that_asks_for_what_the_list_names_is_taken() {
         ("release", json!({ "archive": "/srv/shop/v2.tar.gz" })),
         ("release", url("https://releases.example.com/shop/1.zip")),
         ("release", json!({ "oci": { "image": image("registry.example.com/team/shop") } })),
+        ("release", with_access("credentials", json!({ "file": "/etc/registry/shop.json" }))),
+        ("release", with_access("caFile", json!("/etc/registry/ca.pem"))),
+        ("release", with_access("credentials", json!({ "secret": "registry" }))),
+        ("ports", json!({ "blue": [8080, 8099], "green": [9001, 8090] })),
         ("release", json!({ "uploads": "/srv/shop/incoming" })),
         ("release", json!({ "path": "/srv/shop/releases/v3" })),
         ("runtime", json!({ "command": { "argv": ["/usr/bin/php-fpm8.2", "-F"] } })),
@@ -137,7 +144,17 @@ fn every_way_out_is_refused_and_the_message_names_the_field_and_the_value() {
         ("release", json!({ "oci": { "image": image("registry.example.com/other/shop") } }), "allow.sources"),
         ("release", with_access("caFile", json!("/root/ca.pem")), "release.caFile"),
         ("release", with_access("credentials", json!({ "file": "/root/.docker/config.json" })), "release.credentials"),
+        ("release", with_access("credentials", json!({ "file": "/etc/shop/app.yml" })), "allow.credentials"),
+        ("release", with_access("credentials", json!({ "file": "/etc/tls/shop.key" })), "allow.credentials"),
+        ("release", with_access("caFile", json!("/etc/shop/ca.pem")), "allow.credentials"),
         ("release", json!({ "uploads": "/var/lib" }), "keeps for itself"),
+        // What is for fetching or for TLS alone, though it lies in a folder of files.
+        ("configFiles", json!([{ "path": "/etc/letsencrypt/live/shop/privkey.pem" }]), "no app is given"),
+        ("configFiles", json!([{ "path": "/etc/tls/shop.key" }]), "no app is given"),
+        ("envFile", json!("/etc/shop-registry.json"), "no app is given"),
+        ("envFile", json!("/etc/registry/shop.json"), "no app is given"),
+        ("sharedDirs", json!([{ "path": "x", "source": "/etc/letsencrypt" }]), "no app is given"),
+        ("release", json!({ "path": "/etc/letsencrypt/live" }), "no app is given"),
         ("configFiles", json!([{ "path": "/etc/shadow" }]), "configFiles[0].path"),
         ("configFiles", json!([{ "path": "/root/.ssh/id_ed25519" }]), "allow.files"),
         ("configFiles", json!([{ "path": "/etc" }]), "configFiles[0].path"),
@@ -149,6 +166,7 @@ fn every_way_out_is_refused_and_the_message_names_the_field_and_the_value() {
         ("sharedDirs", json!([{ "path": "x", "source": "/srv/data" }]), "allow.files"),
         ("sharedDirs", json!([{ "path": "../x", "source": "/etc/shop" }]), "sharedDirs"),
         ("tls/key", json!("/etc/ssl/private/other.key"), "tls.key"),
+        ("tls/key", json!("/etc/shop/tls.key"), "allow.certificates"),
         ("tls/certificate", json!("/etc/letsencrypt/live/other/fullchain.pem"), "tls.certificate"),
         ("static", json!([{ "path": "/x/", "root": "/etc" }]), "static"),
         ("static", json!([{ "path": "/x/", "root": "../../etc" }]), "static"),
@@ -172,6 +190,8 @@ fn every_way_out_is_refused_and_the_message_names_the_field_and_the_value() {
         ("listen", json!(["127.0.0.1:5432"]), "allow.listen"),
         ("tls/listen", json!(["*:25"]), "tls.listen"),
         ("ports", json!({ "blue": [80], "green": [81] }), "ports"),
+        ("ports", json!({ "blue": [8080], "green": [60022] }), "allow.ports"),
+        ("ports", json!({ "blue": [9000], "green": [9001] }), "allow.ports"),
         // Programs that are not of the release.
         ("runtime", json!({ "command": { "argv": ["/bin/sh", "-c", "id"] } }), "allow.programs"),
         ("runtime", json!({ "command": { "argv": ["../../bin/sh"] } }), "argv[0]"),
@@ -191,6 +211,33 @@ fn every_way_out_is_refused_and_the_message_names_the_field_and_the_value() {
         ("env", json!({ "PYTHONPATH": "/tmp" }), "PYTHONPATH"),
         ("env", json!({ "PIP_INDEX_URL": "http://evil" }), "PIP_INDEX_URL"),
         ("env", json!({ "PATH": "/tmp" }), "PATH"),
+        ("env", json!({ "DOTNET_STARTUP_HOOKS": "/tmp/x.dll" }), "DOTNET_STARTUP_HOOKS"),
+        ("env", json!({ "CORECLR_PROFILER_PATH": "/tmp/x.so" }), "CORECLR_PROFILER_PATH"),
+        ("env", json!({ "PHPRC": "/tmp" }), "PHPRC"),
+        ("env", json!({ "PHP_INI_SCAN_DIR": "/tmp" }), "PHP_INI_SCAN_DIR"),
+        ("env", json!({ "LUA_INIT": "@/tmp/x.lua" }), "LUA_INIT"),
+        ("env", json!({ "LUA_PATH_5_4": "/tmp/?.lua" }), "LUA_PATH_5_4"),
+        ("env", json!({ "ERL_FLAGS": "-s x" }), "ERL_FLAGS"),
+        ("env", json!({ "ERL_LIBS": "/tmp" }), "ERL_LIBS"),
+        ("env", json!({ "SPRING_CONFIG_IMPORT": "file:/tmp/x.yml" }), "SPRING_CONFIG_IMPORT"),
+        ("env", json!({ "spring_config_location": "/tmp/" }), "spring_config_location"),
+        ("env", json!({ "SPRING_APPLICATION_JSON": "{}" }), "SPRING_APPLICATION_JSON"),
+        ("env", json!({ "LOG4J_CONFIGURATION_FILE": "/tmp/x.xml" }), "LOG4J_CONFIGURATION_FILE"),
+        (
+            "runtime",
+            json!({ "springBoot": { "arguments": ["--spring.config.import=file:/tmp/x.yml"] } }),
+            "spring.config",
+        ),
+        (
+            "runtime",
+            json!({ "springBoot": { "arguments": ["--Spring.Con-fig.im_port=/tmp/"] } }),
+            "springBoot.arguments",
+        ),
+        ("runtime", json!({ "springBoot": { "arguments": ["--logging.config=/tmp/x.xml"] } }), "logging.config"),
+        ("runtime", json!({ "springBoot": { "jvm": ["-Dlog4j2.configurationFile=http://evil/x.xml"] } }), "log4j2"),
+        ("runtime", json!({ "tomcat": { "jvm": ["-Dlog4j.configuration=file:/tmp/x"] } }), "log4j"),
+        ("runtime", json!({ "springBoot": { "jvm": ["-Dspring.config.location=/tmp/"] } }), "spring.config"),
+        ("runtime", json!({ "springBoot": { "jvm": ["-Dlogging.config=/tmp/x"] } }), "logging.config"),
     ];
     for (pointer, value, says) in escapes {
         let site = with(pointer, value.clone());
@@ -260,6 +307,17 @@ fn doors_that_root_named_are_the_only_ones() {
 }
 
 #[test]
+fn apps_have_the_usual_ports_where_the_list_says_nothing_of_them() {
+    let list = allow(&LIST.replace("ports: [8080-8099, 9001]\n", ""));
+    for (port, fits) in [(8000, true), (29_999, true), (7999, false), (30_000, false), (60_022, false), (5432, false)] {
+        let site = with("ports", json!({ "blue": [8081], "green": [port] }));
+        let (_, site) = parse::manifest(&site.to_string()).expect("valid");
+        let site = site.on_host().expect("a host's");
+        assert_eq!(judge(Some(&list), &ours(), &site).is_ok(), fits, "{port}");
+    }
+}
+
+#[test]
 fn a_list_that_names_root_is_none() {
     assert!(allow("users: [root]").check().expect_err("refused").contains("allow.users"));
     assert!(allow(LIST).check().is_ok());
@@ -270,6 +328,10 @@ fn a_list_that_names_root_is_none() {
         "runtimes: [shell]",
         "hostnames: ['*']",
         "listen: [80]",
+        "ports: [80]",
+        "ports: ['9000-8000']",
+        "ports: ['8000-']",
+        "ports: [99999]",
         "user: [a]",
     ] {
         assert!(serde_saphyr::from_str::<Allow>(wrong).is_err(), "{wrong}");

@@ -123,6 +123,14 @@ impl GitConfig {
         }
     }
 
+    /// The files of this machine that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let webhook = self.webhook.as_ref().map(|webhook| &webhook.secret_file);
+        let signers = self.require_signature.as_ref().map(|signature| &signature.allowed_signers);
+        let own = [&self.ssh_key_file, &self.known_hosts_file, &self.token_file, &self.ca_file];
+        own.into_iter().filter_map(Option::as_ref).chain(webhook).chain(signers).map(PathBuf::as_path)
+    }
+
     /// Whether an app that runs as this user could change what is read of the repository.
     #[must_use]
     pub fn is_its_user(&self, user: &UserName) -> bool {

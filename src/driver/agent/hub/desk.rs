@@ -103,6 +103,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Desk<W, S> {
             match &step {
                 Step::Offer => self.offer(name, site).await,
                 Step::Retire => {
+                    let gone = site.known.uid.clone();
+                    if !self.is_meant(name, &gone).await? {
+                        return Ok(Settled::Until(Some(Instant::now() + AGAIN)));
+                    }
                     if !self.retire(name).await {
                         return Ok(Settled::Until(Some(Instant::now() + AGAIN)));
                     }
@@ -232,13 +236,36 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Desk<W, S> {
     }
 
     /// An object was seen to go from the hub though this host held it: somebody took our finalizer off, and means it.
-    pub(super) async fn torn_out(&self, name: &SiteName, gone: &str) {
-        let Some(entry) = self.agent.entry(name) else { return };
+    ///
+    /// # Errors
+    /// This host has no rights there any more, or nothing can be asked of the hub: the site runs on.
+    pub(super) async fn torn_out(&self, name: &SiteName, gone: &str) -> Result<(), Trouble> {
+        let Some(entry) = self.agent.entry(name) else { return Ok(()) };
         let state = entry.state();
         let theirs = matches!(state.origin(), Origin::Hub { hub, uid, .. } if *hub == self.joined.hub && uid == gone);
-        if theirs && !state.deleting() {
+        if theirs && !state.deleting() && self.is_meant(name, gone).await? {
             tracing::info!(site = %name, "the hub does not have it any more");
             self.retire(name).await;
+        }
+        Ok(())
+    }
+
+    /// Whether a site is to end here. A watch that was opened before this host was shut out tells of what happens after it as well, until the hub ends it; by
+    /// then its sites are none of this host's business. So whoever ends one asks first, with the rights that are left.
+    ///
+    /// # Errors
+    /// This host has no rights there any more, or nothing can be asked of the hub: the site runs on.
+    async fn is_meant(&self, name: &SiteName, gone: &str) -> Result<bool, Trouble> {
+        match self.writer.read(name).await {
+            Ok(object) => {
+                let same = object.metadata.uid.as_deref() == Some(gone);
+                Ok(!same || object.metadata.deletion_timestamp.is_some())
+            }
+            Err(Trouble::NotFound) => Ok(true),
+            Err(trouble) => {
+                tracing::warn!(site = %name, "the hub shows it deleted, and was not asked whether that is meant: {trouble}; it runs on");
+                Err(trouble)
+            }
         }
     }
 

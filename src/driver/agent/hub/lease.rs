@@ -1,6 +1,8 @@
 //! The Lease of this host on its hub: presence for whoever looks there, and the judge between two machines that go by one name. What to do is decided by
-//! the operator's own pure logic; here a machine, not a process, holds it.
+//! the operator's own pure logic; here a boot of a machine, not a process, holds it.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -10,6 +12,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::connection::{Trouble, within};
+use super::machine::Identity;
 use crate::api::names::hub;
 use crate::driver::operator::lease::{Candidate, Choice, Moment, Record, Sight, Timing, decide};
 use crate::driver::operator::reign::now;
@@ -40,7 +43,10 @@ impl Claim {
 /// The Lease.
 pub struct Presence {
     api: Api<Lease>,
+    identity: Arc<Identity>,
     me: String,
+    /// When we said that we renewed it last: whoever says something else under our name is somebody else.
+    said: Option<MicroTime>,
     claim: Claim,
     /// As it was seen last, whole, since a write must keep what others put into it.
     seen: Option<Lease>,
@@ -48,9 +54,14 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Of the machine `me`.
-    pub fn new(client: Client, namespace: &str, me: String) -> Presence {
-        Presence { api: Api::namespaced(client, namespace), me, claim: Claim::Unsettled, seen: None, sight: None }
+    /// Of this machine.
+    ///
+    /// # Errors
+    /// It can't be told which one it is.
+    pub fn new(client: Client, namespace: &str, identity: Arc<Identity>) -> io::Result<Presence> {
+        let me = identity.get()?;
+        let api = Api::namespaced(client, namespace);
+        Ok(Presence { api, identity, me, said: None, claim: Claim::Unsettled, seen: None, sight: None })
     }
 
     /// Whose the name is, as far as the last step told.
@@ -70,6 +81,7 @@ impl Presence {
             let lease = within(self.api.get_opt(hub::LEASE)).await?;
             self.sight = Some(Sight::again(self.sight.take(), lease.as_ref().and_then(record), now()));
             self.seen = lease;
+            self.notice_a_twin();
         }
         let Some(sight) = &self.sight else { return Ok(Duration::ZERO) };
         let leads_until = if let Claim::Ours(until) = self.claim { Some(until) } else { None };
@@ -98,6 +110,7 @@ impl Presence {
         match written {
             Ok(lease) => {
                 self.sight = Some(Sight::again(self.sight.take(), record(&lease), now()));
+                self.said = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
                 self.seen = Some(lease);
                 self.claim = Claim::Ours(asked + TIMING.leads);
                 Ok(TIMING.period)
@@ -112,6 +125,23 @@ impl Presence {
                 Err(trouble)
             }
         }
+    }
+
+    /// A copy of this machine that was made while it ran has its name and its boot. It is noticed by what it wrote, and waits for nobody: so we do.
+    fn notice_a_twin(&mut self) {
+        let Some(spec) = self.seen.as_ref().and_then(|lease| lease.spec.as_ref()) else { return };
+        let is_ours = spec.holder_identity.as_deref() == Some(&self.me);
+        if !is_ours || self.said.is_none() || spec.renew_time == self.said {
+            return;
+        }
+        tracing::warn!(
+            "a copy of this machine holds this host's Lease under the same machine-id, in the same boot; this one waits until it is silent"
+        );
+        self.identity.part();
+        // It was told a moment ago, so it is known.
+        self.me = self.identity.get().unwrap_or_default();
+        self.said = None;
+        self.claim = Claim::Unsettled;
     }
 
     /// The lease as we want to write it.

@@ -1,8 +1,13 @@
 //! Which machine this is, without telling anybody its machine-id: systemd asks that the id itself never leaves the machine, and gives a way to make another
 //! one of it for each application (`sd_id128_get_machine_app_specific`), which this is.
+//!
+//! A copy of a machine has its machine-id too. So who holds a name is told apart by the boot as well, and two that share even that (a snapshot with its memory)
+//! by a word of chance, as soon as one of them notices the other.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -11,6 +16,8 @@ const APPLICATION: [u8; 16] =
     [0xa0, 0x8a, 0xd4, 0xcb, 0xde, 0x8a, 0x43, 0x73, 0xbc, 0x71, 0x0d, 0x09, 0x96, 0x6a, 0x04, 0xc4];
 /// Where the machine's id is.
 const FILE: &str = "/etc/machine-id";
+/// Where the number of this boot is.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 const BLOCK: usize = 64;
 
 /// This machine, as its hub knows it: 32 hexadecimal digits that lead nobody back to the machine-id.
@@ -19,6 +26,50 @@ const BLOCK: usize = 64;
 /// The machine has no machine-id, or one that can't be read.
 pub fn id() -> io::Result<String> {
     read(Path::new(FILE))
+}
+
+/// This boot of this machine: `MACHINE.BOOT`. Another one is another machine, as far as anybody can tell.
+///
+/// # Errors
+/// As [`id`].
+pub fn boot() -> io::Result<String> {
+    let text = std::fs::read_to_string(BOOT)?;
+    let boot =
+        hex::decode(text.trim().replace('-', "")).map_err(|error| io::Error::other(format!("{BOOT}: {error}")))?;
+    let boot = specific(&boot, &APPLICATION);
+    Ok(format!("{}.{}", id()?, boot.get(..16).unwrap_or_default()))
+}
+
+/// Whether two of these are the same machine, or copies of one.
+#[must_use]
+pub fn are_copies(one: &str, other: &str) -> bool {
+    one.split('.').next() == other.split('.').next()
+}
+
+/// Who this is on the hub, for as long as the agent runs.
+#[derive(Debug, Default)]
+pub struct Identity(Mutex<Option<String>>);
+
+impl Identity {
+    /// `MACHINE.BOOT`, and a word of chance where that alone was not enough.
+    ///
+    /// # Errors
+    /// As [`id`].
+    pub fn get(&self) -> io::Result<String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some(known) => Ok(known.clone()),
+            None => Ok(known.insert(boot()?).clone()),
+        }
+    }
+
+    /// Somebody else goes by the same words: from now on this is another one.
+    pub fn part(&self) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_mut() {
+            known.push_str(&format!(".{:016x}", RandomState::new().hash_one(())));
+        }
+    }
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -74,6 +125,19 @@ mod tests {
         let machine = hex::decode("51df0b4bc3b04c9780e299b98ca373b8").unwrap();
         let application = hex::decode("f03daaeb1c334b43a732172944bf772e").unwrap();
         assert_eq!(specific(&machine, &application), "1dee5954e75c4d6fb96cc6c04ca18a86");
+    }
+
+    #[test]
+    fn who_noticed_a_twin_is_another_one_from_then_on_and_still_the_same_machine() {
+        let identity = Identity::default();
+        let first = identity.get().unwrap();
+        assert_eq!(first, boot().unwrap());
+        assert!(first.starts_with(&format!("{}.", id().unwrap())));
+        identity.part();
+        let second = identity.get().unwrap();
+        assert_ne!(first, second);
+        assert!(second.starts_with(&first) && are_copies(&first, &second) && !are_copies(&first, "m.b"));
+        assert_eq!(identity.get().unwrap(), second);
     }
 
     #[test]

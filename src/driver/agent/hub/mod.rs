@@ -16,6 +16,7 @@
 //! | `session` | from the moment that the hub is reached until it isn't |
 //! | `write` | status and finalizer |
 //! | `events` | what happened, for people there |
+//! | `secrets` | Secrets there that releases are fetched with |
 //! | `standing` | whether the hub is reached, for people here |
 //!
 //! The rollout's memory stays on the host: when the hub is away, everything goes on as it was last accepted, and a rollout under way is finished.
@@ -30,6 +31,7 @@ mod known;
 mod lease;
 pub mod machine;
 pub mod membership;
+pub(super) mod secrets;
 mod session;
 pub mod standing;
 mod watch;
@@ -45,6 +47,7 @@ use self::changes::Changes;
 use self::connection::Trouble;
 use self::credentials::Credentials;
 use self::events::{Happened, Happening};
+use self::machine::Identity;
 use self::membership::Membership;
 use self::session::Session;
 use super::Agent;
@@ -65,6 +68,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         let happening = Mutex::new(Happening::new(happened));
         let state = self.config.state_dir.clone();
         let mut changes = Changes::start(Membership::folder(&state));
+        let identity = Arc::new(Identity::default());
         let mut pause = FIRST;
         loop {
             let joined = match Membership::load(&state) {
@@ -82,7 +86,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             };
             let began = Instant::now();
             let trouble = tokio::select! {
-                trouble = session(&self, &joined, &happening) => trouble,
+                trouble = session(&self, &joined, &identity, &happening) => trouble,
                 () = changes.next() => {
                     pause = FIRST;
                     continue;
@@ -103,6 +107,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
 async fn session<W: WebServer + 'static, S: Supervisor + 'static>(
     agent: &Arc<Agent<W, S>>,
     joined: &Membership,
+    identity: &Arc<Identity>,
     happening: &Mutex<Happening>,
 ) -> Trouble {
     let state = &agent.config.state_dir;
@@ -114,7 +119,7 @@ async fn session<W: WebServer + 'static, S: Supervisor + 'static>(
         Ok(client) => client,
         Err(trouble) => return trouble,
     };
-    let session = match Session::new(agent.clone(), joined.clone(), client.clone()) {
+    let session = match Session::new(agent.clone(), joined.clone(), client.clone(), identity.clone()) {
         Ok(session) => session,
         Err(trouble) => return trouble,
     };

@@ -14,7 +14,7 @@ use super::desk::{Desk, Settled, Site};
 use super::events::{self, Happening};
 use super::known::Known;
 use super::lease::{Claim, Presence};
-use super::machine;
+use super::machine::{Identity, are_copies};
 use super::membership::Membership;
 use super::watch::{Seen, watch as watch_sites};
 use super::write::Writer;
@@ -32,6 +32,7 @@ const ANYWAY: Duration = Duration::from_secs(30);
 pub(super) struct Session<W, S> {
     desk: Desk<W, S>,
     client: Client,
+    identity: Arc<Identity>,
     me: String,
     sites: BTreeMap<SiteName, Site>,
     /// Sites that the hub does not have any more: which object each was.
@@ -42,11 +43,16 @@ pub(super) struct Session<W, S> {
 
 impl<W: WebServer + 'static, S: Supervisor + 'static> Session<W, S> {
     /// A session that has not begun.
-    pub(super) fn new(agent: Arc<Agent<W, S>>, joined: Membership, client: Client) -> Result<Self, Trouble> {
-        let me = machine::id().map_err(|error| Trouble::Unusable(error.to_string()))?;
+    pub(super) fn new(
+        agent: Arc<Agent<W, S>>,
+        joined: Membership,
+        client: Client,
+        identity: Arc<Identity>,
+    ) -> Result<Self, Trouble> {
+        let me = identity.get().map_err(|error| Trouble::Unusable(error.to_string()))?;
         let writer = Writer::new(client.clone(), joined.namespace.clone());
         let desk = Desk { agent, joined, writer };
-        Ok(Session { desk, client, me, sites: BTreeMap::new(), gone: BTreeMap::new(), listed: false })
+        Ok(Session { desk, client, identity, me, sites: BTreeMap::new(), gone: BTreeMap::new(), listed: false })
     }
 
     /// Runs until the hub is not reached any more, and says why.
@@ -54,9 +60,14 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Session<W, S> {
         if let Err(trouble) = self.is_the_hub().await {
             return trouble;
         }
+        let _secrets = self.desk.agent.vault.open(&self.desk.joined, self.client.clone());
         let (claims, claim) = watch::channel(Claim::Unsettled);
         let (seen, sees) = mpsc::channel(64);
-        let presence = Presence::new(self.client.clone(), &self.desk.joined.namespace, self.me.clone());
+        let presence = Presence::new(self.client.clone(), &self.desk.joined.namespace, self.identity.clone());
+        let presence = match presence {
+            Ok(presence) => presence,
+            Err(error) => return Trouble::Unusable(error.to_string()),
+        };
         let api = self.desk.writer.api().clone();
         let (agent, client, me) = (self.desk.agent.clone(), self.client.clone(), self.me.clone());
         let namespace = self.desk.joined.namespace.clone();
@@ -126,6 +137,15 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Session<W, S> {
     fn stand(&self, whose: &Claim) {
         let (standing, joined) = (&self.desk.agent.standing, &self.desk.joined);
         match whose {
+            Claim::Theirs(other) if are_copies(other, &self.me) => standing.away(
+                joined,
+                &format!(
+                    "another machine with the same machine-id goes by the name {} there and was alive a moment ago, so this one does nothing for the hub. After a \
+                     reboot that is this machine itself, and passes within a minute; otherwise one is a copy of the other: give it a machine-id of its own \
+                     (rm /etc/machine-id && systemd-machine-id-setup) and another name (`bluegreen host leave --force`, then `bluegreen host join`)",
+                    joined.host
+                ),
+            ),
             Claim::Theirs(other) => standing.away(
                 joined,
                 &format!(
@@ -142,7 +162,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Session<W, S> {
     /// Does what is to be done about everything. Says when to look again whatever happens.
     async fn pass(&mut self) -> Result<Instant, Trouble> {
         for (name, uid) in std::mem::take(&mut self.gone) {
-            self.desk.torn_out(&name, &uid).await;
+            self.desk.torn_out(&name, &uid).await?;
         }
         self.desk.found(self.sites.keys());
         let mut due = Instant::now() + ANYWAY;

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 
 use super::membership::Membership;
 use crate::api::types::SiteName;
 use crate::driver::agent::metrics::Metrics;
 use crate::driver::agent::origin::Origin;
+use crate::driver::expiry;
 use crate::platform::host::audit::{Finding, Severity};
 use crate::platform::host::store;
 
@@ -82,6 +85,22 @@ pub fn finding(state: &Path) -> Option<Finding> {
     };
     let (what, place) = (view.words()?, format!("hub {}", view.server));
     Some(Finding { severity: Severity::Medium, reason, what, place, fix: fix.to_owned() })
+}
+
+/// Whether the authority by which this host judges its hub ends soon, for `bluegreen doctor`.
+#[must_use]
+pub fn authority(state: &Path, now: Timestamp) -> Option<Finding> {
+    let joined = Membership::load(state).ok().flatten()?;
+    let all: Vec<_> = CertificateDer::pem_slice_iter(joined.certificate_authority.as_bytes()).flatten().collect();
+    let what = format!("the certificate authority by which this host judges its hub {}", joined.server);
+    let what = expiry::alone(&what, all.iter().map(AsRef::as_ref), now)?;
+    Some(Finding {
+        severity: Severity::Medium,
+        reason: "HubAuthorityEnds",
+        what: format!("{what}; after that the hub is not reached, and the sites run on"),
+        place: Membership::file(state).display().to_string(),
+        fix: "put the hub's new authority beside the old one, as docs/joining.md says".to_owned(),
+    })
 }
 
 /// How this host stands with its hub.
@@ -187,5 +206,57 @@ impl Standing {
 
     fn lock(&self) -> MutexGuard<'_, Option<View>> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn an_authority_that_ends_soon_is_found_by_doctor_unless_another_one_stands_beside_it() {
+        let state = tempfile::tempdir().unwrap();
+        let authority = |days: &str| {
+            let made = Command::new("openssl")
+                .args([
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-subj",
+                    "/CN=hub",
+                ])
+                .args(["-days", days, "-keyout"])
+                .arg(state.path().join("key"))
+                .output()
+                .unwrap();
+            assert!(made.status.success(), "{made:?}");
+            String::from_utf8(made.stdout).unwrap()
+        };
+        let joined = |certificate_authority: String| Membership {
+            server: "https://hub.example:6443".to_owned(),
+            certificate_authority,
+            host: "vps-1".parse().unwrap(),
+            namespace: "bluegreen-host-vps-1".to_owned(),
+            hub: "u".to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+        };
+        let now = Timestamp::now();
+        assert_eq!(super::authority(state.path(), now), None);
+        let soon = authority("3");
+        joined(soon.clone()).save(state.path()).unwrap();
+        let finding = super::authority(state.path(), now).unwrap();
+        assert!(
+            finding.reason == "HubAuthorityEnds" && finding.what.contains("https://hub.example:6443"),
+            "{finding:?}"
+        );
+        joined(soon + &authority("30")).save(state.path()).unwrap();
+        assert_eq!(super::authority(state.path(), now), None);
     }
 }

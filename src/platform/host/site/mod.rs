@@ -44,6 +44,7 @@ use self::drain::Draining;
 use self::drift::Drift;
 use self::falls::Falls;
 use self::take::Takes;
+use super::afar::Afar;
 use super::firewall::Firewall;
 use super::layout::SiteDir;
 use super::probe::{Probe, Prober};
@@ -83,6 +84,8 @@ pub struct Wanted {
     pub site: Arc<SiteOnHost>,
     /// The release that it describes; `None` while that can't be told.
     pub release: Option<WantedRelease>,
+    /// What it is given here, if it comes from elsewhere than this host's own folder.
+    pub afar: Option<Afar>,
 }
 
 /// The release that a specification describes.

@@ -168,7 +168,12 @@ fn take(
             account: &account,
             limits: &limits,
             unpacker,
-            fetching: Fetching { downloads, within: wanted.site.limits.prepare_within.mul_f32(0.9), told },
+            fetching: Fetching {
+                downloads,
+                within: wanted.site.limits.prepare_within.mul_f32(0.9),
+                told,
+                secrets: wanted.afar.as_ref().and_then(|afar| afar.secrets.as_deref()),
+            },
             // A little less than the phase has, so that people are told what took so long.
             install_within: wanted.site.limits.prepare_within.mul_f32(0.9),
             settings: wanted.site.target.settings,

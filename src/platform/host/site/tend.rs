@@ -4,6 +4,7 @@
 use super::shape::shape;
 use super::{HostSite, Inner, held, tls};
 use crate::api::site::{Front, Tls};
+use crate::platform::host::afar::Fence;
 use crate::platform::host::probe::Pace;
 use crate::platform::host::supervise::{InstanceState, Supervisor};
 use crate::platform::host::web::{self, WebServer};
@@ -67,7 +68,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let [blue, green] = &runs;
         let target = &wanted.site.target;
         let tls = match &target.front {
-            Front::Own { tls: Some(tls), .. } => Some(self.certificate(tls)?),
+            Front::Own { tls: Some(tls), .. } => {
+                Some(self.certificate(tls, wanted.afar.as_ref().map(|afar| &afar.certificates))?)
+            }
             _ => None,
         };
         let Some(shape) = shape(&self.name, &self.dir, target, tls.clone(), blue.as_ref(), green.as_ref()) else {
@@ -81,8 +84,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     }
 
     /// The certificate to serve with. One that became unusable holds up nothing while there is the one before.
-    fn certificate(&self, tls: &Tls) -> Result<web::Tls, Fault> {
-        let (used, fault) = match (tls::keep(&self.dir, tls), tls::last(&self.dir, tls)) {
+    fn certificate(&self, tls: &Tls, fence: Option<&Fence>) -> Result<web::Tls, Fault> {
+        let (used, fault) = match (tls::keep(&self.dir, tls, fence), tls::last(&self.dir, tls)) {
             (Ok(kept), _) => (kept, None),
             (Err(fault), Some(last)) => (last, Some(fault)),
             (Err(fault), None) => return Err(fault),

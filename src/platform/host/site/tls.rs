@@ -3,13 +3,17 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
+use crate::api::names::reasons;
 use crate::api::site::Tls;
 use crate::api::types::AbsPath;
+use crate::platform::host::afar::Fence;
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::store;
 use crate::platform::host::web::{self, certificate};
@@ -18,13 +22,14 @@ use crate::platform::{Class, Fault};
 /// The largest certificate or key that is taken.
 const LARGEST: u64 = 1 << 20;
 
-/// Copies the certificate and its key, unless that was done already, and says where the copies are. Blocks.
+/// Copies the certificate and its key, unless that was done already, and says where the copies are. `fence`: where both must lie, if the site comes from
+/// afar. Blocks.
 ///
 /// # Errors
 /// What is wrong with them, for people; the copies of before are untouched.
-pub(super) fn keep(dir: &SiteDir, tls: &Tls) -> Result<web::Tls, Fault> {
-    let chain = read(&tls.certificate, false)?;
-    let key = read(&tls.key, true)?;
+pub(super) fn keep(dir: &SiteDir, tls: &Tls, fence: Option<&Fence>) -> Result<web::Tls, Fault> {
+    let chain = read(&tls.certificate, false, fence)?;
+    let key = read(&tls.key, true, fence)?;
     let wrong = certificate::wrong_with((tls.certificate.as_path(), &chain), (tls.key.as_path(), &key));
     if let Some(wrong) = wrong {
         return Err(refused("CertificateUnusable", format!("{wrong}; mend it, and it is taken up by itself")));
@@ -82,8 +87,8 @@ fn name(chain: &[u8], key: &[u8]) -> String {
     hex::encode(front)
 }
 
-/// Links are followed: certbot's names are links, and who may write a manifest is root.
-fn read(path: &AbsPath, secret: bool) -> Result<Vec<u8>, Fault> {
+/// Links are followed: certbot's names are links. What they led to is judged of the file that was opened, since they may lead elsewhere a moment later.
+fn read(path: &AbsPath, secret: bool, fence: Option<&Fence>) -> Result<Vec<u8>, Fault> {
     let failed = |error: &io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
             refused("CertificateMissing", format!("there is no file {path}: make it, or name another one in tls"))
@@ -94,7 +99,18 @@ fn read(path: &AbsPath, secret: bool) -> Result<Vec<u8>, Fault> {
             message: format!("cannot read {path}: {error}"),
         },
     };
-    let file = File::open(path.as_path()).map_err(|error| failed(&error))?;
+    // What isn't a file must not hold us up before it is seen that it is none.
+    let mut options = File::options();
+    options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+    let file = options.open(path.as_path()).map_err(|error| failed(&error))?;
+    if let Some(fence) = fence {
+        let is = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(|error| failed(&error))?;
+        if !fence.holds(&is) {
+            let why =
+                "which this host does not allow from afar; allow.certificates of its agent.yaml says what it allows";
+            return Err(refused(reasons::NOT_ALLOWED, format!("{path} leads to {}, {why}", is.display())));
+        }
+    }
     let about = file.metadata().map_err(|error| failed(&error))?;
     if !about.is_file() {
         return Err(refused("CertificateUnusable", format!("{path} is no file")));
@@ -157,14 +173,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let dir = SiteDir::new(folder.path(), &"shop".parse().expect("a name"));
         let tls = make(folder.path(), "a");
-        let first = keep(&dir, &tls).expect("good");
+        let first = keep(&dir, &tls, None).expect("good");
         assert_eq!(fs::metadata(&first.key).expect("it is there").mode() & 0o7777, 0o600);
-        assert_eq!(keep(&dir, &tls).expect("good"), first);
+        assert_eq!(keep(&dir, &tls, None).expect("good"), first);
         let other = make(folder.path(), "b");
         for (from, to) in [(&other.certificate, &tls.certificate), (&other.key, &tls.key)] {
             fs::copy(from.as_path(), to.as_path()).expect("copied");
         }
-        let second = keep(&dir, &tls).expect("good");
+        let second = keep(&dir, &tls, None).expect("good");
         assert!(first != second && first.key.exists(), "what is in force stays until the other one is");
         tidy(&dir, Some(&second));
         assert!(!first.key.exists() && second.key.exists());
@@ -173,21 +189,62 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_led_to_a_fair_certificate_and_now_leads_elsewhere_is_refused_when_it_is_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = SiteDir::new(folder.path(), &"shop".parse().expect("a name"));
+        let at = |name: &str| folder.path().join(name);
+        for name in ["fair", "secret"] {
+            fs::create_dir(at(name)).expect("made");
+        }
+        let (fair, secret) = (make(&at("fair"), "a"), make(&at("secret"), "a"));
+        let named =
+            |end: &str| at(&format!("fair/live.{end}")).to_str().expect("text").parse::<AbsPath>().expect("a path");
+        let tls = Tls { certificate: named("crt"), key: named("key"), listen: Vec::new() };
+        let lead = |to: &Tls| {
+            for (link, to) in [(&tls.certificate, &to.certificate), (&tls.key, &to.key)] {
+                let _ = fs::remove_file(link.as_path());
+                std::os::unix::fs::symlink(to.as_path(), link.as_path()).expect("linked");
+            }
+        };
+        let fence = Fence::new(vec![at("fair")], Vec::new());
+        lead(&fair);
+        let first = keep(&dir, &tls, Some(&fence)).expect("it lies where it may");
+        lead(&secret);
+        let fault = keep(&dir, &tls, Some(&fence)).expect_err("it leads elsewhere by now");
+        assert!(fault.reason == "NotAllowed" && fault.message.contains("allow.certificates"), "{fault}");
+        assert!(first.key.exists(), "what is in force stays");
+        keep(&dir, &tls, None).expect("root's own manifest may name what it likes");
+        let never = Fence::new(vec![at("")], vec![at("secret")]);
+        assert_eq!(reason(keep(&dir, &tls, Some(&never))), "NotAllowed");
+    }
+
+    #[test]
+    fn what_is_no_file_holds_nobody_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = SiteDir::new(folder.path(), &"shop".parse().expect("a name"));
+        let tls = make(folder.path(), "a");
+        fs::remove_file(tls.key.as_path()).expect("it was there");
+        let made = Command::new("mkfifo").arg(tls.key.as_path()).status().expect("mkfifo is there");
+        assert!(made.success());
+        assert_eq!(reason(keep(&dir, &tls, None)), "CertificateUnusable");
+    }
+
+    #[test]
     fn what_a_web_server_could_not_use_is_refused_and_so_is_a_key_that_everybody_may_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let dir = SiteDir::new(folder.path(), &"shop".parse().expect("a name"));
         let (tls, other) = (make(folder.path(), "a"), make(folder.path(), "b"));
-        assert_eq!(reason(keep(&dir, &Tls { key: other.key.clone(), ..tls.clone() })), "CertificateUnusable");
+        assert_eq!(reason(keep(&dir, &Tls { key: other.key.clone(), ..tls.clone() }, None)), "CertificateUnusable");
         let missing: AbsPath = "/nowhere/shop.pem".parse().expect("a path");
-        assert_eq!(reason(keep(&dir, &Tls { certificate: missing, ..tls.clone() })), "CertificateMissing");
+        assert_eq!(reason(keep(&dir, &Tls { certificate: missing, ..tls.clone() }, None)), "CertificateMissing");
         fs::set_permissions(other.key.as_path(), fs::Permissions::from_mode(0o644)).expect("it is ours");
-        let fault = keep(&dir, &other).expect_err("everybody may read it");
+        let fault = keep(&dir, &other, None).expect_err("everybody may read it");
         assert_eq!(fault.reason, "CertificateExposed");
         assert!(fault.message.contains("chmod o= "), "{fault}");
         let whole = fs::read(tls.certificate.as_path()).expect("it is there");
         for broken in [&whole[..whole.len() / 2], b"", b"no certificate"] {
             fs::write(tls.certificate.as_path(), broken).expect("it is ours");
-            assert_eq!(reason(keep(&dir, &tls)), "CertificateUnusable");
+            assert_eq!(reason(keep(&dir, &tls, None)), "CertificateUnusable");
         }
         assert!(fs::read_dir(dir.root().join("tls")).is_err(), "nothing was copied");
     }

@@ -1,4 +1,4 @@
-//! Files of root's that a site names for what it fetches: credentials, and certificates.
+//! What a site names for what it fetches: credentials, in a file of root's or in a Secret of the hub, and certificates.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,12 +11,15 @@ use rustix::fs::{FileType, OFlags};
 use serde::Deserialize;
 
 use super::{refused, transient};
-use crate::api::remote::{Access, Credentials};
+use crate::api::remote::{Access, Credentials, SecretName};
 use crate::api::types::AbsPath;
 use crate::platform::Fault;
+use crate::platform::host::afar::{Sealed, Secrets, Unread};
 use crate::platform::host::release::beneath;
 
 const FIELD: &str = "spec.target.host.release.credentials";
+/// What a Secret may hold: what `kubectl create secret docker-registry` makes, the same file under its own name, and lines as in a file.
+const KEYS: [&str; 3] = [".dockerconfigjson", "config.json", "netrc"];
 const LARGEST: u64 = 1 << 20;
 
 /// Who else may do what with a file.
@@ -68,24 +71,21 @@ pub(super) fn read(path: &AbsPath, who: Who, field: &str) -> Result<Vec<u8>, Fau
 }
 
 /// What the host is told of who asks; `None`: nothing. It is marked so that nothing prints it.
-pub(super) fn authorization(access: &Access, host: &str) -> Result<Option<HeaderValue>, Fault> {
-    let file = match &access.credentials {
+pub(super) async fn authorization(
+    access: &Access,
+    host: &str,
+    secrets: Option<&dyn Secrets>,
+) -> Result<Option<HeaderValue>, Fault> {
+    let (text, source) = match &access.credentials {
         None => return Ok(None),
-        Some(Credentials::Secret(name)) => {
-            return Err(refused(
-                "SecretNotReadable",
-                format!(
-                    "{FIELD}.secret: the Secret {name} would be one of the hub that this host has joined, and nothing here is connected to one; \
-                     name a file of this host instead: credentials: {{ file: /etc/bluegreen/registry.json }}"
-                ),
-            ));
+        Some(Credentials::Secret(name)) => (of_hub(name, secrets).await?, format!("{FIELD}.secret: the Secret {name}")),
+        Some(Credentials::File(file)) => {
+            let field = format!("{FIELD}.file");
+            (read(file, Who::Nobody, &field)?, format!("{field}: {file}"))
         }
-        Some(Credentials::File(file)) => file,
     };
-    let field = format!("{FIELD}.file");
-    let text = read(file, Who::Nobody, &field)?;
-    // Never a word of the file itself in a message.
-    let unreadable = |why: &str| refused("CredentialsUnusable", format!("{field}: {file} {why}"));
+    // Never a word of the text itself in a message.
+    let unreadable = |why: &str| refused("CredentialsUnusable", format!("{source} {why}"));
     let text = std::str::from_utf8(&text).map_err(|_| unreadable("is no text"))?;
     let found = if text.trim_start().starts_with('{') { docker(text, host) } else { netrc(text, host) };
     let (user, password) = found.map_err(unreadable)?.ok_or_else(|| {
@@ -97,6 +97,35 @@ pub(super) fn authorization(access: &Access, host: &str) -> Result<Option<Header
         .map_err(|_| unreadable("holds what no header can"))?;
     value.set_sensitive(true);
     Ok(Some(value))
+}
+
+/// What a Secret says of who asks.
+async fn of_hub(name: &SecretName, secrets: Option<&dyn Secrets>) -> Result<Vec<u8>, Fault> {
+    let Some(secrets) = secrets else {
+        return Err(refused(
+            "SecretNotReadable",
+            format!(
+                "{FIELD}.secret: the Secret {name} would be one of a hub, and this site does not come from one; name a file of this host instead: \
+                 credentials: {{ file: /etc/bluegreen/registry.json }}"
+            ),
+        ));
+    };
+    let Sealed(mut data) = secrets.read(name.clone()).await.map_err(|unread| match unread {
+        Unread::Refused(why) => refused("SecretNotReadable", format!("{FIELD}.secret: {why}")),
+        Unread::Away(why) => {
+            transient(format!("{FIELD}.secret: the Secret {name} can't be read now, and is asked for again: {why}"))
+        }
+    })?;
+    KEYS.iter().find_map(|key| data.remove(*key)).ok_or_else(|| {
+        let keys = KEYS.join(", ");
+        refused(
+            "CredentialsUnusable",
+            format!(
+                "{FIELD}.secret: the Secret {name} has none of the keys {keys}: make it with `kubectl create secret docker-registry`, or with \
+                 `kubectl create secret generic {name} --from-file=netrc=FILE`"
+            ),
+        )
+    })
 }
 
 type Found = Result<Option<(String, String)>, &'static str>;

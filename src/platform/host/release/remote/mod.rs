@@ -7,11 +7,13 @@
 //! | `download` | gets one file, in as many goes as it takes |
 //! | `registry` | an OCI registry: tokens, manifests, what is to be unpacked how |
 //! | `client` | HTTPS: connections, redirects, time limits |
-//! | `files` | credentials and certificates, from files of root's |
+//! | `files` | credentials and certificates, from files of root's and Secrets of the hub |
 //!
 //! The agent is root and the server may be anybody's. So nothing that a server says is put into a path, a shell or a header to somebody else; archives are
 //! left to the unpacker; and the digest that the manifest gives decides. What is known of a registry's protocol here is that it can be asked for a
-//! manifest and a blob by their digests: the crates for it bring a second HTTP client with them, and none resumes.
+//! manifest, a blob and a token. A crate for that (`oci-client`) brings a second HTTP client (`reqwest`) beside the one that URLs need, with rules of its own for
+//! redirects, proxies and time limits; and those rules are the point here: credentials stay with the host that they are for, a blob goes on where it broke off, in
+//! whichever run of the agent, and no answer is larger than a limit. So both ways go through `client` and `download`, which are tested once.
 
 mod client;
 mod download;
@@ -30,6 +32,7 @@ use self::store::Store;
 use super::source::{self, Opened};
 use super::take::Order;
 use crate::api::site::ReleaseSource;
+use crate::platform::host::afar::Secrets;
 use crate::platform::{Class, Fault};
 
 pub use store::Downloads;
@@ -43,6 +46,8 @@ pub struct Fetching<'a> {
     pub within: Duration,
     /// Told how far it is, every few seconds at most.
     pub told: &'a dyn Fn(String),
+    /// Where Secrets are; `None`: where the site comes from there are none.
+    pub secrets: Option<&'a dyn Secrets>,
 }
 
 /// The reason of a condition: something could not be fetched.
@@ -83,7 +88,7 @@ async fn opened(order: &Order<'_>) -> Result<Opened, Fault> {
                 Some(file) => file,
                 None => {
                     let mut headers = HeaderMap::new();
-                    let known = files::authorization(access, &place.authority())?;
+                    let known = files::authorization(access, &place.authority(), order.fetching.secrets).await?;
                     let from = From::Url { place: &place, known: known.is_some() };
                     if let Some(known) = known {
                         headers.insert(AUTHORIZATION, known);
@@ -96,7 +101,7 @@ async fn opened(order: &Order<'_>) -> Result<Opened, Fault> {
             Ok(Opened::Archive(kind, file, bytes))
         }
         ReleaseSource::Oci { image, path, access } => {
-            registry::pieces(&store, image, path.as_ref(), access).await.map(Opened::Pieces)
+            registry::pieces(&store, image, path.as_ref(), access, order.fetching.secrets).await.map(Opened::Pieces)
         }
         ReleaseSource::Path(_) | ReleaseSource::Archive { .. } => {
             Err(refused(FETCH_FAILED, format!("{} is on this machine", source::path(order.source).display())))

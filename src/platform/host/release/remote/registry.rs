@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::client::{Client, Place, unwanted};
 use super::download::{self, From, Wanted};
@@ -14,6 +14,7 @@ use super::{FETCH_FAILED, files, refused, transient};
 use crate::api::remote::{Access, ImageRef};
 use crate::api::types::{RelPath, Sha256 as Digest256};
 use crate::platform::Fault;
+use crate::platform::host::afar::Secrets;
 use crate::platform::host::release::source::{Kind, Piece, kind_of};
 
 const TITLE: &str = "org.opencontainers.image.title";
@@ -30,8 +31,10 @@ pub(super) struct Registry<'a> {
     client: Client,
     image: &'a ImageRef,
     host: String,
-    /// What it is told of who asks, at first or when it asks for that.
-    basic: Option<HeaderValue>,
+    access: &'a Access,
+    secrets: Option<&'a dyn Secrets>,
+    /// What it is told of who asks.
+    basic: OnceCell<Option<HeaderValue>>,
     /// What it is told since it asked.
     token: Mutex<Option<HeaderValue>>,
 }
@@ -75,8 +78,9 @@ pub(super) async fn pieces(
     image: &ImageRef,
     inside: Option<&RelPath>,
     access: &Access,
+    secrets: Option<&dyn Secrets>,
 ) -> Result<Vec<Piece>, Fault> {
-    let registry = Registry::new(image, access)?;
+    let registry = Registry::new(image, access, secrets)?;
     let mut manifest = registry.manifest(store, image.digest(), true).await?;
     if let Some(all) = manifest.manifests.take() {
         let chosen = registry.choose(&all)?;
@@ -116,14 +120,16 @@ pub(super) async fn pieces(
 }
 
 impl<'a> Registry<'a> {
-    fn new(image: &'a ImageRef, access: &Access) -> Result<Registry<'a>, Fault> {
+    fn new(image: &'a ImageRef, access: &'a Access, secrets: Option<&'a dyn Secrets>) -> Result<Registry<'a>, Fault> {
         // The one that everybody knows by another name.
         let host = if image.registry() == "docker.io" { "registry-1.docker.io" } else { image.registry() };
         Ok(Registry {
             client: Client::new(access.ca_file.as_ref())?,
             image,
             host: host.to_owned(),
-            basic: files::authorization(access, host)?,
+            access,
+            secrets,
+            basic: OnceCell::new(),
             token: Mutex::new(None),
         })
     }
@@ -135,7 +141,13 @@ impl<'a> Registry<'a> {
 
     /// Whether it is told who asks.
     pub fn is_known(&self) -> bool {
-        self.basic.is_some()
+        self.access.credentials.is_some()
+    }
+
+    /// Who asks. Read once the registry wants to know: what was fetched already needs neither a file nor a hub.
+    async fn basic(&self) -> Result<Option<HeaderValue>, Fault> {
+        let read = || files::authorization(self.access, &self.host, self.secrets);
+        self.basic.get_or_try_init(read).await.cloned()
     }
 
     /// Where a blob is.
@@ -170,7 +182,7 @@ impl<'a> Registry<'a> {
         let asked = answer.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (scheme, rest) = asked.split_once(' ').unwrap_or((asked, ""));
         if scheme.eq_ignore_ascii_case("basic") {
-            return Ok(self.basic.clone());
+            return self.basic().await;
         }
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Ok(None);
@@ -184,8 +196,8 @@ impl<'a> Registry<'a> {
         let place = Place::parse(&format!("{realm}{joint}{query}"))
             .map_err(|why| self.wrong(&format!("wants a token from a place that {why}")))?;
         let mut headers = HeaderMap::new();
-        if let Some(basic) = &self.basic {
-            headers.insert(AUTHORIZATION, basic.clone());
+        if let Some(basic) = self.basic().await? {
+            headers.insert(AUTHORIZATION, basic);
         }
         let (status, body) = self.client.small(&place, &headers, 256 << 10).await?;
         if status != StatusCode::OK {
