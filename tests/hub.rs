@@ -9,6 +9,8 @@ mod cuts;
 mod escapes;
 #[path = "hub/kit.rs"]
 mod kit;
+#[path = "hub/long.rs"]
+mod long;
 #[path = "hub/machines.rs"]
 mod machines;
 #[path = "hub/proxy.rs"]
