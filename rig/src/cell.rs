@@ -2,12 +2,13 @@
 //! leads in. It touches no network but its own, and is gone with its processes and this.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -35,6 +36,7 @@ impl Cell {
     pub fn new(port: u16) -> Result<Cell> {
         let neighbour = apart(|| {
             leave()?;
+            set_up(&["link", "set", "lo", "up"])?;
             here()
         })?;
         let there = format!("/proc/{}/fd/{}", std::process::id(), neighbour.as_raw_fd());
@@ -106,7 +108,8 @@ impl Drop for Cell {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::SeqCst);
         // The one that waits for a connection gets one, and ends.
-        let _ = self.as_neighbour(|| drop(TcpStream::connect((NEIGHBOUR, self.port))));
+        let address = SocketAddr::from((NEIGHBOUR, self.port));
+        let _ = self.as_neighbour(|| drop(TcpStream::connect_timeout(&address, Duration::from_secs(1))));
     }
 }
 

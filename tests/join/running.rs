@@ -8,6 +8,7 @@ use bluegreen::driver::agent::hub::bearer::Bearer;
 use bluegreen::driver::agent::hub::credentials;
 use bluegreen::driver::agent::hub::membership::Membership;
 use bluegreen_rig::agent::Agent;
+use bluegreen_rig::cell::Cell;
 use bluegreen_rig::load::{Load, Running, get};
 use bluegreen_rig::manifest::{Manifest, release};
 use bluegreen_rig::nginx::Nginx;
@@ -17,7 +18,7 @@ use bluegreen_rig::{binaries, clock, wait};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::kit::{PATIENCE, Said, at_another_time, dies, now, plane, said, token, unique};
+use super::kit::{PATIENCE, Said, admin, at_another_time, dies, now, plane, said, token, unique};
 
 /// A host that has joined, whose agent runs.
 struct Host {
@@ -44,9 +45,13 @@ impl Host {
     }
 
     fn join(&self) -> Said {
+        self.join_with(&token(&self.name))
+    }
+
+    fn join_with(&self, word: &str) -> Said {
         let mut command = self.agent.cli(&["host", "join", "--token-file", "-", "--config"]);
         command.arg(self.agent.config_file()).stdin(Stdio::piped());
-        said(command, Some(&token(&self.name)))
+        said(command, Some(word))
     }
 
     fn site(&self) -> Manifest {
@@ -167,6 +172,23 @@ fn a_token_that_ends_under_a_running_agent_stops_nothing_and_what_was_asked_mean
     host.live();
     host.stands(true, &[]);
     assert_eq!(host.agent.pid(), pid, "the same agent all the while");
+    let totals = load.stop();
+    assert_eq!((totals.failed, totals.broken_clients), (0, 0), "{:?}", totals.told);
+}
+
+#[test]
+fn a_host_whose_network_lets_out_nothing_but_https_to_the_hub_and_lets_nothing_in_joins_and_follows() {
+    let cell = Cell::new(plane().url().rsplit(':').next().unwrap().parse().unwrap()).unwrap();
+    let host = cell.inside(|| Host::start(&binaries::bluegreen().unwrap())).unwrap();
+    let word = admin(&["host", "token", &host.name, "--only-token", "--server", &cell.url()]).well();
+    cell.inside(|| host.join_with(word.trim())).unwrap().well();
+    host.wants("v1");
+    host.live();
+    let load = cell.inside(|| host.load()).unwrap();
+    load.wait_for_version("v1").unwrap();
+    host.wants("v2");
+    load.wait_for_version("v2").unwrap();
+    host.live();
     let totals = load.stop();
     assert_eq!((totals.failed, totals.broken_clients), (0, 0), "{:?}", totals.told);
 }
