@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-all cluster-tools \
-	deny advisories bench-apache bench-cutover bench-hub bench-operator deb static tarball test-newer-nginx
+	deny advisories bench-apache bench-cutover bench-hub bench-operator deb static tarball test-newer-nginx test-hub-away test-git-large
 
 CARGO ?= cargo
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
@@ -52,9 +52,16 @@ test-newer-nginx: ## The contract suite of web servers against the nginx of a ne
 test-kills: ## Kill the agent a hundred times at random moments of rollouts under load
 	BLUEGREEN_KILLS=100 $(CARGO) test --test agent --locked an_agent_that_is_killed_at_any_moment
 
-test-hub-cuts: ## Cut the network between a host and its hub fifty times in mid-rollout under load
+test-hub-cuts: ## Cut or silence the network between two hosts and their hub fifty times in mid-rollout under load
 	@scripts/cluster-tools.sh etcd kube >/dev/null
 	BLUEGREEN_HUB_CUTS=50 $(CARGO) test --test hub --locked cuts::
+
+test-hub-away: ## Take the hub away from a host for ten minutes in the middle of rollouts under load
+	@scripts/cluster-tools.sh etcd kube >/dev/null
+	BLUEGREEN_HUB_AWAY_SECONDS=600 $(CARGO) test --test hub --locked long::
+
+test-git-large: ## Follow a Git repository of two gigabytes (eight on the disk)
+	BLUEGREEN_GIT_MIB=2048 $(CARGO) test --test git --locked a_repository_that_is_too_large
 
 test-runtimes: ## Twenty cutovers of each kind of app on nginx and on Apache under load (half an hour)
 	@scripts/setup.sh test
@@ -72,7 +79,7 @@ test: ## Everything, installing what it needs
 	@scripts/cluster-tools.sh >/dev/null
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-test-all: test model-wide test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-newer-nginx deny advisories ## Everything, a real node and what comes in from outside too (root; hours)
+test-all: test model-wide test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-newer-nginx test-hub-away test-git-large deny advisories ## Everything, a real node and what comes in from outside too (root; hours)
 
 cluster-tools: ## Build the programs of a cluster from Go modules, once (half an hour), and say where they are
 	@scripts/setup.sh cluster

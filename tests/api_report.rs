@@ -12,7 +12,7 @@ use bluegreen::rollout::{
     Artifact, Attempt, Colour, Command, Decision, Health, Limits, Memory, Now, Observed, Occupant, Phase, Plan,
     Promotion, Revision, Route, Stage, Time, Verb, Verdict, World, decide,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The revision that is live.
 fn old() -> Revision {
@@ -141,11 +141,7 @@ fn lines(status: &SiteStatus) -> Vec<String> {
         (false, false, true) => "Failed",
         other => panic!("ready, reconciling, stalled: exactly one, not {other:?}"),
     };
-    let judged = bluegreen_rig::cluster::tools::kstatus(&json!({
-        "apiVersion": "bluegreen.dev/v1alpha1", "kind": "BlueGreenSite",
-        "metadata": { "name": "shop", "namespace": "default", "generation": 2 }, "status": status,
-    }))
-    .expect("kstatus judges");
+    let judged = judged(&json!({ "generation": 2 }), &json!(status));
     assert!(judged.starts_with(meant), "kstatus says {judged}");
     for condition in &status.conditions {
         assert_eq!(condition.observed_generation, Some(2));
@@ -158,6 +154,18 @@ fn lines(status: &SiteStatus) -> Vec<String> {
             format!("{}={} {}: {}", condition.type_, condition.status, condition.reason, condition.message)
         })
         .collect()
+}
+
+/// What Flux's own library makes of a site with this metadata.
+fn judged(metadata: &Value, status: &Value) -> String {
+    let mut site = json!({
+        "apiVersion": "bluegreen.dev/v1alpha1", "kind": "BlueGreenSite",
+        "metadata": { "name": "shop", "namespace": "default" }, "status": status,
+    });
+    for (name, value) in metadata.as_object().into_iter().flatten() {
+        site["metadata"][name] = value.clone();
+    }
+    bluegreen_rig::cluster::tools::kstatus(&site).expect("kstatus judges")
 }
 
 const SERVES: &str = "Available=True AllInstancesReady: every instance of blue is ready";
@@ -173,6 +181,37 @@ fn a_site_whose_wanted_revision_is_live_is_ready() {
     let since = live.since.clone();
     story.now += 90_000;
     assert_eq!(story.turn().live.as_ref().expect("still").since, since, "it is live since then");
+}
+
+#[test]
+fn a_site_that_was_changed_and_not_looked_at_since_is_under_way_whatever_it_said_before() {
+    let mut story = Story::upgrade();
+    story.plan.wanted = Some(old());
+    let status = json!(story.turn());
+    assert!(judged(&json!({ "generation": 2 }), &status).starts_with("Current"));
+    assert!(judged(&json!({ "generation": 3 }), &status).starts_with("InProgress"));
+}
+
+#[test]
+fn a_site_that_is_being_retired_is_terminating_in_each_phase_of_it() {
+    let mut story = Story::upgrade();
+    story.plan.deleting = true;
+    let going =
+        json!({ "generation": 2, "deletionTimestamp": "2026-11-22T18:30:00Z", "finalizers": ["bluegreen.dev/host"] });
+    let mut phases = Vec::new();
+    // Its route is taken away, what served drains, and stops.
+    for _ in 0..10 {
+        let status = story.turn();
+        phases.push(status.phase);
+        let judged = judged(&going, &json!(status));
+        assert!(judged.starts_with("Terminating"), "{:?}: kstatus says {judged}", status.phase);
+        story.now += 60_000;
+        match &mut story.world {
+            world if world.route != Route::Nowhere => world.route = Route::Nowhere,
+            world => world.blue = None,
+        }
+    }
+    assert!(phases.contains(&Some(Phase::Deleting)), "{phases:?}");
 }
 
 #[test]

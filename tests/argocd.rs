@@ -5,6 +5,8 @@
 
 #[path = "argocd/cluster.rs"]
 mod cluster;
+#[path = "argocd/fleet.rs"]
+mod fleet;
 #[path = "argocd/hosts.rs"]
 mod hosts;
 #[path = "install/kit.rs"]

@@ -4,6 +4,8 @@
 
 #[path = "artifacts/bad.rs"]
 mod bad;
+#[path = "artifacts/garbage.rs"]
+mod garbage;
 #[path = "artifacts/kit.rs"]
 mod kit;
 #[path = "agent/kit.rs"]

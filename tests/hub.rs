@@ -13,6 +13,8 @@ mod fetched;
 mod kit;
 #[path = "hub/leaving.rs"]
 mod leaving;
+#[path = "hub/long.rs"]
+mod long;
 #[path = "hub/machines.rs"]
 mod machines;
 #[path = "hub/proxy.rs"]

@@ -8,6 +8,8 @@ mod argocd;
 mod chart;
 #[path = "install/examples.rs"]
 mod examples;
+#[path = "install/fleet.rs"]
+mod fleet;
 #[path = "install/kit.rs"]
 mod kit;
 #[path = "install/operator.rs"]

@@ -156,6 +156,15 @@ impl Agent {
         Ok(())
     }
 
+    /// [`run`](Agent::run), with this program from now on.
+    ///
+    /// # Errors
+    /// When it doesn't come up; what it logged is in the error.
+    pub fn run_as(&mut self, program: &Path) -> Result<()> {
+        program.clone_into(&mut self.program);
+        self.run()
+    }
+
     /// SIGKILL. The apps go on.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

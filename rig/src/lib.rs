@@ -18,6 +18,8 @@
 //! | `maven` | the Java examples, built by Maven and kept |
 //! | `users` | a user for apps to run as |
 //! | `wheels` | packages of Python's, fetched once |
+//! | `cell` | a network of a host's own, from which one way leads out |
+//! | `clock` | a wrong date for one process |
 //! | `network` | a network of a test's own, and a neighbour that scans it |
 //! | `ports` | ports that nobody else takes meanwhile |
 //! | `demo`, `bench` | what `make demo` plays and `make bench-cutover` measures |
@@ -31,6 +33,8 @@ pub mod bench;
 pub mod binaries;
 pub mod booted;
 pub mod certificate;
+pub mod cell;
+pub mod clock;
 pub mod cluster;
 pub mod cutovers;
 pub mod demo;

@@ -116,16 +116,16 @@ fn knock(address: IpAddr, port: u16) -> bool {
     TcpStream::connect_timeout(&SocketAddr::new(address, port), ANSWERS_WITHIN).is_ok()
 }
 
-fn leave() -> Result<()> {
+pub(crate) fn leave() -> Result<()> {
     #[expect(deprecated, reason = "the successor is unsafe because of CLONE_FILES, which is not asked for")]
     let left = rustix::thread::unshare(UnshareFlags::NEWNET);
     left.context("cannot make a network of its own; this needs root")
 }
 
-fn here() -> Result<File> {
+pub(crate) fn here() -> Result<File> {
     File::open("/proc/thread-self/ns/net").context("cannot open the network of this thread")
 }
 
-fn set_up(arguments: &[&str]) -> Result<()> {
+pub(crate) fn set_up(arguments: &[&str]) -> Result<()> {
     run(Command::new("ip").args(arguments)).map(drop)
 }

@@ -132,8 +132,24 @@ pub fn cpu_time(pid: u32) -> Option<Duration> {
 /// A process's resident memory in bytes.
 #[must_use]
 pub fn memory(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kib(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// The most resident memory that a process ever had, in bytes.
+#[must_use]
+pub fn peak_memory(pid: u32) -> Option<u64> {
+    kib(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
+/// A process's share of the memory in bytes: what it has with others counts in part.
+#[must_use]
+pub fn shared_memory(pid: u32) -> Option<u64> {
+    kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+fn kib(file: &str, field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 

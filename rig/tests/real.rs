@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use bluegreen_rig::app::Child;
+use bluegreen_rig::cell::{Cell, NEIGHBOUR};
 use bluegreen_rig::load::{Conversation, Fetch, Load, Loss, Stream, fetch, get};
 use bluegreen_rig::nginx::Nginx;
 use bluegreen_rig::{process, wait};
@@ -158,4 +159,31 @@ fn an_nginx_of_ones_own_serves_reloads_and_leaves_nothing_behind() {
     assert!(!process::exists(master) && !folder.exists());
     let gone = || workers.iter().all(|worker| !process::exists(*worker)).then_some(());
     wait::until("its workers are gone", wait::PATIENCE, gone).expect("they end with their master");
+}
+
+#[test]
+fn from_a_cell_one_way_leads_out_and_none_leads_in() {
+    let hub = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = hub.local_addr().expect("it has one").port();
+    let cell = Cell::new(port).expect("a network; this needs root");
+    thread::spawn(move || {
+        for mut stream in hub.incoming().flatten() {
+            let _ = stream.write_all(b"hub");
+        }
+    });
+    let knock = |address: SocketAddr| {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).ok().map(|_| said)
+    };
+    let other = cell.as_neighbour(|| TcpListener::bind((NEIGHBOUR, 0)).expect("a port")).expect("it may");
+    let other = other.local_addr().expect("it has one");
+    assert_eq!(cell.inside(|| knock((NEIGHBOUR, port).into())).expect("it may").as_deref(), Some("hub"));
+    assert_eq!(cell.inside(|| knock(other)).expect("it may"), None);
+    let listens = cell.inside(|| TcpListener::bind(("10.96.0.2", 0)).expect("a port")).expect("it may");
+    let address = listens.local_addr().expect("it has one");
+    assert_eq!(
+        cell.as_neighbour(|| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()).ok(),
+        Some(false)
+    );
 }

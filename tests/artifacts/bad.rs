@@ -15,7 +15,7 @@ fn nothing_is_kept(served: &Served) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-fn refused(served: &Served, release: Value, words: &[&str]) {
+pub fn refused(served: &Served, release: Value, words: &[&str]) {
     let error = served.agent().apply_and_wait(&with(&served.site, release)).unwrap_err();
     let error = format!("{error:#}");
     for word in words {
@@ -116,7 +116,7 @@ fn what_is_written_wrongly_is_said_before_anything_is_asked() {
 }
 
 /// Waits until the site says that it tries again, and why.
-fn is_tried_again(served: &Served, words: &[&str]) {
+pub fn is_tried_again(served: &Served, words: &[&str]) {
     let so = |site: &Value| {
         let all = site.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
         all.iter().any(|one| {

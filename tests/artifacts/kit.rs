@@ -137,7 +137,10 @@ pub fn packed(folder: &Path) -> Vec<u8> {
 }
 
 /// What a server over TLS is asked for.
+#[derive(Default)]
 pub struct Asked {
+    pub path: String,
+    pub authorization: Option<String>,
     /// Where the range begins, if it is asked for one.
     pub from: Option<usize>,
     pub if_range: Option<String>,
@@ -149,7 +152,12 @@ pub enum Then {
     Close,
     /// It says no more, and keeps the connection.
     Hang,
+    /// It goes on with one byte after the other, slowly enough to last for ever.
+    Trickle(Vec<u8>),
 }
+
+/// How slow a server is that trickles: never quiet, and of no use.
+const TRICKLE: std::time::Duration = std::time::Duration::from_millis(200);
 
 type Answer = dyn Fn(&Asked) -> (Vec<u8>, Then) + Send + Sync;
 
@@ -186,6 +194,11 @@ impl Odd {
 
     pub fn release(&self, authority: &Authority, sha256: &str) -> Value {
         json!({ "url": format!("https://{}/shop.tar.gz", self.address), "sha256": sha256, "caFile": authority.file("ca.pem") })
+    }
+
+    /// What was asked for, in order.
+    pub fn paths(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|asked| asked.path.clone()).collect()
     }
 
     /// Where the questions began, in order.
@@ -226,12 +239,20 @@ fn serve(
         line.split_once(": ").map(|(_, value)| value.to_owned())
     };
     let from = field("range:").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-    let asked = Asked { from, if_range: field("if-range:") };
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let asked = Asked { path, authorization: field("authorization:"), from, if_range: field("if-range:") };
     let (bytes, then) = answer(&asked);
     heard.lock().unwrap().push(asked);
     tls.write_all(&bytes).and_then(|()| tls.flush()).ok()?;
     match then {
         Then::Hang => Some(kept),
+        Then::Trickle(rest) => {
+            for byte in rest {
+                tls.write_all(&[byte]).and_then(|()| tls.flush()).ok()?;
+                std::thread::sleep(TRICKLE);
+            }
+            None
+        }
         Then::Close => {
             tls.conn.send_close_notify();
             let _ = tls.flush();

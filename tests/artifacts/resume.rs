@@ -59,7 +59,7 @@ fn a_server_without_ranges_is_asked_from_the_start_and_so_is_one_that_has_anothe
     let count = AtomicUsize::new(0);
     let odd = Odd::start(&authority, move |asked| {
         assert_eq!(asked.if_range.as_deref(), asked.from.map(|_| "\"one\""));
-        let whole = Asked { from: None, if_range: None };
+        let whole = Asked::default();
         let most = if count.fetch_add(1, Ordering::Relaxed) == 0 { 5_000 } else { usize::MAX };
         (part(&content, &whole, most), Then::Close)
     });
@@ -91,4 +91,22 @@ fn an_agent_that_is_killed_in_the_middle_goes_on_where_it_was() {
     load.wait_for_version("v2").unwrap();
     assert_eq!(odd.began(), [0, 200_000]);
     crate::machine::nothing_lost(&load.stop());
+}
+
+#[test]
+fn a_server_that_trickles_is_left_and_gone_on_with_from_where_it_was() {
+    let served = Served::start();
+    let authority = Authority::new();
+    let content = packed(&served.machine.release("v2"));
+    let digest = sum(&content);
+    let odd = Odd::start(&authority, move |asked| match asked.from {
+        None => (part(&content, asked, 10_000), Then::Trickle(content[10_000..].to_vec())),
+        Some(_) => (part(&content, asked, usize::MAX), Then::Close),
+    });
+    served.agent().apply_and_wait(&with(&served.site, odd.release(&authority, &digest))).unwrap();
+    served.load().wait_for_version("v2").unwrap();
+    let began = odd.began();
+    // Some bytes trickled, and none of them was fetched twice.
+    assert!(began.len() == 2 && began[0] == 0 && began[1] > 10_000, "{began:?}");
+    served.lost_nothing();
 }

@@ -58,16 +58,26 @@ fn a_token_that_is_wrong_is_said_without_being_shown() {
         .unwrap();
 }
 
+/// How large the repository is; the figure that is shown is for 2048.
+fn mebibytes() -> usize {
+    std::env::var("BLUEGREEN_GIT_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+}
+
+/// The most memory in MiB that the agent may ever take, however large a repository is.
+const AGENT_MIB: u64 = 150;
+
 #[test]
 fn a_repository_that_is_too_large_fills_no_disk_and_is_read_where_its_server_leaves_files_out() {
     let mut followed = Followed::prepared();
     let shop = followed.shop();
-    noise(&followed.repository.clone().join("video.bin"), 60);
+    noise(&followed.repository.clone().join("video.bin"), mebibytes());
     followed.repository.partial(false);
     let commit = followed.push(&shop, "v1");
     followed.follow("  sizeLimit: 20Mi\n");
-    let log = || followed.machine.agent.log();
-    wait::until("it was said", wait::PATIENCE, || log().contains("takes more than 20 MiB here").then_some(())).unwrap();
+    wait::until("it was said", LONG, || {
+        followed.machine.agent.log().contains("takes more than 20 MiB here").then_some(())
+    })
+    .unwrap();
     assert!(counted(&followed.machine, "bluegreen_git_fetches_total{result=\"too-large\"}") > 0.0);
     let mirror = followed.machine.agent.state_dir().join("git/mirror");
     wait::until("the copy was removed", wait::PATIENCE, || (!mirror.exists()).then_some(())).unwrap();
@@ -76,6 +86,29 @@ fn a_repository_that_is_too_large_fills_no_disk_and_is_read_where_its_server_lea
     followed.follow("  sizeLimit: 20Mi\n");
     followed.live_by("shop", &commit);
     assert!(size(&mirror) < 1 << 20, "{} bytes", size(&mirror));
+    fits(&followed);
+    // One that may take as much is copied whole, and no agent holds it in memory.
+    followed.repository.partial(false);
+    followed.machine.agent.stop();
+    fs::remove_dir_all(followed.machine.agent.state_dir().join("git")).unwrap();
+    followed.follow(&format!("  sizeLimit: {}Mi\n", mebibytes() * 2));
+    let next = followed.push(&shop, "v2");
+    wait::until("the next commit was live", LONG, || {
+        let site = followed.machine.agent.site("shop").ok()?;
+        let origin = site["metadata"]["annotations"]["bluegreen.dev/origin"].as_str()?.to_owned();
+        (origin.contains(&next[..12]) && why(&site, "Ready") == "Live").then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", followed.machine.agent.log()));
+    assert!(size(&mirror) >= (mebibytes() as u64) << 20, "{} bytes", size(&mirror));
+    fits(&followed);
+}
+
+/// Two gigabytes take a while.
+const LONG: std::time::Duration = std::time::Duration::from_secs(600);
+
+fn fits(followed: &Followed) {
+    let most = bluegreen_rig::process::peak_memory(followed.machine.agent.pid().unwrap()).unwrap() >> 20;
+    assert!(most < AGENT_MIB, "the agent took {most} MiB");
 }
 
 fn size(folder: &std::path::Path) -> u64 {

@@ -72,6 +72,36 @@ fn over_ssh_with_a_key_and_known_hosts_it_is_the_same_and_an_unknown_server_is_n
 }
 
 #[test]
+fn a_repository_that_is_named_on_the_command_line_is_followed() {
+    let mut followed = Followed::prepared();
+    let shop = followed.shop();
+    let commit = followed.push(&shop, "v1");
+    // The configuration has what is secret, and another address.
+    let (right, elsewhere) = (followed.https.url(), "https://127.0.0.1:1/elsewhere.git");
+    let server = followed.https.configuration().replace(&right, elsewhere);
+    follow(&mut followed.machine, &server, "");
+    wait::until("it was not reached", wait::PATIENCE, || {
+        followed.machine.agent.log().contains("asking the repository failed").then_some(())
+    })
+    .unwrap();
+    followed.machine.agent.stop();
+    let program = followed.machine.agent.folder().join("following");
+    let text = format!(
+        "#!/bin/sh\ncase \"$1 $2\" in 'host run') exec '{0}' \"$@\" --git '{right}' --ref main --path sites/;; *) exec '{0}' \"$@\";; esac\n",
+        bluegreen_rig::binaries::bluegreen().unwrap().display()
+    );
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    followed.machine.agent.run_as(&program).unwrap();
+    followed.live_by("shop", &commit);
+    let load = followed.machine.load(&shop);
+    let next = followed.push(&shop, "v2");
+    load.wait_for_version("v2").unwrap();
+    followed.live_by("shop", &next);
+    nothing_lost(&load.stop());
+}
+
+#[test]
 fn the_local_folder_and_the_repository_never_have_the_same_site() {
     let mut followed = Followed::prepared();
     let shop = followed.shop();

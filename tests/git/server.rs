@@ -29,9 +29,12 @@ impl Repository {
         fs::create_dir(repository.parent()).unwrap();
         git(&repository.parent(), &["init", "--quiet", "--bare", "--initial-branch=main", "sites.git"]);
         git(&bare, &["config", "http.receivepack", "false"]);
+        // What was pushed is served as it came, as by servers that tidy up: nothing large is packed anew for each fetch.
+        git(&bare, &["config", "receive.unpackLimit", "1"]);
         repository.partial(true);
         git(repository.folder.path(), &["clone", "--quiet", &bare.display().to_string(), "clone"]);
         git(&repository.clone(), &["checkout", "--quiet", "-b", "main"]);
+        git(&repository.clone(), &["config", "core.compression", "0"]);
         fs::create_dir(repository.clone().join("sites")).unwrap();
         fs::write(repository.clone().join("README.md"), "sites\n").unwrap();
         repository

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use bluegreen_rig::manifest::{Manifest, release};
 use bluegreen_rig::nginx::Nginx;
 use bluegreen_rig::ports::Port;
 use bluegreen_rig::users::User;
-use bluegreen_rig::wait;
+use bluegreen_rig::{binaries, process, wait};
 use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
@@ -74,7 +75,7 @@ impl<'p> Host<'p> {
         grant(plane, namespace.name());
         join(plane, namespace.name(), &proxy, &agent.state_dir());
         agent.run().unwrap();
-        Host { agent, nginx, ports: Port::take_many(8).unwrap(), user, proxy, namespace, plane }
+        Host { agent, nginx, ports: Port::take_many(5 * 4).unwrap(), user, proxy, namespace, plane }
     }
 
     /// Allows this as well from now on.
@@ -104,6 +105,24 @@ impl<'p> Host<'p> {
 
     pub fn load(&self, site: &Manifest) -> Running {
         Load::to(self.nginx.address(), &site.host()).clients(8).start().unwrap()
+    }
+
+    /// The version that somebody gets who asks right now.
+    pub fn served(&self, site: &Manifest) -> Option<String> {
+        let load = Load::to(self.nginx.address(), &site.host()).clients(1).count(1).start().unwrap();
+        load.finish().versions.into_keys().next()
+    }
+
+    /// Waits until the hub says of the site what this host says, and both want the same of it.
+    pub fn agrees(&self, name: &str) {
+        self.wait_for(name, "is told as it is here", |there| {
+            let Ok(here) = self.agent.site(name) else { return false };
+            let said = ["phase", "live", "candidate", "rejected", "conditions"];
+            let same = |field: &str| here["status"][field] == there["status"][field];
+            here["spec"] == there["spec"]
+                && here["metadata"]["generation"] == there["metadata"]["generation"]
+                && said.into_iter().all(same)
+        });
     }
 
     /// Applies a site to the hub.
@@ -140,6 +159,15 @@ impl<'p> Host<'p> {
             (there.trim().is_empty() && self.agent.site(name).is_err()).then_some(())
         });
         gone.unwrap_or_else(|error| panic!("{error}: {:#?}\n{}", self.object(name), tail(&self.agent.log(), 40)));
+    }
+
+    /// Whether `bluegreen fleet get` shows the host as present.
+    pub fn is_present(&self) -> Option<bool> {
+        let mut fleet = Command::new(binaries::bluegreen().unwrap());
+        fleet.args(["fleet", "get", "--output", "json"]).env("KUBECONFIG", self.plane.kubeconfig());
+        let list: Value = serde_json::from_slice(&process::run(&mut fleet).ok()?.stdout).ok()?;
+        let rows = list["items"].as_array()?;
+        rows.iter().find(|row| row["namespace"] == self.namespace.name())?["present"].as_bool()
     }
 
     /// Waits until the agent acts for its hub, or doesn't.

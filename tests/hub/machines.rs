@@ -131,3 +131,21 @@ fn of_two_machines_that_share_even_the_boot_one_notices_and_waits() {
     stands(acts, "the other one acts", |stands| stands["reached"] == true);
     assert!(!acts.log().contains("a copy of this machine holds"), "{}", tail(&acts.log(), 40));
 }
+
+#[test]
+fn a_host_that_is_gone_is_seen_to_be_within_a_minute_and_its_sites_serve_on() {
+    let mut host = Host::start(plane());
+    let site = host.site("shop", 0).release(&host.release("v1"));
+    host.apply(&site);
+    host.ready("shop");
+    let load = host.load(&site);
+    load.wait_for_version("v1").unwrap();
+    assert_eq!(host.is_present(), Some(true));
+    host.agent.kill();
+    let minute = std::time::Duration::from_secs(60);
+    wait::until("it was seen to be gone", minute, || (host.is_present() == Some(false)).then_some(())).unwrap();
+    load.wait_for_more(100).unwrap();
+    host.agent.run().unwrap();
+    wait::until("it was seen to be back", PATIENCE, || (host.is_present() == Some(true)).then_some(())).unwrap();
+    crate::kit::nothing_lost(&load.stop());
+}

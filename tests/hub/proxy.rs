@@ -1,4 +1,4 @@
-//! The way to the hub, which can be cut: a small TCP proxy on loopback.
+//! The way to the hub, which can be cut, and can swallow what is sent: a small TCP proxy on loopback.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,6 +15,10 @@ pub struct Proxy {
 #[derive(Default)]
 struct Way {
     cut: AtomicBool,
+    swallows: AtomicBool,
+    /// Connections before this one were swallowed, and are dead for good: nobody tells their ends.
+    dead: AtomicUsize,
+    made: AtomicUsize,
     ended: AtomicBool,
     carried: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
@@ -36,10 +40,11 @@ impl Proxy {
                     // Dropped: whoever knocked is turned away.
                     continue;
                 }
+                let number = theirs.made.fetch_add(1, Ordering::SeqCst);
                 let Ok(there) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 theirs.open.lock().unwrap().extend([here.try_clone().unwrap(), there.try_clone().unwrap()]);
-                carry(here.try_clone().unwrap(), there.try_clone().unwrap(), theirs.clone());
-                carry(there, here, theirs.clone());
+                carry(number, here.try_clone().unwrap(), there.try_clone().unwrap(), theirs.clone());
+                carry(number, there, here, theirs.clone());
             }
         });
         Proxy { address, way }
@@ -58,8 +63,17 @@ impl Proxy {
         }
     }
 
-    /// Lets them through again.
+    /// Carries nothing any more, and closes nothing, as a router does that has forgotten its connections. Those that there are stay so for ever.
+    pub fn swallow(&self) {
+        self.way.swallows.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets new connections through again.
     pub fn mend(&self) {
+        if self.way.swallows.load(Ordering::SeqCst) {
+            self.way.dead.store(self.way.made.load(Ordering::SeqCst), Ordering::SeqCst);
+            self.way.swallows.store(false, Ordering::SeqCst);
+        }
         self.way.cut.store(false, Ordering::SeqCst);
     }
 
@@ -78,10 +92,22 @@ impl Drop for Proxy {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, way: Arc<Way>) {
+fn carry(number: usize, mut from: TcpStream, mut to: TcpStream, way: Arc<Way>) {
     thread::spawn(move || {
         let mut buffer = [0; 16 << 10];
-        while let Ok(count @ 1..) = from.read(&mut buffer) {
+        loop {
+            let read = from.read(&mut buffer);
+            let dead = way.swallows.load(Ordering::SeqCst) || number < way.dead.load(Ordering::SeqCst);
+            let Ok(count @ 1..) = read else {
+                if dead && !way.cut.load(Ordering::SeqCst) {
+                    // The other end is not told either.
+                    return;
+                }
+                break;
+            };
+            if dead {
+                continue;
+            }
             way.carried.fetch_add(count, Ordering::SeqCst);
             if to.write_all(&buffer[..count]).is_err() {
                 break;

@@ -1,36 +1,19 @@
-//! Clocks an hour apart: the operator's own against the API server's, and two replicas' against each other. The clock is shifted for one process, by a
-//! library that answers in the place of libc; the clock that measures spans is left alone, as it is on a machine whose date is wrong.
+//! Clocks an hour apart: the operator's own against the API server's, and two replicas' against each other.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bluegreen_rig::cluster::{ControlPlane, Namespace, POD};
-use bluegreen_rig::wait;
+use bluegreen_rig::{clock, wait};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::history::History;
 use crate::kit::{Operator, PATIENCE, condition, merge, object, plane, ready, site, told};
 
-/// Where Debian puts it, on any architecture.
-fn library() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").expect("there is a /usr/lib").flatten();
-    folders
-        .map(|folder| folder.path().join("faketime/libfaketime.so.1"))
-        .find(|path| path.exists())
-        .expect("libfaketime is there: scripts/setup.sh test installs it")
-}
-
 /// A replica whose date is off by so much: `+1h`, `-1h`.
 fn off_by(plane: &ControlPlane, namespace: &str, shift: &str) -> Operator {
-    let library = library();
-    let environment = [
-        ("LD_PRELOAD", library.to_str().expect("a plain path")),
-        ("FAKETIME", shift),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ("DONT_FAKE_MONOTONIC", "1"),
-        ("FAKETIME_DISABLE_SHM", "1"),
-    ];
+    let environment = clock::off_by(shift).unwrap();
+    let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Operator::start_with(plane, namespace, &plane.kubeconfig(), &environment)
 }
 

@@ -15,6 +15,7 @@ use super::plane::ControlPlane;
 use super::tools;
 use crate::ports::Port;
 use crate::process::{self, Guarded};
+use crate::told::Told;
 use crate::wait;
 
 /// Where it is installed.
@@ -170,6 +171,26 @@ impl<'plane> ArgoCd<'plane> {
         let at = ["--namespace", HOME, "annotate", "--overwrite", "applications.argoproj.io", application];
         self.plane.kubectl(&[&at[..], &["argocd.argoproj.io/refresh=normal"]].concat())?;
         Ok(())
+    }
+
+    /// Asks it to look at Git now for what an ApplicationSet is to make, which it does every three minutes.
+    ///
+    /// # Errors
+    /// When there is no such ApplicationSet.
+    pub fn refresh_set(&self, set: &str) -> Result<()> {
+        let at = ["--namespace", HOME, "annotate", "--overwrite", "applicationsets.argoproj.io", set];
+        self.plane.kubectl(&[&at[..], &["argocd.argoproj.io/application-set-refresh=true"]].concat())?;
+        Ok(())
+    }
+
+    /// The health that it holds an Application for, now and whenever that changes: a line each.
+    ///
+    /// # Errors
+    /// When kubectl can't be started.
+    pub fn healths(&self, application: &str) -> Result<Told> {
+        let mut watch = self.plane.kubectl_command()?;
+        watch.args(["--namespace", HOME, "get", "applications.argoproj.io", application, "--watch"]);
+        Told::start(watch.arg(r#"--output=jsonpath={.status.health.status}{"\n"}"#))
     }
 
     /// A Git repository of that name that it can read: the URL, and a clone to commit in, on its branch `main`.

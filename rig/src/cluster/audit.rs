@@ -60,6 +60,40 @@ impl Request {
     }
 }
 
+/// A watch.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// As whom.
+    pub user: String,
+    /// The resource, plural.
+    pub resource: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended, if it has.
+    pub ended: Option<Timestamp>,
+}
+
+/// The most watches that each user had at one moment, whatever they were of and however narrow.
+#[must_use]
+pub fn most_at_once<'a>(watches: impl IntoIterator<Item = &'a Watch>) -> BTreeMap<String, usize> {
+    let mut moments: BTreeMap<String, Vec<(Timestamp, i8)>> = BTreeMap::new();
+    for watch in watches {
+        let all = moments.entry(watch.user.clone()).or_default();
+        all.push((watch.began, 1));
+        all.extend(watch.ended.map(|ended| (ended, -1)));
+    }
+    let most = |mut all: Vec<(Timestamp, i8)>| {
+        // One that ends when another one begins is not there beside it.
+        all.sort();
+        let counts = all.iter().scan(0_isize, |open, (_, by)| {
+            *open += isize::from(*by);
+            Some(*open)
+        });
+        usize::try_from(counts.max().unwrap_or_default()).unwrap_or_default()
+    };
+    moments.into_iter().map(|(user, all)| (user, most(all))).collect()
+}
+
 /// How often each [summary](Request::summary) occurs.
 #[must_use]
 pub fn counted<'a>(requests: impl IntoIterator<Item = &'a Request>) -> BTreeMap<String, usize> {
@@ -83,14 +117,44 @@ impl ControlPlane {
     /// # Errors
     /// When the log can't be read.
     pub fn requests_since(&self, mark: Mark) -> Result<Vec<Request>> {
+        Ok(self.lines_since(mark)?.lines().filter_map(request).collect())
+    }
+
+    fn lines_since(&self, mark: Mark) -> Result<String> {
         let path = self.audit_log();
         let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         file.seek(SeekFrom::Start(mark.0))?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         // The last line may be half there.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        Ok(whole.lines().filter_map(request).collect())
+        text.truncate(text.rfind('\n').unwrap_or_default());
+        Ok(text)
+    }
+
+    /// The watches that began since.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub fn watches_since(&self, mark: Mark) -> Result<Vec<Watch>> {
+        let mut watches: BTreeMap<String, Watch> = BTreeMap::new();
+        for line in self.lines_since(mark)?.lines() {
+            let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let (id, at) = (text("/auditID"), text("/stageTimestamp").parse().ok());
+            match (text("/verb"), text("/stage"), at) {
+                ("watch", "ResponseStarted", Some(began)) => {
+                    let (user, resource) = (text("/user/username").to_owned(), text("/objectRef/resource").to_owned());
+                    watches.insert(id.to_owned(), Watch { user, resource, began, ended: None });
+                }
+                ("watch", _, ended) => {
+                    if let Some(watch) = watches.get_mut(id) {
+                        watch.ended = ended;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(watches.into_values().collect())
     }
 
     fn audit_log(&self) -> PathBuf {
@@ -124,4 +188,28 @@ fn request(line: &str) -> Option<Request> {
         dry_run: query.split('&').any(|pair| pair.starts_with("dryRun=")),
         code: u16::try_from(code).unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watches_count_beside_each_other_and_not_one_after_the_other() {
+        let at = |second: i64| Timestamp::from_second(second).expect("a time");
+        let watch = |user: &str, began: i64, ended: Option<i64>| Watch {
+            user: user.to_owned(),
+            resource: "leases".to_owned(),
+            began: at(began),
+            ended: ended.map(at),
+        };
+        let all = [
+            watch("a", 0, Some(60)),
+            watch("a", 60, Some(120)),
+            watch("a", 120, None),
+            watch("b", 0, None),
+            watch("b", 9, Some(10)),
+        ];
+        assert_eq!(most_at_once(&all), BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]));
+    }
 }

@@ -27,7 +27,7 @@ mod servers;
 pub mod tools;
 
 pub use argocd::ArgoCd;
-pub use audit::{Mark, Request, counted};
+pub use audit::{Mark, Request, Watch, counted, most_at_once};
 pub use kubectl::Namespace;
 pub use node::{Node, NodeLoad};
 pub use plane::{ControlPlane, Options};

@@ -24,6 +24,7 @@ use crate::cli::cluster::chain;
 use crate::cli::output::{complain, print};
 use crate::driver::agent::config::{AgentConfig, DEFAULT_FILE};
 use crate::driver::agent::hub::bearer::Bearer;
+use crate::driver::agent::hub::connection;
 use crate::driver::agent::hub::credentials::{self, LIFETIME, RenewError};
 use crate::driver::agent::hub::machine;
 use crate::driver::agent::hub::membership::{Membership, private_folder};
@@ -154,10 +155,11 @@ async fn trade(joiner: &Client, ticket: &Ticket, namespace: &str) -> anyhow::Res
             Err(RenewError::Api(error)) if code(&error) == Some(403) && Instant::now() < deadline => sleep(LOOK).await,
             Err(error) if error.is_unauthorized() => return Err(used(joiner, ticket).await),
             Err(RenewError::Api(error)) if code(&error).is_none() => {
+                let why = chain(error.as_ref());
                 anyhow::bail!(
                     "the hub at {} does not answer as itself: {}. The token is not used up: mend the way there (only outgoing HTTPS is needed), and run this again",
                     ticket.server,
-                    chain(error.as_ref())
+                    connection::dates(&why).unwrap_or(why)
                 )
             }
             Err(error) => anyhow::bail!("the hub at {} gives this host no token: {error}", ticket.server),

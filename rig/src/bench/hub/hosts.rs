@@ -15,6 +15,7 @@ use super::until;
 use crate::agent::Agent;
 use crate::binaries;
 use crate::cluster::ControlPlane;
+use crate::load::{self, Ask, Load, Running};
 use crate::manifest::{self, Manifest};
 use crate::nginx::Nginx;
 use crate::ports::Port;
@@ -84,6 +85,34 @@ impl<'plane> Hosts<'plane> {
         Ok(Host { name: name.to_owned(), agent, nginx })
     }
 
+    /// Load on the app of each of them.
+    pub fn load_on_app(&self) -> Result<Vec<Running>> {
+        self.hosts.iter().map(|host| Load::to(host.nginx.address(), "shop.test").clients(4).start()).collect()
+    }
+
+    /// Load on the files of so many of them, spread over all.
+    pub fn load_on_files(&self, count: usize) -> Result<Vec<Running>> {
+        let step = (self.hosts.len() / count.max(1)).max(1);
+        let sample = self.hosts.iter().step_by(step).take(count);
+        // Enough to be there at each moment, and little enough to leave the machine to who is measured.
+        let quiet = |host: &Host| {
+            let load = Load::to(host.nginx.address(), "site-0.test").asks(vec![Ask::file("/index.html")]).of_any_app();
+            load.clients(2).think(Duration::from_millis(100)).start()
+        };
+        sample.map(quiet).collect()
+    }
+
+    /// What a host takes of the memory on average: its agent and its web server.
+    pub fn memory_each(&self) -> f64 {
+        let shares = self.hosts.iter().flat_map(|host| {
+            let all = host.agent.pid().into_iter().chain([host.nginx.master()]).chain(host.nginx.workers());
+            all.filter_map(process::shared_memory).collect::<Vec<u64>>()
+        });
+        #[expect(clippy::cast_precision_loss)]
+        let count = self.hosts.len().max(1) as f64;
+        crate::bench::mib(shares.sum()) / count
+    }
+
     /// The processes of their agents.
     pub fn agents(&self) -> impl Iterator<Item = u32> + '_ {
         self.hosts.iter().filter_map(|host| host.agent.pid())
@@ -94,7 +123,7 @@ impl<'plane> Hosts<'plane> {
         Ok(App { ports: Port::take_many(self.hosts.len() * 2)? })
     }
 
-    /// Lets every host have this version of it; how long each took until it was live, from the moment when the hub had it.
+    /// Lets every host have this version of it; how long each took until it was live, from before the hub was told.
     pub fn commit(&self, app: &App, version: &str) -> Result<Vec<Duration>> {
         let release = manifest::release(self.releases.path(), version, "")?;
         let sites = self.hosts.iter().zip(app.ports.chunks(2)).map(|(host, ports)| {
@@ -104,8 +133,8 @@ impl<'plane> Hosts<'plane> {
         });
         let sites: Vec<Value> = sites.map(|(host, site)| namespaced(&site, &host.name)).collect();
         let before: Vec<Option<u64>> = self.hosts.iter().map(|host| host.agent.moved_ns("shop")).collect();
-        self.apply(&sites)?;
         let committed = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        self.apply(&sites)?;
         let mut took = Vec::new();
         for (host, before) in self.hosts.iter().zip(before) {
             let moved = until(&format!("{} had {version} live", host.name), Duration::from_secs(60), || {
@@ -131,8 +160,9 @@ impl<'plane> Hosts<'plane> {
             command.args(["--port", &port.number().to_string()]).current_dir(&release);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let _app = process::Guarded::start(&mut command, rustix::process::Signal::TERM, Duration::from_secs(10))?;
-            until("the app served", Duration::from_secs(30), || {
-                std::net::TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port.number()))).ok()
+            let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+            until("the app was healthy", Duration::from_secs(30), || {
+                load::get(address, "localhost", "/health").ok().filter(|answer| answer.status == 200)
             })?;
             took.push(begun.elapsed());
         }

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use self::hosts::Hosts;
-use self::report::{Commits, Fleet, Report};
+use self::report::{Asked, Commits, Fleet, Report};
 use crate::bench::report::Machine;
-use crate::cluster::{ControlPlane, Options, Part};
+use crate::cluster::{ControlPlane, Options, Part, most_at_once};
+use crate::load::Running;
 use crate::{process, wait};
 
 /// What is measured.
@@ -28,6 +29,8 @@ pub struct Plan {
     pub commits: usize,
 }
 
+/// So many hosts are asked by somebody all the while.
+const SAMPLE: usize = 16;
 /// So long nothing may happen until it counts as rest.
 const REST: Duration = Duration::from_secs(30);
 
@@ -53,17 +56,20 @@ fn commits(count: usize) -> Result<Commits> {
     let hosts = Hosts::join(&plane, 2)?;
     let app = hosts.app()?;
     hosts.commit(&app, "v0")?;
+    let loads = hosts.load_on_app()?;
     let mut took = Vec::new();
     for number in 1..=count {
         say(&format!("commit {number} of {count}"));
         took.extend(hosts.commit(&app, &format!("v{number}"))?);
     }
-    Ok(Commits::of(&took, &hosts.app_starts(20)?))
+    let asked = stopped(loads);
+    Ok(Commits::of(&took, &hosts.app_starts(20)?, asked))
 }
 
 fn fleet(plan: Plan) -> Result<Fleet> {
     let plane = a_hub()?;
     say(&format!("starting {} hosts", plan.hosts));
+    let first = plane.mark();
     let hosts = Hosts::join(&plane, plan.hosts)?;
     let all = plan.hosts * plan.sites;
     let patience = Duration::from_secs(300) + Duration::from_millis(500) * u32::try_from(all)?;
@@ -76,6 +82,7 @@ fn fleet(plan: Plan) -> Result<Fleet> {
     hosts.all_live(all, 1, patience)?;
     let up = (begun.elapsed(), spent()?.saturating_sub(before));
 
+    let loads = hosts.load_on_files(SAMPLE)?;
     say("rolling all of them out");
     let (begun, before) = (Instant::now(), spent()?);
     hosts.change_files(plan.sites)?;
@@ -98,8 +105,11 @@ fn fleet(plan: Plan) -> Result<Fleet> {
     let share = spent()?.saturating_sub(before).as_secs_f64() / rested.as_secs_f64();
     let status_writes =
         plane.requests_since(mark)?.into_iter().filter(|one| one.writes() && one.resource == "bluegreensites").count();
-    let watches = watches(&plane)?;
-    ensure!(watches >= plan.hosts, "{watches} watches of {} hosts: somebody isn't there", plan.hosts);
+    let asked = stopped(loads);
+    let watches = plane.watches_since(first)?;
+    let of_hosts = watches.iter().filter(|one| one.user.starts_with("system:serviceaccount:bluegreen-host-"));
+    let most = most_at_once(of_hosts);
+    ensure!(most.len() >= plan.hosts, "{} hosts of {} watch: somebody isn't there", most.len(), plan.hosts);
     let mib = |pid| process::memory(pid).map(crate::bench::mib);
     let agents: Vec<f64> = hosts.agents().filter_map(mib).collect();
     Ok(Fleet {
@@ -109,28 +119,24 @@ fn fleet(plan: Plan) -> Result<Fleet> {
         rolled_s: rolled.0.as_secs_f64(),
         api_cpu_s: (up.1 + rolled.1).as_secs_f64(),
         api_idle_cpu_percent: share * 100.0,
+        api_rolling_cpu_percent: rolled.1.as_secs_f64() / rolled.0.as_secs_f64() * 100.0,
         api_memory_mib: mib(pid).context("the API server has ended")?,
-        watches,
-        #[expect(clippy::cast_precision_loss)]
-        watches_per_host: watches as f64 / plan.hosts as f64,
+        api_peak_memory_mib: process::peak_memory(pid).map(crate::bench::mib).context("the API server has ended")?,
+        watches_per_host: most.values().copied().max().unwrap_or_default(),
         writes: by_what,
         writes_of_sites_at_rest: status_writes,
         agent_memory_mib: agents.iter().sum::<f64>() / f64::from(u32::try_from(agents.len())?),
+        host_memory_mib: hosts.memory_each(),
+        asked,
     })
 }
 
-/// The watches that the API server serves to hosts: of sites and of Secrets.
-fn watches(plane: &ControlPlane) -> Result<usize> {
-    let metrics = plane.kubectl(&["get", "--raw", "/metrics"])?;
-    let ours = |line: &&str| {
-        line.starts_with("apiserver_longrunning_requests{")
-            && line.contains("verb=\"WATCH\"")
-            && line.contains("scope=\"namespace\"")
-            && ["bluegreensites", "secrets", "leases"].iter().any(|one| line.contains(&format!("resource=\"{one}\"")))
-    };
-    let count = |line: &str| line.rsplit(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    Ok(metrics.lines().filter(ours).map(count).sum::<f64>() as usize)
+/// What became of all that was asked.
+fn stopped(loads: Vec<Running>) -> Asked {
+    let hosts = loads.len();
+    let mut all = crate::load::Totals::default();
+    loads.into_iter().for_each(|load| all.add(&load.stop()));
+    Asked { hosts, requests: all.requests, failed: all.failed, losses: all.losses, broken_clients: all.broken_clients }
 }
 
 fn say(what: &str) {

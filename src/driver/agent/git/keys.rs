@@ -38,9 +38,9 @@ pub fn lay_out(git: &Git, config: &GitConfig) -> Result<Shown, GitError> {
     set("remote.origin.url", config.url.to_string());
     set("remote.origin.promisor", "true".to_owned());
     set("remote.origin.partialclonefilter", "blob:none".to_owned());
-    // A server that says nothing for so long is given up.
+    // A server that says nothing for so long is given up. One that packs two gigabytes has nothing to say for a while.
     set("http.lowSpeedLimit", "100".to_owned());
-    set("http.lowSpeedTime", "30".to_owned());
+    set("http.lowSpeedTime", "120".to_owned());
     match config.url.transport() {
         Transport::Https => {
             if let Some(file) = &config.ca_file {

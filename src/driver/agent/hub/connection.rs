@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use jiff::Timestamp;
 use kube::client::ClientBuilder;
 use kube::config::{AuthInfo, Config};
 use kube::{Client, core::Status};
@@ -98,7 +99,18 @@ fn innermost(error: &dyn std::error::Error) -> String {
         text = inner.to_string();
         cause = inner.source();
     }
-    text
+    dates(&text).unwrap_or(text)
+}
+
+/// What is wrong with the dates of a certificate, for whoever may have a wrong clock; in words that stay the same from one try to the next.
+#[must_use]
+pub fn dates(why: &str) -> Option<String> {
+    let known = [("certificate not valid yet", "is not valid yet"), ("certificate expired", "has expired")];
+    let (_, what) = known.iter().find(|(words, _)| why.contains(words))?;
+    let today = Timestamp::now().strftime("%Y-%m-%d");
+    Some(format!(
+        "its certificate {what} by this machine's clock, which shows {today}; if that is wrong, set the clock"
+    ))
 }
 
 /// Makes a client. Nothing is sent yet.
@@ -165,6 +177,15 @@ mod tests {
             let Err(trouble) = connect(&membership(server, ca), Path::new("/nowhere")) else { panic!("{server} {ca}") };
             assert!(trouble.to_string().contains(says), "{trouble}");
         }
+    }
+
+    #[test]
+    fn a_certificate_whose_dates_are_wrong_points_to_the_clock_and_any_other_does_not() {
+        let early = "invalid peer certificate: certificate not valid yet: verification time 1764363 (UNIX), but certificate is not valid before 1795363";
+        let said = dates(early).unwrap();
+        assert!(said.contains("not valid yet by this machine's clock") && !said.contains("1764363"), "{said}");
+        assert!(dates("invalid peer certificate: certificate expired: verification time 1 (UNIX)").is_some());
+        assert_eq!(dates("invalid peer certificate: UnknownIssuer"), None);
     }
 
     #[test]
