@@ -122,7 +122,7 @@ impl Line {
         }
     }
 
-    fn as_stream(self: Pin<&mut Self>) -> Pin<&mut dyn Both> {
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut dyn Both> {
         match self.get_mut() {
             Line::Plain(stream) => Pin::new(stream),
             Line::Tls(stream) => Pin::new(stream.as_mut()),
@@ -145,20 +145,20 @@ impl Read for Now<'_> {
 
 impl AsyncRead for Line {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.as_stream().poll_read(cx, buffer)
+        self.stream().poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Line {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.as_stream().poll_write(cx, bytes)
+        self.stream().poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.as_stream().poll_flush(cx)
+        self.stream().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.as_stream().poll_shutdown(cx)
+        self.stream().poll_shutdown(cx)
     }
 }
