@@ -139,6 +139,21 @@ fn is_shut_in(vps: &Vps, (unit, pid): &(String, String)) {
     assert!(mounts.lines().any(|line| line.split_whitespace().nth(4) == Some("/tmp")), "{unit}: {mounts}");
 }
 
+/// Where installing could not be shut in, the scripts of an environment don't know where they lie.
+fn was_installed_in_a_jail(vps: &Vps, site: &str, script: &str) {
+    let releases = Path::new("/var/lib/bluegreen/sites").join(site).join("releases");
+    let folder = vps.machine.root().join(releases.strip_prefix("/").expect("a path"));
+    let all = fs::read_dir(&folder).expect("releases").map(|entry| entry.expect("an entry").path());
+    let environments: Vec<PathBuf> =
+        all.filter(|path| path.extension().is_some_and(|ending| ending == "venv")).collect();
+    assert!(!environments.is_empty(), "{}", folder.display());
+    for environment in environments {
+        let text = fs::read_to_string(environment.join("bin").join(script)).expect("a script");
+        let lies = releases.join(environment.file_name().expect("a name"));
+        assert!(text.starts_with(&format!("#!{}/bin/python", lies.display())), "{text}");
+    }
+}
+
 #[test]
 fn every_kind_of_app_goes_from_version_to_version_as_a_unit_and_comes_up_after_a_reboot() {
     let mut vps = Vps::start_from(Image::Full);
@@ -147,6 +162,8 @@ fn every_kind_of_app_goes_from_version_to_version_as_a_unit_and_comes_up_after_a
     let up = apps(&vps);
     assert_eq!(up.len(), kinds.len() - 1, "one for each but the pages: {up:?}");
     up.iter().for_each(|app| is_shut_in(&vps, app));
+    was_installed_in_a_jail(&vps, "django", "gunicorn");
+    was_installed_in_a_jail(&vps, "fastapi", "uvicorn");
     let listening: BTreeSet<String> = vps.doctor_is_content().into_values().collect();
     let units: BTreeSet<String> = up.iter().map(|(unit, _)| unit.clone()).collect();
     assert!(listening.is_superset(&units), "{listening:?} {units:?}");
