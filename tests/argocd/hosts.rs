@@ -126,13 +126,15 @@ fn one_commit_is_a_cutover_on_two_hosts_and_a_revert_is_a_way_back_on_both() {
         let asked: Vec<_> = fleet.hosts.iter().map(|host| scope.spawn(|| host.ask_slowly(40_000))).collect();
         kustomize(&["docs"]);
         fleet.refresh();
-        for (host, asked) in fleet.hosts.iter().zip(asked) {
+        for (host, asked) in fleet.hosts.iter().zip(&asked) {
             wait::until(&format!("the site was to go from {}", host.name), PATIENCE, || {
                 let object = fleet.object(host.name);
                 (!object["metadata"]["deletionTimestamp"].is_null()).then_some(())
             })
             .unwrap();
             assert!(!asked.is_finished(), "{}: the answer was to take longer than that", host.name);
+        }
+        for (host, asked) in fleet.hosts.iter().zip(asked) {
             while !asked.is_finished() {
                 let held = fleet.object(host.name)["metadata"]["finalizers"].clone();
                 assert!(asked.is_finished() || held == json!(["bluegreen.dev/host"]), "{}: {held}", host.name);

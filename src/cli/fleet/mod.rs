@@ -124,7 +124,7 @@ async fn ask(meant: &Meant, labels: Option<&str>) -> Result<Vec<Row>, ClusterErr
         let empty: Vec<Row> = empty.filter_map(|namespace| Row::empty(&meant.context, namespace, &there)).collect();
         rows.extend(empty);
     }
-    rows.sort_by(|a, b| a.key().cmp(&b.key()));
+    rows.sort_by_key(Row::key);
     Ok(rows)
 }
 

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn names_of_every_kind_are_told_apart() {
-        let text = b"100644 blob aa\tshop.yaml\0100755 blob bb\tx\ty\0120000 blob cc\tblog.yaml\0160000 commit dd\tsub\0040000 tree ee\tmore\0";
+        let text = b"100644 blob aa\tshop.yaml\x00100755 blob bb\tx\ty\x00120000 blob cc\tblog.yaml\x00160000 commit dd\tsub\x00040000 tree ee\tmore\x00";
         let all = entries(text).expect("read");
         let kinds: Vec<Kind> = all.iter().map(|entry| entry.kind).collect();
         assert_eq!(kinds, [Kind::File, Kind::File, Kind::Link, Kind::Submodule, Kind::Folder]);
