@@ -41,12 +41,11 @@ pub fn decision(setting: &Setting, state: &State, decision: &Decision) -> Result
                 ghosts.rejected = ghosts.rejected.without(number(held.revision));
                 ghosts.cleared = ghosts.cleared.with(number(held.revision));
             }
-            News::TakenBack(held) => {
-                if decision.ledger.intent.is_none() {
-                    ghosts.baking = 0;
-                    ghosts.cleared = ghosts.cleared.with(number(held.revision));
-                }
+            News::TakenBack(held) if decision.ledger.intent.is_none() => {
+                ghosts.baking = 0;
+                ghosts.cleared = ghosts.cleared.with(number(held.revision));
             }
+            News::TakenBack(_) => {}
             News::Obeyed(command) => {
                 let bit = 1 << command.id.parse::<u8>().unwrap_or(7);
                 if ghosts.obeyed & bit != 0 && !ghosts.lost {

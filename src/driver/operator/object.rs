@@ -73,8 +73,9 @@ impl SiteObject {
     /// Whether an operator ever wrote a status.
     #[must_use]
     pub fn was_seen(&self) -> bool {
-        let text = self.status.as_str();
-        !matches!(text, "null" | "{}") && text != json!({ "observedGeneration": UNSEEN }).to_string()
+        // What the definition itself puts there says that nobody has looked.
+        let unseen = json!({ "observedGeneration": UNSEEN });
+        serde_json::from_str::<Value>(self.status.as_str()).is_ok_and(|status| status != unseen && !is_empty(&status))
     }
 }
 
