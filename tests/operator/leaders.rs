@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use bluegreen_rig::cluster::Namespace;
 use bluegreen_rig::wait;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::history::History;
-use crate::kit::{LEASE_SECONDS, Operator, PATIENCE, object, plane, ready, site, told};
+use crate::kit::{LEASE_SECONDS, Operator, PATIENCE, merge, object, plane, ready, site, told};
 
 /// Rolled out at once: each kill hits them at different points of their rollouts.
 const SITES: [&str; 4] = ["one", "two", "three", "four"];
@@ -45,6 +45,30 @@ impl Dice {
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
+    }
+}
+
+#[test]
+fn a_first_deployment_goes_on_when_its_leader_is_killed_as_soon_as_it_has_begun() {
+    let plane = plane();
+    let namespace = plane.namespace("begun").unwrap();
+    let operator = Operator::start(plane, namespace.name()).led();
+    for name in SITES {
+        let mut begins = site(name, 1);
+        let later = json!({"metadata": {"annotations": {"rig.bluegreen.dev/after": "3s"}}});
+        merge(&mut begins["spec"]["target"]["cluster"]["template"], &later);
+        namespace.apply(&begins.to_string()).unwrap();
+    }
+    // No live Service is there yet, on which a ledger could stand.
+    wait::until("a Deployment was there", PATIENCE, || {
+        let all = namespace.json(&["get", "deployments"]).ok()?;
+        all["items"].as_array().is_some_and(|all| !all.is_empty()).then_some(())
+    })
+    .unwrap();
+    operator.kill();
+    let next = Operator::start(plane, namespace.name()).led();
+    for name in SITES {
+        ready(&namespace, name, &[&next]);
     }
 }
 

@@ -100,7 +100,8 @@ impl ClusterPlatform {
         Some(Beside::new(version, front.ledger.as_deref(), front.left.as_deref()))
     }
 
-    fn front_owned(&self, wanted: &Wanted) -> Option<Owned> {
+    /// What is known of the front object, if there is one of ours.
+    pub(super) fn front_owned(&self, wanted: &Wanted) -> Option<Owned> {
         let children = self.children();
         let target = &wanted.site.target;
         let owned = match target.route {

@@ -319,8 +319,12 @@ impl Platform for ClusterPlatform {
         }
         // Before a colour is started or stopped, what that rests on is on record. A route carries its own memory in the same write, and people are told
         // of it afterwards (`Entry::end`): nobody who waits for the new version waits for words.
-        if matches!(goal.step, Some(Step::Start { .. } | Step::Stop { .. } | Step::Unroute)) {
-            self.flush().await?;
+        match goal.step {
+            // As long as no front object carries the ledger, the status is all the memory there is: of a slot that runs and that nobody remembers to have
+            // started, nobody could say what it may be used for.
+            Some(Step::Start { .. }) if self.front_owned(&wanted).is_none() => self.write_status().await?,
+            Some(Step::Start { .. } | Step::Stop { .. } | Step::Unroute) => self.flush().await?,
+            Some(Step::Route { .. }) | None => {}
         }
         if let Some(revision) = goal.prepare {
             self.prepare(&wanted, revision, &mut inner).await?;
