@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bluegreen_rig::manifest::Manifest;
-use bluegreen_rig::{maven, process, wheels};
+use bluegreen_rig::{examples, maven, process, wheels};
 use serde_json::json;
 
 use crate::kit::{Machine, administrator};
@@ -77,11 +77,15 @@ fn tomcat(machine: &Machine, slot: usize) -> Manifest {
     site(machine, slot, "tomcat", &argv, &release)
 }
 
+/// The app of an example.
+fn app(example: &str) -> PathBuf {
+    examples::folder().join(example).join("app")
+}
+
 /// An example of Python's, in an environment of its own.
 fn python(machine: &Machine, slot: usize, example: &str, arguments: &[&str]) -> Manifest {
     let release = machine.agent.uploads().join(example);
-    let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example).join("app");
-    administrator(&format!("cp -r {} {}", app.display(), release.display()));
+    administrator(&format!("cp -r {} {}", app(example).display(), release.display()));
     fs::write(release.join("VERSION"), "v1\n").unwrap();
     let list = fs::read_to_string(release.join("requirements.txt")).unwrap();
     let environment = machine.agent.folder().join(format!("{example}.venv"));
@@ -98,6 +102,12 @@ fn python(machine: &Machine, slot: usize, example: &str, arguments: &[&str]) -> 
 
 #[test]
 fn a_scan_from_outside_finds_no_tomcat_spring_boot_gunicorn_or_uvicorn_that_listens_on_every_address() {
+    // Within the machine's network there is nobody to fetch anything from.
+    maven::example("spring-boot", "target/shop.jar").unwrap();
+    maven::example("tomcat", "target/pages.war").unwrap();
+    for example in ["flask", "fastapi"] {
+        wheels::wheels(&fs::read_to_string(app(example).join("requirements.txt")).unwrap()).unwrap();
+    }
     let mut machine = Machine::start();
     let sites = [
         spring_boot(&machine, 0),

@@ -21,7 +21,7 @@ fn one_bad_manifest_keeps_all_of_its_commit_out_and_the_commit_file_and_line_are
     let whole = blog.clone().release(&followed.machine.release("v2b"));
     let clash = whole.clone().set("/spec/target/host/hostnames", json!(["shop.test"]));
     let foreign = whole.clone().set("/spec/target/host/user", json!("daemon"));
-    let outside = whole.clone().set("/spec/target/host/release", json!({ "path": "/etc" }));
+    let outside = whole.clone().set("/spec/target/host/release", json!({ "path": "/usr/share" }));
     let broken = whole.yaml().unwrap().replace("spec:", "spec: [");
     let wrong = whole.yaml().unwrap().replace("hostnames:", "hostname:");
     for (text, reason, words) in [
@@ -138,13 +138,13 @@ fn addresses_branches_and_folders_that_could_be_something_else_are_refused_befor
         ["--git", &format!("ext::sh -c {}", touch.replace(' ', "% "))],
         ["--git", &format!("--upload-pack={touch}")],
         ["--git", "file:///etc"],
-        ["--git", "/etc"],
+        ["--git", "/usr/share"],
         ["--git", "ssh://-oProxyCommand=x/y"],
         ["--git", "https://user:secret@127.0.0.1/x"],
         ["--ref", &format!("--upload-pack={touch}")],
         ["--ref", "../../x"],
         ["--path", "../sites"],
-        ["--path", "/etc"],
+        ["--path", "/usr/share"],
     ] {
         let [option, value] = words;
         let joined = format!("{option}={value}");

@@ -52,7 +52,7 @@ impl Cluster {
         }
         let outcome = match &before {
             None => ApplyOutcome::Created,
-            Some(before) if same(before, &after, how.dry_run) => ApplyOutcome::Unchanged,
+            Some(before) if same(before, &after) => ApplyOutcome::Unchanged,
             Some(_) => ApplyOutcome::Configured,
         };
         Ok(Applied { name, outcome, generation: after.metadata.generation.unwrap_or_default(), warnings })
@@ -98,11 +98,9 @@ impl Cluster {
     }
 }
 
-/// Whether it was like this already. A dry run has no resourceVersion of its own to tell by.
-fn same(before: &DynamicObject, after: &DynamicObject, dry_run: bool) -> bool {
-    if !dry_run {
-        return before.resource_version() == after.resource_version();
-    }
+/// Whether it was like this already, as far as a manifest says it. By the resourceVersion it can't be told: a dry run has none of its own, and the first
+/// write after the definition got another default changes what is stored.
+fn same(before: &DynamicObject, after: &DynamicObject) -> bool {
     before.data["spec"] == after.data["spec"]
         && before.labels() == after.labels()
         && before.annotations() == after.annotations()
