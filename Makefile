@@ -2,10 +2,13 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-all cluster-tools \
+.PHONY: help demo demo-cluster check model model-wide test test-kills test-kills-cluster test-hub-cuts test-apps test-argocd test-booted test-runtimes \
+	test-node test-all cluster-tools \
 	deny advisories bench-apache bench-cutover bench-hub bench-operator deb static tarball test-newer-nginx test-hub-away test-git-large
 
 CARGO ?= cargo
+# Tests that take too long for `cargo test`: each has a target here. Its lints are judged with all the others.
+SUITES := argocd booted java package python runtimes
 # nginx lives in sbin, which an ordinary user's PATH leaves out; rustup's cargo may not be on it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 # Nobody builds there a second time, and what it would be quicker by takes gigabytes.
@@ -31,7 +34,7 @@ demo-cluster: ## Watch a site on a real control plane go from v1 to v2, refuse a
 
 check: ## The quick one: format, lints, unit tests, the search of the logic
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets $(SUITES:%=--test %) --locked -- -D warnings
 	$(CARGO) test --workspace --lib --bins --locked --quiet
 	@$(MAKE) --no-print-directory model
 
@@ -63,23 +66,36 @@ test-hub-away: ## Take the hub away from a host for ten minutes in the middle of
 test-git-large: ## Follow a Git repository of two gigabytes (eight on the disk)
 	BLUEGREEN_GIT_MIB=2048 $(CARGO) test --test git --locked a_repository_that_is_too_large
 
+test-argocd: ## Sync a repository to a cluster and to two hosts by the real Argo CD, under load (root; three minutes)
+	@scripts/setup.sh test
+	@scripts/cluster-tools.sh >/dev/null
+	$(CARGO) test --workspace --test argocd --locked
+
+test-booted: ## Every kind of app, the firewall, reboots and both packages on a booted Debian (root; ten minutes)
+	@scripts/setup.sh test
+	$(CARGO) test --workspace --test booted --test package --locked
+
+test-apps: ## Real Spring Boot, Tomcat, Django, Flask, FastAPI, CGI, PHP and Node behind nginx and Apache (root; a quarter of an hour)
+	@scripts/setup.sh test
+	$(CARGO) test --workspace --test java --test python --test runtimes --locked
+
 test-runtimes: ## Twenty cutovers of each kind of app on nginx and on Apache under load (half an hour)
 	@scripts/setup.sh test
-	BLUEGREEN_RUNTIME_CUTOVERS=20 $(CARGO) test --test java --test python --test runtimes --locked -- --nocapture cutovers::
+	BLUEGREEN_RUNTIME_CUTOVERS=20 $(CARGO) test --workspace --test java --test python --test runtimes --locked -- --nocapture cutovers::
 
 test-node: ## Fifty cutovers through a Service and fifty through an HTTPRoute of a real node under load, the operator in a pod (root; half an hour)
 	@scripts/setup.sh node
 	@scripts/cluster-tools.sh etcd kube node helm traefik >/dev/null
 	$(CARGO) test --test node --locked -- --ignored --test-threads=1 --nocapture
 
-test: ## Everything, installing what it needs
+test: ## All that fits into an hour, installing what it needs (the rest has suites of its own: test-all)
 	@scripts/setup.sh test
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets $(SUITES:%=--test %) --locked -- -D warnings
 	@scripts/cluster-tools.sh >/dev/null
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-test-all: test model-wide test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-newer-nginx test-hub-away test-git-large deny advisories ## Everything, a real node and what comes in from outside too (root; hours)
+test-all: test test-apps test-argocd test-booted model-wide test-kills test-kills-cluster test-hub-cuts test-runtimes test-node test-newer-nginx test-hub-away test-git-large deny advisories ## Everything, a real node and what comes in from outside too (root; hours)
 
 cluster-tools: ## Build the programs of a cluster from Go modules, once (half an hour), and say where they are
 	@scripts/setup.sh cluster

@@ -138,13 +138,13 @@ fn addresses_branches_and_folders_that_could_be_something_else_are_refused_befor
         ["--git", &format!("ext::sh -c {}", touch.replace(' ', "% "))],
         ["--git", &format!("--upload-pack={touch}")],
         ["--git", "file:///etc"],
-        ["--git", "/usr/share"],
+        ["--git", "/etc"],
         ["--git", "ssh://-oProxyCommand=x/y"],
         ["--git", "https://user:secret@127.0.0.1/x"],
         ["--ref", &format!("--upload-pack={touch}")],
         ["--ref", "../../x"],
         ["--path", "../sites"],
-        ["--path", "/usr/share"],
+        ["--path", "/etc"],
     ] {
         let [option, value] = words;
         let joined = format!("{option}={value}");
