@@ -69,10 +69,17 @@ fn without_a_definition_the_operator_waits_and_says_once_what_is_missing_and_an_
     assert!(operator.stop());
     let mark = plane.mark();
     operator = Operator::start(&plane, namespace.name()).led();
+    let live = seen["status"]["live"]["revision"].as_str().unwrap();
     const TOUCHES: usize = 5;
     for touch in 0..TOUCHES {
         namespace
-            .kubectl(&["annotate", "bluegreensite", "shop", "--overwrite", &format!("bluegreen.dev/pause=p{touch}")])
+            .kubectl(&[
+                "annotate",
+                "bluegreensite",
+                "shop",
+                "--overwrite",
+                &format!("bluegreen.dev/pause={live}/1@p{touch}"),
+            ])
             .unwrap();
         let heard = || {
             let object = object(&namespace, "shop")?;
