@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -96,7 +98,7 @@ pub fn git(folder: &Path, arguments: &[&str]) -> String {
 /// nginx with TLS, and Git's backend behind it.
 pub struct Https {
     pub nginx: Nginx,
-    _backend: Guarded,
+    _backends: Vec<Guarded>,
     folder: TempDir,
     served: PathBuf,
 }
@@ -115,12 +117,16 @@ impl Https {
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let socket = folder.path().join("backend.sock");
-        let mut backend = Command::new("/usr/sbin/fcgiwrap");
-        backend.args(["-c", "4", "-s", &format!("unix:{}", socket.display())]).stdin(Stdio::null());
-        let backend = Guarded::start(&mut backend, Signal::TERM, Duration::from_secs(5)).unwrap();
-        wait::until("the backend listened", wait::PATIENCE, || socket.exists().then_some(())).unwrap();
+        let listener = UnixListener::bind(&socket).unwrap();
+        // Several processes rather than one that forks (`-c`): what that forks outlives it, and whoever reads what the tests print waits for it for ever.
+        let backends = (0..4).map(|_| {
+            let mut backend = Command::new("/usr/sbin/fcgiwrap");
+            backend.stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())));
+            Guarded::start(&mut backend, Signal::TERM, Duration::from_secs(5)).unwrap()
+        });
+        let backends = backends.collect();
         run(Command::new("chmod").arg("666").arg(&socket)).unwrap();
-        let server = Https { nginx: Nginx::start().unwrap(), _backend: backend, folder, served: repository.parent() };
+        let server = Https { nginx: Nginx::start().unwrap(), _backends: backends, folder, served: repository.parent() };
         server.configure("");
         server
     }
