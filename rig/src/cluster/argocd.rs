@@ -65,7 +65,11 @@ impl<'plane> ArgoCd<'plane> {
         )?;
         let repositories = argo.folder.join("repositories").display().to_string();
         let at = [format!("--port={}", argo.git), format!("--base-path={repositories}")];
-        argo.bare("git", &["daemon", "--listen=127.0.0.1", "--export-all", "--reuseaddr", &at[0], &at[1]], argo.git)?;
+        // Not by way of `git daemon`: that starts it as a child, which outlives it.
+        let parts = process::run(Command::new("git").arg("--exec-path"))?;
+        let daemon = Path::new(String::from_utf8_lossy(&parts.stdout).trim()).join("git-daemon");
+        let arguments = ["--listen=127.0.0.1", "--export-all", "--reuseaddr", &at[0], &at[1]].map(str::to_owned);
+        argo.run("git-daemon", &daemon, &arguments, argo.git)?;
         let to_redis = format!("--redis=127.0.0.1:{redis}");
         let to_repository = format!("--repo-server=127.0.0.1:{repository}");
         argo.part(
