@@ -105,23 +105,16 @@ pub fn alone<'a>(what: &str, authorities: impl IntoIterator<Item = &'a [u8]>, no
 mod tests {
     use std::process::Command;
 
+    use bluegreen_rig::certificate::SELF_SIGNED;
+
     use super::*;
 
     fn certificate(arguments: &[&str]) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key");
         let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-subj",
-                "/CN=joe",
-            ])
+            .args(SELF_SIGNED)
+            .args(["-subj", "/CN=joe"])
             .args(["-outform", "DER", "-keyout"])
             .arg(key)
             .args(arguments)

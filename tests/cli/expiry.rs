@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bluegreen_rig::binaries;
+use bluegreen_rig::certificate::SELF_SIGNED;
 use serde_json::json;
 
 fn openssl(folder: &Path, name: &str, faked: Option<&str>, days: &str) {
@@ -15,17 +16,7 @@ fn openssl(folder: &Path, name: &str, faked: Option<&str>, days: &str) {
         }
         None => Command::new("openssl"),
     };
-    command.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-subj",
-        "/CN=joe",
-    ]);
+    command.args(SELF_SIGNED).args(["-subj", "/CN=joe"]);
     command.args(["-days", days, "-keyout"]).arg(folder.join(format!("{name}.key")));
     let made = command.arg("-out").arg(folder.join(format!("{name}.pem"))).output().expect("openssl is there");
     assert!(made.status.success(), "{made:?}");

@@ -214,6 +214,8 @@ impl Standing {
 mod tests {
     use std::process::Command;
 
+    use bluegreen_rig::certificate::SELF_SIGNED;
+
     use super::*;
 
     #[test]
@@ -221,17 +223,8 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let authority = |days: &str| {
             let made = Command::new("openssl")
-                .args([
-                    "req",
-                    "-x509",
-                    "-newkey",
-                    "ec",
-                    "-pkeyopt",
-                    "ec_paramgen_curve:P-256",
-                    "-nodes",
-                    "-subj",
-                    "/CN=hub",
-                ])
+                .args(SELF_SIGNED)
+                .args(["-subj", "/CN=hub"])
                 .args(["-days", days, "-keyout"])
                 .arg(state.path().join("key"))
                 .output()
