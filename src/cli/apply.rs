@@ -111,7 +111,7 @@ pub(crate) fn shown(file: &Path) -> String {
 }
 
 async fn wait(source: &Source, applied: &Applied, limit: Duration, deadline: Option<Instant>) -> anyhow::Result<()> {
-    let mut follower = Follower::until_live(&applied.name, applied.generation);
+    let mut follower = Follower::until_live(applied);
     let far = Instant::now() + Duration::from_secs(100 * 365 * 86_400);
     match timeout_at(deadline.unwrap_or(far), follower.follow(source)).await {
         Ok(done) => done,

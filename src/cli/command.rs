@@ -90,8 +90,16 @@ async fn last_way_back(source: &Source, site: &Site) -> anyhow::Result<Revision>
     let history = source.history(&site.name).await?;
     let last = history.items.iter().rev().filter_map(|event| event.revision).find(|revision| ways.contains(revision));
     last.ok_or_else(|| {
+        let instead = match site.attempts.candidate {
+            Some(candidate) => format!(
+                "{} is on its way and can still be given up: {}",
+                candidate.revision.short(),
+                source.hint(&format!("abort {}", site.name))
+            ),
+            None => "apply a manifest with an earlier release instead".to_owned(),
+        };
         anyhow::anyhow!(
-            "{} has nowhere to go back to: no other revision was live and passed its watch; apply a manifest with an earlier release instead",
+            "{} has nowhere to go back to: no other revision was live and passed its watch; {instead}",
             site.name
         )
     })

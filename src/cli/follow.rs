@@ -11,7 +11,7 @@ use super::render::tree::{Moment, Style, plain, tree};
 use super::source::{Source, SourceError};
 use super::view::Site;
 use crate::api::names::{conditions, reasons};
-use crate::control::api::ChangeKind;
+use crate::control::api::{Applied, ChangeKind};
 use crate::control::client::ClientError;
 
 /// A stall that is no verdict may pass by itself: after this long it is one to whoever waits. As long may a site go unseen before that is said.
@@ -39,8 +39,8 @@ enum Standing {
 
 /// What is waited for.
 enum Goal {
-    /// What this generation of the specification asks for.
-    Generation(i64),
+    /// What was handed in, with the release and the configuration as they were found by then.
+    Applied { generation: i64, look: u64 },
     /// The release with this checksum, which arrived in the folder of uploads.
     Upload(String),
 }
@@ -49,7 +49,9 @@ impl Goal {
     /// Whether what is said of the site is about it.
     fn is_told(&self, site: &Site) -> bool {
         match self {
-            Goal::Generation(generation) => site.status.observed_generation.is_some_and(|told| told >= *generation),
+            Goal::Applied { generation, look } => {
+                site.status.observed_generation.is_some_and(|told| told >= *generation) && site.looked >= *look
+            }
             Goal::Upload(sum) => site.upload.as_ref().is_some_and(|upload| {
                 let wanted = site.attempts.wanted.map(|wanted| wanted.revision);
                 upload.sha256 == *sum && wanted == Some(upload.revision)
@@ -94,9 +96,10 @@ pub(super) struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    /// Until this generation is live, or won't be.
-    pub(super) fn until_live(name: &'a str, generation: i64) -> Follower<'a> {
-        Follower { goal: Some(Goal::Generation(generation)), ..Follower::for_ever(name) }
+    /// Until what was handed in is live, or won't be.
+    pub(super) fn until_live(applied: &'a Applied) -> Follower<'a> {
+        let goal = Goal::Applied { generation: applied.generation, look: applied.look };
+        Follower { goal: Some(goal), ..Follower::for_ever(&applied.name) }
     }
 
     /// Until the release with this checksum, which was put into the folder of uploads, is live, or won't be.
@@ -130,6 +133,10 @@ impl<'a> Follower<'a> {
                 Ok(done) => return done,
                 Err(error) if error.may_pass() => {
                     self.say(&format!("{}: {error}", source.away()))?;
+                    // Another agent counts anew.
+                    if let Some(Goal::Applied { look, .. }) = &mut self.goal {
+                        *look = 0;
+                    }
                     sleep(RECONNECT).await;
                 }
                 // A site that was just taken in is shown once it was looked at.

@@ -33,6 +33,8 @@ pub struct Site {
     pub attempts: Attempts,
     /// Of the releases that arrived the one that is wanted, where the specification names a folder of them.
     pub upload: Option<UploadView>,
+    /// The last look at its release and configuration that this knows the result of.
+    pub looked: u64,
     /// The object itself, for `-o json` and `-o yaml`.
     pub object: Value,
 }
@@ -96,6 +98,7 @@ impl TryFrom<SiteView> for Site {
             slots,
             attempts: view.attempts,
             upload: view.upload,
+            looked: view.looked,
             object: view.object,
         })
     }

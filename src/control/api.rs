@@ -49,6 +49,9 @@ pub struct SiteView {
     /// Of the releases that arrived the one that is wanted, where the specification names a folder of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<UploadView>,
+    /// The last [`Applied::look`] that the rest of this knows the result of.
+    #[serde(default)]
+    pub looked: u64,
 }
 
 /// A release that arrived.
@@ -291,6 +294,10 @@ pub struct Applied {
     pub outcome: ApplyOutcome,
     /// The generation that the specification has now: a wait ends when `status.observedGeneration` has reached it.
     pub generation: i64,
+    /// How often somebody gave this agent a reason to look at the site's release and configuration, which may have changed although the
+    /// manifest has not: a wait ends when [`SiteView::looked`] has reached it. 0 where nobody looks (a cluster).
+    #[serde(default)]
+    pub look: u64,
     /// What is allowed, and perhaps not meant.
     pub warnings: Vec<String>,
 }

@@ -47,6 +47,7 @@ mod tests {
             slots: Vec::new(),
             attempts: Attempts::default(),
             upload: None,
+            looked: 0,
         }
     }
 

@@ -1,8 +1,11 @@
 //! Rollouts: the first, the next, a bad one, and back; and what people ask for in between.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use bluegreen_rig::load::get;
 use bluegreen_rig::wait;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kit::{Machine, nothing_lost, revision, why};
 
@@ -61,6 +64,27 @@ fn a_rollback_goes_to_the_standby_at_once_and_to_an_older_revision_by_starting_i
     agent.bluegreen(&["rollback", "shop", "--to", &first]).unwrap();
     load.wait_for_version("v1").unwrap();
     nothing_lost(&load.stop());
+}
+
+#[test]
+fn an_apply_of_the_same_manifest_waits_for_what_changed_beside_it() {
+    let machine = Machine::start();
+    let agent = &machine.agent;
+    let variables = agent.folder().join("shop.env");
+    let site = machine.site("shop", 0).release(&machine.release("v1"));
+    let site = site.set("/spec/target/host/envFile", json!(variables));
+    let live = || agent.site("shop").unwrap().pointer("/status/live/revision").cloned();
+    fs::write(&variables, "GREETING=hello\n").unwrap();
+    fs::set_permissions(&variables, Permissions::from_mode(0o600)).unwrap();
+    agent.apply_and_wait(&site).unwrap();
+    let first = live();
+    assert!(first.is_some());
+    fs::write(&variables, "GREETING=good morning\n").unwrap();
+    agent.apply_and_wait(&site).unwrap();
+    assert_ne!(live(), first, "it is live when the wait ends");
+    let second = live();
+    agent.apply_and_wait(&site).unwrap();
+    assert_eq!(live(), second, "nothing changed, and nothing is waited for");
 }
 
 #[test]

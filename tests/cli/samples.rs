@@ -101,6 +101,7 @@ pub fn resting(name: &str) -> SiteView {
         slots: vec![blue, slot(Colour::Green, None, &[])],
         attempts: Attempts { candidate: None, wanted: Some(attempt(old())), live: Some(attempt(old())) },
         upload: None,
+        looked: 0,
     }
 }
 
@@ -173,6 +174,7 @@ pub fn fresh(name: &str) -> SiteView {
         slots: vec![slot(Colour::Blue, None, &[]), slot(Colour::Green, None, &[])],
         attempts: Attempts::default(),
         upload: None,
+        looked: 0,
     }
 }
 

@@ -81,6 +81,7 @@ impl Backend for Show {
             name: "shop".to_owned(),
             outcome: ApplyOutcome::Configured,
             generation: 4,
+            look: 0,
             warnings: vec!["health.path / answers for any app".to_owned()],
         })
     }
@@ -255,7 +256,7 @@ fn a_command_names_the_attempt_that_was_seen() {
 
 #[test]
 fn a_rollback_goes_to_what_was_live_before() {
-    let agent = Agent::start(vec![baking("shop"), resting("quiet")]);
+    let agent = Agent::start(vec![baking("shop"), resting("quiet"), starting("blog")]);
     let (code, _, err) = agent.run(&["rollback", "shop"]);
     assert_eq!((code, err.as_str()), (0, ""));
     let (code, _, _) = agent.run(&["rollback", "shop", "--to", "0123"]);
@@ -266,6 +267,10 @@ fn a_rollback_goes_to_what_was_live_before() {
     let (code, _, err) = agent.run(&["rollback", "quiet"]);
     assert_eq!(code, 1);
     assert!(err.contains("nowhere to go back to"), "{err}");
+    assert!(err.contains("apply a manifest with an earlier release"), "{err}");
+    let (code, _, err) = agent.run(&["rollback", "blog"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("feedbeef00 is on its way and can still be given up: bluegreen abort blog"), "{err}");
     let commands = agent.show.commands.lock().expect("nobody panicked");
     assert_eq!(commands.len(), 2);
     assert!(commands.iter().all(|one| one.order == Order::Rollback { to: old() } && one.about.revision == new()));

@@ -55,7 +55,7 @@ impl Cluster {
             Some(before) if same(before, &after) => ApplyOutcome::Unchanged,
             Some(_) => ApplyOutcome::Configured,
         };
-        Ok(Applied { name, outcome, generation: after.metadata.generation.unwrap_or_default(), warnings })
+        Ok(Applied { name, outcome, generation: after.metadata.generation.unwrap_or_default(), look: 0, warnings })
     }
 
     /// Sends it and reads what came of it, the warnings in the headers too: `Api::patch` has no way to tell of those.

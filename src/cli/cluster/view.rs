@@ -47,7 +47,7 @@ pub fn view(object: &DynamicObject, children: &Children<'_>) -> SiteView {
     let live = front.live(children, &status);
     let slots: Vec<SlotView> = Colour::BOTH.iter().map(|colour| front.slot(*colour, live, children, &status)).collect();
     let attempts = attempts(&status, object.metadata.generation, live, &slots);
-    SiteView { object: value, slots, attempts, upload: None }
+    SiteView { object: value, slots, attempts, upload: None, looked: 0 }
 }
 
 /// What leads to the colours of a site.

@@ -69,6 +69,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             return Ok(Offer {
                 outcome: ApplyOutcome::Unchanged,
                 generation: state.generation(),
+                look: state.resolve,
                 warnings: Vec::new(),
             });
         }
@@ -84,9 +85,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                 Cause::Event => entry.change(|state| state.written.take()) != Some(digest),
                 Cause::Start | Cause::Again => false,
             };
-            entry.change(|state| {
+            let look = entry.change(|state| {
                 state.problem = None;
                 state.resolve += u64::from(touched);
+                state.resolve
             });
             if touched || state.problem.is_some() {
                 entry.wake.notify_one();
@@ -95,6 +97,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             return Ok(Offer {
                 outcome: ApplyOutcome::Unchanged,
                 generation: state.generation(),
+                look,
                 warnings: Vec::new(),
             });
         }
@@ -207,8 +210,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         tracing::info!(site = %entry.name, generation, "the manifest is accepted");
         // Whoever asks right now sees it already; what its task finds out comes after.
         let known = entry.view();
-        let (slots, attempts) = known.as_ref().map(|view| (view.slots.clone(), view.attempts)).unwrap_or_default();
-        let mut view = view::site(&entry.name, &entry.state(), None, slots, attempts);
+        let (slots, attempts, looked) =
+            known.as_ref().map(|view| (view.slots.clone(), view.attempts, view.looked)).unwrap_or_default();
+        let state = entry.state();
+        let mut view = view::site(&entry.name, &state, None, slots, attempts, looked);
         if let Some(status) = known.and_then(|view| view.object.get("status").cloned()) {
             view.object["status"] = status;
         }
@@ -218,7 +223,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
         self.start_task(entry);
         entry.wake.notify_one();
         self.look_again_at_conflicts();
-        Ok(Offer { outcome, generation, warnings })
+        Ok(Offer { outcome, generation, look: state.resolve, warnings })
     }
 
     /// Whether the place that a site comes from has nothing more to say of it, so that it may be taken over or ended here.
@@ -268,7 +273,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
             return;
         }
         let status = report::unusable(problem.reason, &problem.message, state.told_generation(), None, wall());
-        let view = view::site(name, &state, Some(&status), Vec::new(), Attempts::default());
+        let view = view::site(name, &state, Some(&status), Vec::new(), Attempts::default(), 0);
         if entry.tell(&view) {
             self.changed();
         }

@@ -117,7 +117,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
                 Some(_) if same_spec => ApplyOutcome::Unchanged,
                 Some(_) => ApplyOutcome::Configured,
             };
-            return Ok(Applied { name: name.to_string(), outcome, generation, warnings: Vec::new() });
+            return Ok(Applied { name: name.to_string(), outcome, generation, look: 0, warnings: Vec::new() });
         }
         let folder = agent.folder().map_err(|why| Failure::internal(format!("the manifest can't be kept: {why}")))?;
         let digest = hex::encode(Sha256::digest(manifest.as_bytes()));
@@ -130,6 +130,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
             name: name.to_string(),
             outcome: offer.outcome,
             generation: offer.generation,
+            look: offer.look,
             warnings: offer.warnings,
         })
     }

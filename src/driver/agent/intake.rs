@@ -30,6 +30,8 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(60);
 pub(super) struct Offer {
     pub(super) outcome: ApplyOutcome,
     pub(super) generation: i64,
+    /// The request to look at what was uploaded that this is.
+    pub(super) look: u64,
     pub(super) warnings: Vec<String>,
 }
 

@@ -101,6 +101,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
             teller: &mut self.teller,
             state,
             plan,
+            looked: self.resolved,
             slots: &|| site.slots(),
             warnings: &|| site.warnings().into_iter().chain(from_git.iter().cloned()).collect(),
             fault: self.fault.clone().or(untold.clone()),

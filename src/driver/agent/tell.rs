@@ -35,7 +35,7 @@ pub(super) struct Teller {
     /// What was told last.
     before: Option<SiteStatus>,
     /// What else was told last: at rest it is the same again and again, and is not put into words each time.
-    told: Option<(Vec<SlotView>, Attempts, Option<Arc<Accepted>>)>,
+    told: Option<(Vec<SlotView>, Attempts, Option<Arc<Accepted>>, u64)>,
     /// The phase that the site is in, and since when.
     phase: Option<(Phase, Instant)>,
     /// What was last logged of a fault, so that it is logged once.
@@ -47,6 +47,8 @@ pub(super) struct Telling<'a> {
     pub(super) teller: &'a mut Teller,
     pub(super) state: &'a State,
     pub(super) plan: &'a Plan,
+    /// The request to look at what was uploaded that the plan comes from.
+    pub(super) looked: u64,
     pub(super) slots: &'a (dyn Fn() -> Vec<SlotView> + Sync),
     /// What somebody should know, although it holds up nothing.
     pub(super) warnings: &'a (dyn Fn() -> Vec<Fault> + Sync),
@@ -88,7 +90,7 @@ impl Telling<'_> {
             status = report::unusable(problem.reason, &problem.message, state.told_generation(), Some(&before), now);
         }
         let (slots, attempts) = ((self.slots)(), view::attempts(self.plan, observed, decision));
-        if teller.before.as_ref() == Some(&status) && teller.is_told(&slots, attempts, state) {
+        if teller.before.as_ref() == Some(&status) && teller.is_told(&slots, attempts, state, self.looked) {
             return;
         }
         let news = teller.before.as_ref().is_none_or(|before| lasting(before) != lasting(&status));
@@ -98,9 +100,9 @@ impl Telling<'_> {
                 teller.log_once(&fault);
             }
         }
-        let view = view::site(&teller.entry.name, state, Some(&status), slots.clone(), attempts);
+        let view = view::site(&teller.entry.name, state, Some(&status), slots.clone(), attempts, self.looked);
         teller.before = Some(status);
-        teller.told = Some((slots, attempts, state.accepted.clone()));
+        teller.told = Some((slots, attempts, state.accepted.clone(), self.looked));
         if teller.entry.tell(&view) {
             (teller.changed)();
         }
@@ -133,12 +135,14 @@ impl Teller {
         }
     }
 
-    fn is_told(&self, slots: &[SlotView], attempts: Attempts, state: &State) -> bool {
+    fn is_told(&self, slots: &[SlotView], attempts: Attempts, state: &State, looked: u64) -> bool {
         let same = |a: &Option<Arc<Accepted>>| match (a, &state.accepted) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (a, b) => a.is_none() && b.is_none(),
         };
-        self.told.as_ref().is_some_and(|told| told.0 == slots && told.1 == attempts && same(&told.2))
+        self.told
+            .as_ref()
+            .is_some_and(|told| told.0 == slots && told.1 == attempts && same(&told.2) && told.3 == looked)
     }
 
     /// There was no turn.
@@ -148,8 +152,8 @@ impl Teller {
         self.told = None;
         let (reason, message) = (none.fault.reason, &none.fault.message);
         let status = report::unusable(reason, message, state.generation(), self.before.as_ref(), wall());
-        let attempts = self.entry.view().map(|view| view.attempts).unwrap_or_default();
-        let view = view::site(&self.entry.name, state, Some(&status), slots, attempts);
+        let (attempts, looked) = self.entry.view().map(|view| (view.attempts, view.looked)).unwrap_or_default();
+        let view = view::site(&self.entry.name, state, Some(&status), slots, attempts, looked);
         if self.entry.tell(&view) {
             (self.changed)();
         }

@@ -15,6 +15,7 @@ pub fn site(
     status: Option<&SiteStatus>,
     slots: Vec<SlotView>,
     attempts: Attempts,
+    looked: u64,
 ) -> SiteView {
     let mut object = match &state.accepted {
         Some(accepted) => serde_json::to_value(&accepted.object).unwrap_or_default(),
@@ -31,7 +32,7 @@ pub fn site(
         let name = told.upload.as_ref()?.name.clone();
         Some(UploadView { name, sha256: told.identity.fingerprint.digest.clone(), revision: told.revision })
     });
-    SiteView { object, slots, attempts, upload }
+    SiteView { object, slots, attempts, upload, looked }
 }
 
 /// What a command would have to be about now.
