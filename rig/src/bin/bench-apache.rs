@@ -28,14 +28,18 @@ struct Options {
     at_least: f64,
 }
 
-/// What a site of ours tells its app of the client, and what anybody has to who wants its redirects and logs right.
+/// What a site of ours tells its app of the client, and keeps clients from telling it: anybody has to who wants its redirects and logs right.
 const TOLD: &str = "\
 RequestHeader set X-Real-IP expr=%{REMOTE_ADDR}
-RequestHeader append X-Forwarded-For expr=%{REMOTE_ADDR}
+RequestHeader set X-Forwarded-For expr=%{REMOTE_ADDR}
 RequestHeader set X-Forwarded-Proto expr=%{REQUEST_SCHEME}
 RequestHeader set X-Forwarded-Host expr=%{HTTP_HOST}
 RequestHeader set X-Forwarded-Port 80
 RequestHeader unset Forwarded
+RequestHeader unset X-Forwarded-Prefix
+RequestHeader unset X-Forwarded-Scheme
+RequestHeader unset X-Forwarded-Ssl
+RequestHeader unset Client-IP
 RequestHeader unset Proxy
 ";
 
