@@ -10,8 +10,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bluegreen::cli::host::ticket::Ticket;
+use bluegreen::driver::agent::hub::asking;
 use bluegreen::driver::agent::hub::bearer::Bearer;
-use bluegreen::driver::agent::hub::credentials;
 use bluegreen::driver::agent::hub::membership::Membership;
 use bluegreen_rig::cluster::{ControlPlane, Options};
 use bluegreen_rig::{binaries, wait};
@@ -182,7 +182,7 @@ impl Machine {
     /// A client that shows this host's token, which is read anew from the file as the agent's is.
     pub fn client(&self) -> Client {
         let membership = self.membership().unwrap();
-        let mut config = credentials::config(&membership.server, &membership.certificate_authority).unwrap();
+        let mut config = asking::config(&membership.server, &membership.certificate_authority).unwrap();
         let file = Membership::token_file(&self.state()).display().to_string();
         config.auth_info = AuthInfo { token_file: Some(file), ..AuthInfo::default() };
         provide();
@@ -217,7 +217,7 @@ impl Caller {
     pub fn new(plane: &ControlPlane, token: &str) -> Caller {
         provide();
         let authority = std::fs::read_to_string(plane.certificate()).unwrap();
-        let mut config = credentials::config(&plane.url(), &authority).unwrap();
+        let mut config = asking::config(&plane.url(), &authority).unwrap();
         config.auth_info = AuthInfo { token: Some(token.trim().to_owned().into()), ..AuthInfo::default() };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let _inside = runtime.enter();
@@ -299,5 +299,5 @@ pub fn changed(word: &str, change: impl FnOnce(&mut Ticket)) -> String {
 /// The API server's clock.
 pub fn now() -> Timestamp {
     let caller = Caller::new(plane(), &plane().token());
-    caller.runtime.block_on(credentials::look(&caller.client)).unwrap().time
+    caller.runtime.block_on(asking::look(&caller.client)).unwrap().time
 }

@@ -14,7 +14,7 @@ use crate::api::spec::BlueGreenSite;
 use crate::cli::cluster::Wish;
 use crate::cli::output::print;
 use crate::cli::render::{NONE, age, table};
-use crate::driver::agent::hub::credentials;
+use crate::driver::agent::hub::asking;
 
 /// List the hosts of a hub: whether each is there, when it was last seen, how many sites are meant for it.
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub(super) async fn run(wish: Wish, _: Args) -> anyhow::Result<()> {
         .filter(|lease| lease.name_any() == hub::LEASE)
         .map(|lease| (lease.namespace().unwrap_or_default(), Presence::of(lease)))
         .collect();
-    let now = credentials::look(&admin.client).await?.time;
+    let now = asking::look(&admin.client).await?.time;
     let rows: Vec<Vec<String>> = namespaces
         .items
         .iter()

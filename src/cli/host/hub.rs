@@ -16,8 +16,8 @@ use serde_json::json;
 use crate::api::names::hub;
 use crate::api::spec::BlueGreenSite;
 use crate::cli::cluster::{self, Asked, ClusterError, Wish, explain};
+use crate::driver::agent::hub::asking::{self, AskError};
 use crate::driver::agent::hub::bearer::Bearer;
-use crate::driver::agent::hub::credentials::{self, RenewError};
 
 /// A person waits for each answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -75,11 +75,11 @@ pub(super) fn install_provider() {
 }
 
 /// A client that shows this token, and takes nobody for the hub whose certificate these authorities didn't sign.
-pub(super) fn client(server: &str, authority: &str, token: &Bearer) -> Result<Client, RenewError> {
+pub(super) fn client(server: &str, authority: &str, token: &Bearer) -> Result<Client, AskError> {
     install_provider();
-    let mut config = credentials::config(server, authority)?;
+    let mut config = asking::config(server, authority)?;
     config.auth_info = AuthInfo { token: Some(token.expose().to_owned().into()), ..AuthInfo::default() };
-    Client::try_from(config).map_err(|error| RenewError::Unusable(error.to_string()))
+    Client::try_from(config).map_err(|error| AskError::Unusable(error.to_string()))
 }
 
 /// Certificates in PEM form.
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_certificate_is_written_as_it_is_read() {
         let certificates = vec![vec![7; 100], vec![0, 1, 2]];
-        let read = credentials::config("https://hub", &pem(&certificates)).unwrap();
+        let read = asking::config("https://hub", &pem(&certificates)).unwrap();
         assert_eq!(read.root_cert, Some(certificates));
     }
 

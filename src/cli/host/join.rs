@@ -23,9 +23,10 @@ use crate::cli::apply::shown;
 use crate::cli::cluster::chain;
 use crate::cli::output::{complain, print};
 use crate::driver::agent::config::{AgentConfig, DEFAULT_FILE};
+use crate::driver::agent::hub::asking::{self, AskError};
 use crate::driver::agent::hub::bearer::Bearer;
 use crate::driver::agent::hub::connection;
-use crate::driver::agent::hub::credentials::{self, LIFETIME, RenewError};
+use crate::driver::agent::hub::credentials::{self, LIFETIME};
 use crate::driver::agent::hub::machine;
 use crate::driver::agent::hub::membership::{Membership, private_folder};
 use crate::platform::host::store;
@@ -150,11 +151,11 @@ fn prepare(state: &Path) -> anyhow::Result<PathBuf> {
 async fn trade(joiner: &Client, ticket: &Ticket, namespace: &str) -> anyhow::Result<Bearer> {
     let deadline = Instant::now() + SETTLED;
     loop {
-        match credentials::request(joiner, namespace, hub::ACCOUNT, LIFETIME, None).await {
+        match asking::request(joiner, namespace, hub::ACCOUNT, LIFETIME, None).await {
             Ok(token) => return Ok(token),
-            Err(RenewError::Api(error)) if code(&error) == Some(403) && Instant::now() < deadline => sleep(LOOK).await,
+            Err(AskError::Api(error)) if code(&error) == Some(403) && Instant::now() < deadline => sleep(LOOK).await,
             Err(error) if error.is_unauthorized() => return Err(used(joiner, ticket).await),
-            Err(RenewError::Api(error)) if code(&error).is_none() => {
+            Err(AskError::Api(error)) if code(&error).is_none() => {
                 let why = chain(error.as_ref());
                 anyhow::bail!(
                     "the hub at {} does not answer as itself: {}. The token is not used up: mend the way there (only outgoing HTTPS is needed), and run this again",
@@ -174,7 +175,7 @@ fn code(error: &kube::Error) -> Option<u16> {
 /// Why the hub knows the token no more.
 async fn used(joiner: &Client, ticket: &Ticket) -> anyhow::Error {
     let again = format!("ask for another one with `bluegreen host token {}`", ticket.host);
-    let now = credentials::look(joiner).await.map_or_else(|_| Timestamp::now(), |seen| seen.time);
+    let now = asking::look(joiner).await.map_or_else(|_| Timestamp::now(), |seen| seen.time);
     let expires = ticket.token.claims().expires;
     if now >= expires {
         return anyhow::anyhow!(
@@ -198,7 +199,7 @@ async fn alone(host: &Client, ticket: &Ticket, namespace: &str, machine: &str) -
     };
     let Some(first) = look().await? else { return Ok(()) };
     let Some(holder) = first.holder.clone().filter(|holder| !holder.starts_with(machine)) else { return Ok(()) };
-    if !first.is_alive(credentials::look(host).await?.time) {
+    if !first.is_alive(asking::look(host).await?.time) {
         return Ok(());
     }
     complain(&format!(

@@ -22,8 +22,8 @@ use crate::api::spec::BlueGreenSite;
 use crate::api::types::HostName;
 use crate::cli::cluster::{ClusterError, Wish, chain};
 use crate::cli::output::{complain, print};
+use crate::driver::agent::hub::asking::{self, AskError};
 use crate::driver::agent::hub::bearer::Bearer;
-use crate::driver::agent::hub::credentials::{self, RenewError};
 use crate::driver::agent::hub::membership::Membership;
 
 /// The API server grants no shorter one, and a longer one is not what a token is that somebody carries from one window into another.
@@ -67,7 +67,7 @@ pub(super) async fn run(wish: Wish, args: Args) -> anyhow::Result<()> {
     let admin = Admin::of(&wish).await?;
     let (server, certificate_authority) = place(&admin, &args)?;
     // Before anything is made.
-    credentials::config(&server, &certificate_authority)?;
+    asking::config(&server, &certificate_authority)?;
     let namespace = Membership::namespace_of(&args.name);
     for object in objects::all(&args.name) {
         apply(&admin, &object).await?;
@@ -181,8 +181,8 @@ async fn token(admin: &Admin, host: &HostName, valid: Duration) -> anyhow::Resul
     let made = admin.answer(asked("create"), secrets.create(&PostParams::default(), &wanted)).await?;
     let uid = made.metadata.uid.context("the API server gave the Secret no uid")?;
     let bound = Some((hub::JOIN, uid.as_str()));
-    credentials::request(&admin.client, &namespace, hub::JOIN, valid, bound).await.map_err(|error| match error {
-        RenewError::Api(error) => anyhow::anyhow!(
+    asking::request(&admin.client, &namespace, hub::JOIN, valid, bound).await.map_err(|error| match error {
+        AskError::Api(error) => anyhow::anyhow!(
             "no token to join with could be made: {}; that needs the right to create serviceaccounts/token in {namespace}",
             chain(error.as_ref())
         ),

@@ -15,6 +15,7 @@ use kube::config::Config;
 use tower::{BoxError, Layer, Service};
 
 use super::metrics::{Call, Metrics};
+use super::pace::{OnItsWay, Pace};
 use super::reign::Reign;
 use crate::driver::expiry;
 
@@ -29,7 +30,7 @@ pub const USER: &str = concat!("bluegreen/", env!("CARGO_PKG_VERSION"));
 ///
 /// # Errors
 /// There is no configuration, or it can't be used.
-pub async fn connect(reign: Arc<Reign>, metrics: Arc<Metrics>) -> anyhow::Result<(Client, String)> {
+pub async fn connect(reign: Arc<Reign>, metrics: Arc<Metrics>, pace: Arc<Pace>) -> anyhow::Result<(Client, String)> {
     // A second call finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = Config::infer().await?;
@@ -44,7 +45,7 @@ pub async fn connect(reign: Arc<Reign>, metrics: Arc<Metrics>) -> anyhow::Result
     config.proxy_url = None;
     config.headers.push((USER_AGENT, HeaderValue::from_static(USER)));
     let namespace = config.default_namespace.clone();
-    let client = ClientBuilder::try_from(config)?.with_layer(&Watchful { reign, metrics }).build();
+    let client = ClientBuilder::try_from(config)?.with_layer(&Watchful { reign, metrics, pace }).build();
     Ok((client, namespace))
 }
 
@@ -57,11 +58,12 @@ enum Stopped {
     Silent,
 }
 
-/// Counts requests, limits their time, and lets only a leader write.
+/// Counts requests, limits their time, says which were late, and lets only a leader write.
 #[derive(Clone)]
 struct Watchful {
     reign: Arc<Reign>,
     metrics: Arc<Metrics>,
+    pace: Arc<Pace>,
 }
 
 impl<S> Layer<S> for Watchful {
@@ -100,7 +102,10 @@ where
             return Box::pin(async { Err(Stopped::NotLeading.into()) });
         }
         let answer = self.inner.call(request);
+        // Who asks may give up first.
+        let on_its_way = OnItsWay::new(self.layer.pace.clone());
         Box::pin(async move {
+            let _on_its_way = on_its_way;
             let answer = match tokio::time::timeout(ANSWER_WITHIN, answer).await {
                 Ok(answer) => answer.map_err(Into::into),
                 Err(_) => Err(Stopped::Silent.into()),

@@ -19,6 +19,7 @@ use super::health::Health;
 use super::lease::Timing;
 use super::metrics::Metrics;
 use super::object::SiteObject;
+use super::pace::Pace;
 use super::queue::Queue;
 use super::reign::Reign;
 use super::settings::Settings;
@@ -52,8 +53,9 @@ async fn operate(settings: Settings) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let health = Arc::new(Health::awaiting(watches::all()));
     let reign = Arc::new(Reign::default());
+    let pace = Arc::new(Pace::new(settings.concurrency.get()));
     let (metrics_door, health_door) = serve::listen(settings.metrics, settings.health).await?;
-    let (client, _) = connect(reign.clone(), metrics.clone()).await?;
+    let (client, _) = connect(reign.clone(), metrics.clone(), pace.clone()).await?;
     let me = name()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -108,7 +110,7 @@ async fn operate(settings: Settings) -> anyhow::Result<()> {
     );
     let election = tokio::spawn(hold_elections(election, health.clone(), stopped));
 
-    let turner = Arc::new(Turner { reign, queue, sites, metrics: metrics.clone() });
+    let turner = Arc::new(Turner { reign, pace, queue, sites, metrics: metrics.clone() });
     let turns = Controller::for_stream(futures::stream::pending(), store)
         .with_config(controller::Config::default().concurrency(settings.concurrency.get()))
         .reconcile_on(woken)
@@ -201,6 +203,7 @@ async fn begin_terms(
 /// What a turn needs.
 struct Turner {
     reign: Arc<Reign>,
+    pace: Arc<Pace>,
     queue: Arc<Queue>,
     sites: Arc<Sites>,
     metrics: Arc<Metrics>,
@@ -209,6 +212,7 @@ struct Turner {
 /// One turn of one site. A panic in it is its own.
 async fn turn(site: Arc<SiteObject>, turner: Arc<Turner>) -> Result<Action, Infallible> {
     let key = key(&site);
+    let _begun = turner.pace.begin().await;
     turner.queue.begins(&key);
     let Some(term) = turner.reign.term() else { return Ok(Action::await_change()) };
     let began = Instant::now();

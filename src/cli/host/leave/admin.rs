@@ -20,7 +20,7 @@ use super::Args;
 use crate::api::names::{GROUP, hub};
 use crate::cli::cluster::{ClusterError, Wish};
 use crate::cli::output::print;
-use crate::driver::agent::hub::credentials;
+use crate::driver::agent::hub::asking;
 use crate::driver::agent::hub::membership::Membership;
 
 /// An API server remembers who a token is for 10 s.
@@ -42,7 +42,7 @@ pub(in crate::cli::host) async fn run(wish: Wish, args: Args) -> anyhow::Result<
     let sites = admin.answer(("list", SITES, None, Some(&namespace)), held(&admin.client, &namespace)).await?;
     if !args.force {
         let presence = presence(&admin, &namespace).await?;
-        let alive = presence.is_alive(credentials::look(&admin.client).await?.time);
+        let alive = presence.is_alive(asking::look(&admin.client).await?.time);
         if alive || !sites.is_empty() {
             let alive = if alive { "is there and alive" } else { "is not there" };
             let has = if sites.is_empty() { "no sites".to_owned() } else { format!("the sites {}", sites.join(", ")) };

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `membership` | which hub this host has joined, as it stands in its state folder |
 //! | `bearer` | a token, and what it says of itself |
+//! | `asking` | its clock and its tokens, and the way there |
 //! | `credentials` | this host's token: read, renewed, written; when it has ended, what to do |
 //! | `changes` | hears when that changes |
 //! | `machine` | which machine this is |
@@ -21,6 +22,7 @@
 //!
 //! The rollout's memory stays on the host: when the hub is away, everything goes on as it was last accepted, and a rollout under way is finished.
 
+pub mod asking;
 pub mod bearer;
 mod changes;
 pub mod connection;
