@@ -35,11 +35,29 @@ pub(super) struct Teller {
     /// What was told last.
     before: Option<SiteStatus>,
     /// What else was told last: at rest it is the same again and again, and is not put into words each time.
-    told: Option<(Vec<SlotView>, Attempts, Option<Arc<Accepted>>, u64)>,
+    told: Option<Told>,
     /// The phase that the site is in, and since when.
     phase: Option<(Phase, Instant)>,
     /// What was last logged of a fault, so that it is logged once.
     logged: Option<String>,
+}
+
+/// What is told of a site besides its status.
+struct Told {
+    slots: Vec<SlotView>,
+    attempts: Attempts,
+    accepted: Option<Arc<Accepted>>,
+    looked: u64,
+}
+
+impl PartialEq for Told {
+    fn eq(&self, other: &Told) -> bool {
+        let same = match (&self.accepted, &other.accepted) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        same && self.slots == other.slots && self.attempts == other.attempts && self.looked == other.looked
+    }
 }
 
 /// A turn that is being told of.
@@ -89,8 +107,13 @@ impl Telling<'_> {
             let before = status.clone();
             status = report::unusable(problem.reason, &problem.message, state.told_generation(), Some(&before), now);
         }
-        let (slots, attempts) = ((self.slots)(), view::attempts(self.plan, observed, decision));
-        if teller.before.as_ref() == Some(&status) && teller.is_told(&slots, attempts, state, self.looked) {
+        let told = Told {
+            slots: (self.slots)(),
+            attempts: view::attempts(self.plan, observed, decision),
+            accepted: state.accepted.clone(),
+            looked: self.looked,
+        };
+        if teller.before.as_ref() == Some(&status) && teller.told.as_ref() == Some(&told) {
             return;
         }
         let news = teller.before.as_ref().is_none_or(|before| lasting(before) != lasting(&status));
@@ -100,9 +123,10 @@ impl Telling<'_> {
                 teller.log_once(&fault);
             }
         }
-        let view = view::site(&teller.entry.name, state, Some(&status), slots.clone(), attempts, self.looked);
+        let slots = told.slots.clone();
+        let view = view::site(&teller.entry.name, state, Some(&status), slots, told.attempts, told.looked);
         teller.before = Some(status);
-        teller.told = Some((slots, attempts, state.accepted.clone(), self.looked));
+        teller.told = Some(told);
         if teller.entry.tell(&view) {
             (teller.changed)();
         }
@@ -133,16 +157,6 @@ impl Teller {
             phase: None,
             logged: None,
         }
-    }
-
-    fn is_told(&self, slots: &[SlotView], attempts: Attempts, state: &State, looked: u64) -> bool {
-        let same = |a: &Option<Arc<Accepted>>| match (a, &state.accepted) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (a, b) => a.is_none() && b.is_none(),
-        };
-        self.told
-            .as_ref()
-            .is_some_and(|told| told.0 == slots && told.1 == attempts && same(&told.2) && told.3 == looked)
     }
 
     /// There was no turn.
