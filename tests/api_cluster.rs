@@ -37,6 +37,9 @@ fn a_gateway_follows_without_a_lag_of_the_proxies() {
     assert_eq!(http.settle, Duration::from_secs(120));
     assert_eq!(http.rules, [serde_json::json!({})], "one that takes every request");
     assert_eq!(shop.limits.drain_within, Duration::from_secs(30));
+    // By default both are a minute, in which nothing could ever go live.
+    let both = [shop.limits.verify_within, shop.limits.cutover_within];
+    assert_eq!(both, [Duration::from_secs(180); 2], "what is waited for anyway is no reason to give up");
 }
 
 #[test]

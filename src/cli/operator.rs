@@ -33,7 +33,7 @@ pub struct Args {
     log_format: LogFormat,
     // Most of a turn is waiting for the API server: a small number lets the sites of a busy moment wait for each other. With 32, a hundred rollouts at
     // once took 1,140 ms at p99 from a pod's readiness to the cutover, with 128 they take 764.
-    /// Turn so many sites at once.
+    /// Turn so many sites at once, at most: fewer while the API server is slow to answer.
     #[arg(long, value_name = "COUNT", default_value = "128")]
     concurrency: NonZeroU16,
 }

@@ -11,8 +11,6 @@ mod requests;
 mod runtime;
 mod strategy;
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::names::annotations;
@@ -125,10 +123,14 @@ impl Judge {
                 let target =
                     incarnation.and_then(|incarnation| self.cluster(name.as_ref(), cluster, incarnation, settings));
                 if let (Some(limits), Some(target)) = (&mut limits, &target) {
-                    limits.drain_within += match &target.route {
-                        Route::Service => PROXIES_LAG,
-                        Route::HttpRoute(_) => Duration::ZERO,
-                    };
+                    match &target.route {
+                        Route::Service => limits.drain_within += PROXIES_LAG,
+                        // What is waited for anyway is no reason to give up.
+                        Route::HttpRoute(http) => {
+                            limits.verify_within += http.settle;
+                            limits.cutover_within += http.settle;
+                        }
+                    }
                 }
                 target.map(Target::Cluster)
             }

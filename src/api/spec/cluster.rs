@@ -117,7 +117,8 @@ pub struct HttpRouteSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), schema_with = "opaque_list")]
     pub rules: Vec<Value>,
-    /// So long after the Gateway has accepted new weights, every proxy behind it is taken to have them. 120 for GKE.
+    /// So long after the Gateway has accepted new weights, every proxy behind it is taken to have them; and so long after the pods of a candidate
+    /// are ready, to know them. Is added to verifyWithin and cutoverWithin. 120 for GKE.
     #[serde(default = "super::default::settle_seconds")]
     #[schemars(range(min = 0, max = 3600))]
     pub settle_seconds: i32,

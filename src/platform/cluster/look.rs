@@ -76,10 +76,12 @@ impl Eyes {
         }
     }
 
-    /// When it will have become true by time alone that the route is seen.
+    /// When something will have become true by time alone: that the Gateways follow the route, or know the candidate.
     #[must_use]
-    pub fn settles(&self, settle: Duration) -> Option<Time> {
-        self.seen.is_none().then_some(self.accepted?.1 + settle)
+    pub fn settles(&self, settle: Duration, now: Time) -> Option<Time> {
+        let route = self.accepted.filter(|_| self.seen.is_none()).map(|(_, since)| since);
+        let candidate = self.check.filter(|(goal, _)| goal.stage == Stage::Verify).map(|(_, since)| since);
+        route.into_iter().chain(candidate).map(|since| since + settle).filter(|at| *at > now).min()
     }
 }
 
@@ -332,8 +334,16 @@ impl<'a> Scene<'a> {
             Stage::Verify => "before the cutover",
             Stage::Bake => "after the cutover",
         };
+        // A Gateway watches pods and routes apart, and puts together what it has heard. Whoever heard of the weights first would have nobody to send
+        // requests to until it puts all together anew: Traefik does that every two seconds at most.
+        let known = match &self.site.target.route {
+            Way::HttpRoute(http) if goal.stage == Stage::Verify && self.named().is_some() => {
+                self.now >= begun + http.settle
+            }
+            Way::HttpRoute(_) | Way::Service => true,
+        };
         let ready = occupant.health == Health::Ready;
-        if !ready || eyes.of(goal.colour).suspects {
+        if !known || !ready || eyes.of(goal.colour).suspects {
             return None;
         }
         answer(true, format!("every pod was ready {which}: {}", occupant.detail))

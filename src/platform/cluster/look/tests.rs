@@ -395,10 +395,20 @@ fn an_http_route_is_seen_when_its_gateways_have_had_the_newest_weights_for_a_whi
     assert_eq!(bench.at(20).route, Route::To { colour: Colour::Blue, seen: false });
     bench.put::<HttpRoute>(http_route(2, 2, (100, 0)));
     assert_eq!(bench.at(30).route, Route::To { colour: Colour::Blue, seen: false });
-    assert_eq!(bench.eyes.settles(Duration::from_secs(5)), Some(Time(35_000)));
+    assert_eq!(bench.eyes.settles(Duration::from_secs(5), Time(30_000)), Some(Time(35_000)));
     assert_eq!(bench.at(35).route, Route::To { colour: Colour::Blue, seen: true });
+    // So are a candidate's pods known to them, before they are to have any weight.
+    bench.colour("green", TWO, 1, 1);
+    let about = Attempt { revision: revision(TWO), number: 1 };
+    bench.eyes.check = Some((CheckGoal { colour: Colour::Green, about, stage: Stage::Verify }, Time(36_000)));
+    assert_eq!(bench.at(40).verdict, None);
+    assert_eq!(bench.eyes.settles(Duration::from_secs(5), Time(40_000)), Some(Time(41_000)));
+    assert_eq!(bench.at(41).verdict.map(|verdict| verdict.passed), Some(true));
+    assert_eq!(bench.eyes.settles(Duration::from_secs(5), Time(41_000)), None, "nothing more is to be waited for");
+    bench.eyes.check = Some((CheckGoal { colour: Colour::Green, about, stage: Stage::Bake }, Time(41_000)));
+    assert_eq!(bench.at(41).verdict.map(|verdict| verdict.passed), Some(true));
     bench.put::<HttpRoute>(http_route(3, 3, (60, 40)));
-    assert_eq!(bench.at(36).route, Route::Nowhere);
+    assert_eq!(bench.at(42).route, Route::Nowhere);
     bench.put::<HttpRoute>(http_route(4, 4, (0, 100)));
-    assert_eq!(bench.at(37).route, Route::To { colour: Colour::Green, seen: false });
+    assert_eq!(bench.at(43).route, Route::To { colour: Colour::Green, seen: false });
 }
