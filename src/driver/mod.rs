@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::platform::{Class, Fault, Platform};
-use crate::rollout::{Decision, Ledger, Memory, Observed, Phase, Plan, Status, Step, decide};
+use crate::rollout::{Decision, Ledger, Memory, Now, Observed, Phase, Plan, Status, Step, Time, decide};
 
 use backoff::Backoff;
 use clock::Clock;
@@ -93,6 +93,8 @@ pub struct Driver<P, S, C> {
     made: Option<(Step, u32)>,
     /// So many turns in a row were followed by another one at once.
     hurried: u32,
+    /// When the limit of the phase ends, and with it the wait for the next turn.
+    due: Option<Time>,
 }
 
 /// After a step, look again at once; when the very same step is asked for again, a little later each time.
@@ -101,11 +103,13 @@ const SAME_STEP_AT_MOST: Duration = Duration::from_secs(5);
 /// No rollout changes its mind so often at once: something is wrong, and must not become a busy loop.
 const HURRIED: u32 = 30;
 const CALM: Duration = Duration::from_secs(1);
+/// A turn that comes so long after it was due comes after an absence: there were too many others.
+const LATE: Duration = Duration::from_secs(10);
 
 impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
     /// A driver of the site that `platform` shows and `store` remembers.
     pub fn new(platform: Arc<P>, store: S, clock: C) -> Self {
-        Driver { platform, store, clock, backoff: Backoff::default(), made: None, hurried: 0 }
+        Driver { platform, store, clock, backoff: Backoff::default(), made: None, hurried: 0, due: None }
     }
 
     /// The world of the site.
@@ -126,6 +130,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
         };
         let observed = self.platform.observe(plan).await;
         let now = self.clock.now();
+        let now = Now { resumed: now.resumed || self.came_late(&memory, now.time), ..now };
         let decision = decide(plan, &memory, &observed, now);
         let recorded = match self.record(&memory, &decision).await {
             Ok(recorded) => recorded,
@@ -135,6 +140,7 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
         if decision.record {
             // Only now has the first decision after a start had its effect.
             self.clock.decided();
+            self.due = decision.wake;
         }
         if decision.status.phase == Phase::Gone {
             return Ok(Turn { observed, decision, fault: None, recorded, wait: None });
@@ -152,6 +158,14 @@ impl<P: Platform, S: Store, C: Clock> Driver<P, S, C> {
             }
         };
         Ok(Turn { observed, decision, fault, recorded, wait: [wake, soon].into_iter().flatten().min() })
+    }
+
+    /// Whether nobody has looked at a candidate for a while when its time was over: it may have been ready in time, and is not to be given up
+    /// unseen. What ends by itself ends late.
+    fn came_late(&self, memory: &Memory, now: Time) -> bool {
+        let judged = [Phase::Preparing, Phase::Starting, Phase::Verifying, Phase::CuttingOver];
+        let phase = memory.status.as_ref().map(|status| status.phase);
+        phase.is_some_and(|phase| judged.contains(&phase)) && self.due.is_some_and(|due| now > due + LATE)
     }
 
     async fn record(&self, memory: &Memory, decision: &Decision) -> Result<bool, Fault> {

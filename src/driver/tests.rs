@@ -112,8 +112,9 @@ impl Store for Disk {
     }
 }
 
-/// A clock that stands still, and says whether a decision was the first one.
+/// A clock that stands still unless it is set, and says whether a decision was the first one.
 struct Still {
+    time: Arc<Mutex<Time>>,
     resumed: Arc<Mutex<Vec<bool>>>,
     first: bool,
 }
@@ -121,7 +122,7 @@ struct Still {
 impl Clock for Still {
     fn now(&mut self) -> Now {
         self.resumed.lock().unwrap().push(self.first);
-        Now { time: Time(1_000_000), resumed: self.first }
+        Now { time: *self.time.lock().unwrap(), resumed: self.first }
     }
 
     fn decided(&mut self) {
@@ -134,6 +135,7 @@ struct Bench {
     sim: Arc<Sim>,
     disk: Disk,
     log: Log,
+    time: Arc<Mutex<Time>>,
     resumed: Arc<Mutex<Vec<bool>>>,
 }
 
@@ -154,8 +156,9 @@ impl Bench {
         });
         let disk = Disk { log: log.clone(), ..Disk::default() };
         let resumed = Arc::default();
-        let clock = Still { resumed: Arc::clone(&resumed), first: true };
-        Bench { driver: Driver::new(sim.clone(), disk.clone(), clock), sim, disk, log, resumed }
+        let time = Arc::new(Mutex::new(Time(1_000_000)));
+        let clock = Still { time: time.clone(), resumed: Arc::clone(&resumed), first: true };
+        Bench { driver: Driver::new(sim.clone(), disk.clone(), clock), sim, disk, log, time, resumed }
     }
 
     /// Turns until nothing more follows by itself; says what was done.
@@ -223,6 +226,43 @@ async fn the_ledger_is_written_before_the_status_and_both_before_the_world_is_to
             "{done:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_candidate_that_nobody_looked_at_in_time_is_not_given_up_unseen() {
+    let later = |bench: &Bench, seconds: u64| {
+        let mut time = bench.time.lock().unwrap();
+        *time = *time + Duration::from_secs(seconds);
+    };
+    let starting = async |bench: &mut Bench| {
+        bench.until_rest(&plan(1)).await;
+        *bench.sim.deaf.lock().unwrap() = true;
+        bench.until_rest(&plan(2)).await;
+        let start = Occupant {
+            revision: Revision::new(2),
+            health: Health::Degraded,
+            draining: None,
+            detail: "not told".to_owned(),
+        };
+        bench.sim.world.lock().unwrap().green = Some(start);
+        bench.until_rest(&plan(2)).await;
+    };
+    let phase = |bench: &Bench| bench.disk.memory.lock().unwrap().status.as_ref().map(|status| status.phase);
+    let mut punctual = Bench::new();
+    starting(&mut punctual).await;
+    assert_eq!(phase(&punctual), Some(Phase::Starting));
+    later(&punctual, 61);
+    punctual.driver.turn(&plan(2), &mut ()).await.unwrap();
+    assert_eq!(phase(&punctual), Some(Phase::RollingBack));
+
+    let mut late = Bench::new();
+    starting(&mut late).await;
+    later(&late, 600);
+    late.until_rest(&plan(2)).await;
+    assert_eq!(phase(&late), Some(Phase::Starting), "it is looked at for a while");
+    later(&late, 31);
+    late.driver.turn(&plan(2), &mut ()).await.unwrap();
+    assert_eq!(phase(&late), Some(Phase::RollingBack), "and not for ever");
 }
 
 #[tokio::test]
