@@ -188,9 +188,9 @@ mod tests {
 
     use super::*;
 
-    fn all(ask: Ask, look: fn(Ask) -> io::Result<Vec<Socket>>, port: u16) -> Vec<Socket> {
+    fn all(ask: Ask, look: fn(Ask) -> io::Result<Vec<Socket>>, own: SocketAddr) -> Vec<Socket> {
         let mut found = look(ask).expect("sockets");
-        found.retain(|socket| socket.local.port() == port);
+        found.retain(|socket| socket.local == own);
         found.sort();
         found
     }
@@ -209,16 +209,20 @@ mod tests {
             let port = own.port();
             let clients: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(own).expect("a connection")).collect();
             let ask = Ask::Connected { from: port, to: port };
-            for look in [by_netlink, from_procfs] {
-                let listening = all(Ask::Listening, look, port);
-                assert_eq!(listening.iter().map(|s| s.local).collect::<Vec<_>>(), [own]);
-                let mut peers: Vec<SocketAddr> = all(ask, look, port).iter().map(|s| s.peer).collect();
-                let mut wanted: Vec<SocketAddr> = clients.iter().map(|c| c.local_addr().expect("an address")).collect();
+            let mut wanted: Vec<SocketAddr> = clients.iter().map(|c| c.local_addr().expect("an address")).collect();
+            wanted.sort();
+            let peers = |look| {
+                let mut peers: Vec<SocketAddr> = all(ask, look, own).iter().map(|s| s.peer).collect();
                 peers.sort();
-                wanted.sort();
-                assert_eq!(peers, wanted);
-            }
-            assert_eq!(all(Ask::Listening, by_netlink, port), all(Ask::Listening, from_procfs, port));
+                peers
+            };
+            assert_eq!(peers(by_netlink), wanted);
+            // It is read bucket by bucket: on a busy machine one that stands still may be missed when others come and go.
+            let told = (0..10).any(|_| peers(from_procfs) == wanted);
+            assert!(told, "{:?} instead of {wanted:?}", peers(from_procfs));
+            let listening = all(Ask::Listening, by_netlink, own);
+            assert_eq!(listening.iter().map(|s| s.local).collect::<Vec<_>>(), [own]);
+            assert!((0..10).any(|_| all(Ask::Listening, from_procfs, own) == listening));
             drop(clients);
         }
     }
@@ -226,12 +230,13 @@ mod tests {
     #[test]
     fn the_kernel_filters_by_port() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let port = listener.local_addr().expect("an address").port();
+        let own = listener.local_addr().expect("an address");
+        let port = own.port();
         let _client = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         for (from, to, seen) in
             [(port, port, 1), (0, port, 1), (port, u16::MAX, 1), (0, port - 1, 0), (port + 1, u16::MAX, 0)]
         {
-            let found = all(Ask::Connected { from, to }, by_netlink, port);
+            let found = all(Ask::Connected { from, to }, by_netlink, own);
             assert_eq!(found.len(), seen, "{from} to {to} of {port}");
         }
     }
