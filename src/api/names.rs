@@ -116,7 +116,7 @@ pub mod reasons {
     pub const PAUSED: &str = "Paused";
     /// Somebody rolled back, and the specification still says what was left.
     pub const ROLLED_BACK: &str = "RolledBack";
-    /// The release can't be told yet: it is missing, or half uploaded.
+    /// The release can't be told yet: it is being looked at.
     pub const RELEASE_UNKNOWN: &str = "ReleaseUnknown";
     /// The world could not be looked at.
     pub const UNKNOWN: &str = "WorldUnknown";

@@ -101,8 +101,8 @@ fn at_rest(seen: &Seen<'_>, report: &SiteStatus, paused: bool) -> Judgement {
         None => "nothing is live".to_owned(),
     };
     let Some(wanted) = seen.plan.wanted else {
-        let message = format!("the release can't be told: it is missing, or not all there yet; {serves}");
-        return Judgement::stalled(reasons::RELEASE_UNKNOWN, message);
+        // What can't be used is a fault, and was said above.
+        return Judgement::reconciling(reasons::RELEASE_UNKNOWN, format!("the release is being looked at; {serves}"));
     };
     if let Some(rejected) = &report.rejected {
         let detail = match rejected.message.as_str() {
