@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// An answer that took so long is late. Half of what a request may take.
-pub const LATE: Duration = Duration::from_secs(5);
+const LATE: Duration = Duration::from_secs(5);
 /// What was asked before the last change is answered by then, and is no reason for another.
 const SETTLES: Duration = Duration::from_secs(10);
 /// There are always so many: the API server's own controllers have five workers each.
@@ -51,7 +51,7 @@ impl Pace {
     }
 
     /// An answer came late, or not at all.
-    pub fn late(&self) {
+    fn late(&self) {
         if let Some(limit) = self.slow(Instant::now()) {
             tracing::warn!(
                 "the API server took {} s and more for an answer: {limit} sites are turned at once from now on, and one more with each second that it keeps up",

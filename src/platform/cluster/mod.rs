@@ -290,7 +290,7 @@ impl Platform for ClusterPlatform {
         match scene.world(&mut inner.eyes) {
             Ok(world) => {
                 if let Route::HttpRoute(http) = &wanted.site.target.route
-                    && let Some(at) = inner.eyes.settles(http.settle, wall())
+                    && let Some(at) = inner.eyes.settles(http.settle, scene.now)
                 {
                     *lock(&self.settles) = Some(self.wake_after(at.since(wall())));
                 }
