@@ -2,8 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use bluegreen_rig::load::{Load, Running, get};
-use bluegreen_rig::manifest::Manifest;
+use bluegreen_rig::load::get;
 use bluegreen_rig::ports::Port;
 use bluegreen_rig::wait;
 use rustix::process::{Pid, Signal, kill_process};
@@ -60,19 +59,13 @@ fn an_nginx_that_is_stopped_while_a_site_rests_is_said_and_the_site_is_well_when
     assert_eq!(get(machine.address(), &site.host(), "/").unwrap().version(), Some("v1"));
 }
 
-/// Load that a reload of nginx loses nothing of. Under a kept connection it may: nginx closes those that are idle, and a request may be on its way
-/// on one. That is why a cutover reloads nothing; a new site has to.
-fn new_connections(machine: &Machine, site: &Manifest) -> Running {
-    Load::to(machine.address(), &site.host()).clients(8).fresh().start().unwrap()
-}
-
 #[test]
 fn somebody_elses_broken_file_holds_up_a_new_site_and_nothing_that_is_live() {
     let machine = Machine::start();
     let shop = machine.site("shop", 0);
     let agent = &machine.agent;
     agent.apply_and_wait(&shop.clone().release(&machine.release("v1"))).unwrap();
-    let load = new_connections(&machine, &shop);
+    let load = machine.load(&shop);
     load.wait_for_version("v1").unwrap();
     machine.nginx.write("theirs.conf", "server {\n    listen 127.0.0.1:1;\n    nonsense on;\n}\n").unwrap();
     let blog = machine.site("blog", 1).release(&machine.release("v2"));
@@ -99,7 +92,7 @@ fn a_reload_that_is_refused_holds_up_the_site_that_caused_it_and_no_other() {
     let agent = &machine.agent;
     let shop = machine.site("shop", 0);
     agent.apply_and_wait(&shop.clone().release(&machine.release("v1"))).unwrap();
-    let load = new_connections(&machine, &shop);
+    let load = machine.load(&shop);
     load.wait_for_version("v1").unwrap();
     // A test of the configuration doesn't see that somebody else listens there.
     let port = Port::take().unwrap();
@@ -130,7 +123,7 @@ fn a_reload_that_comes_to_nothing_is_tried_again_and_what_is_live_goes_on() {
     let agent = &machine.agent;
     let shop = machine.site("shop", 0);
     agent.apply_and_wait(&shop.clone().release(&machine.release("v1"))).unwrap();
-    let load = new_connections(&machine, &shop);
+    let load = machine.load(&shop);
     load.wait_for_version("v1").unwrap();
     let stopped = Stopped::stop(machine.nginx.master());
     let blog = machine.site("blog", 1).release(&machine.release("v2"));
