@@ -10,5 +10,5 @@ mod fleet;
 #[path = "argocd/hosts.rs"]
 mod hosts;
 #[path = "install/kit.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test program uses another part of it")]
 mod kit;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use bluegreen_rig::certificate::SELF_SIGNED;
 use bluegreen_rig::nginx::Nginx;
 use bluegreen_rig::ports::Port;
 use bluegreen_rig::process::{Guarded, run};
@@ -109,8 +110,8 @@ impl Https {
         // nginx's workers are somebody else.
         run(Command::new("chmod").arg("755").arg(folder.path())).unwrap();
         let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(SELF_SIGNED)
+            .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
             .args(["-addext", "basicConstraints=critical,CA:TRUE", "-out", "ca.pem", "-keyout", "key.pem"])
             .current_dir(folder.path())
             .output()

@@ -10,6 +10,7 @@ use bluegreen::platform::host::web::nginx::NginxSettings;
 use bluegreen::platform::host::web::queue::Front;
 use bluegreen::platform::host::web::{Mode, WebServer, reason};
 use bluegreen::rollout::Colour;
+use bluegreen_rig::certificate::SELF_SIGNED;
 use http_body_util::Full;
 use hyper::Request;
 
@@ -102,23 +103,8 @@ async fn a_broken_certificate_of_somebody_else_s_is_told_and_ours_go_on<K: Stand
     let (certificate, key) = (rig.path("theirs.pem"), rig.path("theirs.key"));
     let make = |key: &Path, certificate: &Path| {
         let (key, certificate) = (key.display().to_string(), certificate.display().to_string());
-        openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=theirs.test",
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ]);
+        let rest = ["-days", "2", "-subj", "/CN=theirs.test", "-keyout", &key, "-out", &certificate];
+        openssl(&[SELF_SIGNED.as_slice(), &rest].concat());
     };
     make(&key, &certificate);
     rig.theirs("tls", &K::tls_block(rig.free(), "theirs.test", &certificate, &key));
