@@ -155,3 +155,57 @@ fn a_finding_names_the_setting_its_file_and_its_line_and_no_secret() {
         App::new().file("outside:application.yml", "spring.jpa.hibernate.ddl-auto: S3CRET!\n").judged().join("\n");
     assert!(odd.contains("a value that is not shown") && !odd.to_lowercase().contains("s3cret"), "{odd}");
 }
+
+#[test]
+fn what_leads_out_of_the_app_is_never_asked_for() {
+    use std::cell::RefCell;
+
+    let asked = RefCell::new(Vec::new());
+    let read = |name: &str| {
+        asked.borrow_mut().push(name.to_owned());
+        let text = match name {
+            "classpath:application.properties" => {
+                "spring.profiles.include=/../../etc/other\nspring.config.import=file:../x.yml\n"
+            }
+            _ => return None,
+        };
+        Some(File { name: name.to_owned(), text: text.to_owned() })
+    };
+    let look = |env: &[(String, String)]| effective(&Sources { read: &read, env, jvm: &[], arguments: &[] }).unwrap();
+    for stem in ["/etc/shadow", "../../shadow", "a/../../shadow"] {
+        let effective = look(&[("SPRINGCONFIGNAME".to_owned(), stem.to_owned())]);
+        assert!(effective.unseen.iter().any(|said| said.contains(stem)), "{stem}: {:?}", effective.unseen);
+    }
+    let effective = look(&[]);
+    assert!(effective.unseen.iter().any(|said| said.contains("etc/other")), "{:?}", effective.unseen);
+    for name in asked.borrow().iter() {
+        assert!(!name.contains("..") && !name.contains(":/"), "{name}");
+    }
+}
+
+#[test]
+fn settings_that_nobody_gets_to_the_end_of_are_not_called_harmless() {
+    let own = "classpath:application.properties";
+    let many = |one: &str| vec![one; 5_000].join(",");
+    let grown = |level: u32| format!("a{level}={}\n", format!("${{a{}}}", level + 1).repeat(20));
+    for (text, words) in [
+        (format!("spring.config.import={}\n", many(own)), Some("more files are imported")),
+        (format!("spring.config.import={}\n", many("optional:file:x.yml")), Some("more files are imported")),
+        (
+            format!("spring.profiles.active={}\n", (0..5_000).map(|n| format!("p{n}")).collect::<Vec<_>>().join(",")),
+            Some("more profiles are active"),
+        ),
+        // This one ends by itself, with what it stands for unseen.
+        ((1..9).map(grown).collect(), None),
+    ] {
+        let read = |name: &str| (name == own).then(|| File { name: name.to_owned(), text: text.clone() });
+        let found = effective(&Sources { read: &read, env: &[], jvm: &[], arguments: &[] });
+        match words {
+            Some(words) => {
+                let error = found.err().expect(words).to_string();
+                assert!(error.contains(words), "{error}");
+            }
+            None => assert!(schema::judge(&found.unwrap().settings).is_empty()),
+        }
+    }
+}

@@ -57,8 +57,22 @@ fn is_overridden(settings: &Settings) -> bool {
         || settings.value(OF_SPRING).is_some_and(|value| !matches!(value.trim(), "" | "none"))
 }
 
-/// A value that is a word; anything else may be a secret that got there by mistake.
+/// A value that means something here; anything else may be a secret that a placeholder stood for.
 fn shown(value: &str) -> &str {
-    let plain = value.len() <= 24 && value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-    if plain { value } else { "a value that is not shown" }
+    const WORDS: &[&str] = &[
+        "1",
+        "always",
+        "create",
+        "create-drop",
+        "create-only",
+        "drop",
+        "drop-and-create",
+        "on",
+        "populate",
+        "true",
+        "truncate",
+        "update",
+        "yes",
+    ];
+    if WORDS.contains(&value) { value } else { "a value that is not shown" }
 }

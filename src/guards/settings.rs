@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 
+/// What one text may become, in bytes, and so many placeholders may stand in it and in what they stand for. Settings are whoever's who wrote the
+/// app: twenty names that stand for twenty others each would otherwise fill any memory.
+const LONGEST: usize = 64 << 10;
+const MOST_PLACEHOLDERS: usize = 200;
+const DEEPEST: u8 = 16;
+
 /// A setting in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -54,37 +60,57 @@ impl Settings {
         split.filter(|one| !one.is_empty()).collect()
     }
 
-    /// The text with `${name}` and `${name:otherwise}` replaced; `None`: one of them stands for something that can't be seen from here.
+    /// The text with `${name}` and `${name:otherwise}` replaced; `None`: one of them stands for something that can't be seen from here, or for more
+    /// than any setting is.
     #[must_use]
     pub fn resolved(&self, text: &str) -> Option<String> {
-        self.resolve(text, 0)
+        // What stands there itself is as long as its file, and no longer.
+        if !text.contains("${") {
+            return Some(text.to_owned());
+        }
+        self.resolve(text, 0, &mut Left { bytes: LONGEST, placeholders: MOST_PLACEHOLDERS })
     }
 
-    fn resolve(&self, text: &str, depth: u8) -> Option<String> {
-        if depth > 16 {
+    fn resolve(&self, text: &str, depth: u8, left: &mut Left) -> Option<String> {
+        if depth > DEEPEST {
             return None;
         }
         let mut out = String::new();
         let mut rest = text;
         while let Some(begin) = rest.find("${") {
-            out.push_str(&rest[..begin]);
+            left.placeholders = left.placeholders.checked_sub(1)?;
+            left.write(&mut out, &rest[..begin])?;
             let inner = &rest[begin + 2..];
             let end = closing(inner)?;
             let (name, otherwise) = match inner[..end].split_once(':') {
                 Some((name, otherwise)) => (name, Some(otherwise)),
                 None => (&inner[..end], None),
             };
-            let name = self.resolve(name, depth + 1)?;
+            let name = self.resolve(name, depth + 1, left)?;
             let value = match (self.get(&name), otherwise) {
-                (Some(setting), _) => self.resolve(&setting.value, depth + 1)?,
-                (None, Some(otherwise)) => self.resolve(otherwise, depth + 1)?,
+                (Some(setting), _) => self.resolve(&setting.value, depth + 1, left)?,
+                (None, Some(otherwise)) => self.resolve(otherwise, depth + 1, left)?,
                 (None, None) => return None,
             };
-            out.push_str(&value);
+            left.write(&mut out, &value)?;
             rest = &inner[end + 1..];
         }
-        out.push_str(rest);
+        left.write(&mut out, rest)?;
         Some(out)
+    }
+}
+
+/// What is left of the bounds of one text.
+struct Left {
+    bytes: usize,
+    placeholders: usize,
+}
+
+impl Left {
+    fn write(&mut self, out: &mut String, text: &str) -> Option<()> {
+        self.bytes = self.bytes.checked_sub(text.len())?;
+        out.push_str(text);
+        Some(())
     }
 }
 
@@ -129,6 +155,21 @@ mod tests {
             ("${missing:}", Some("")),
         ] {
             assert_eq!(settings.resolved(text).as_deref(), stands_for, "{text}");
+        }
+    }
+
+    #[test]
+    fn placeholders_that_would_fill_any_memory_stand_for_nothing() {
+        let mut settings = Settings::default();
+        for level in 1..9 {
+            settings.say(&format!("a{level}"), &format!("${{a{}}}", level + 1).repeat(20), "x");
+        }
+        settings.say("a9", "xxxxxxxx", "x");
+        settings.say("long", &"x".repeat(LONGEST), "x");
+        assert_eq!(settings.resolved("${a9}").as_deref(), Some("xxxxxxxx"));
+        assert_eq!(settings.resolved("${a8}").map(|text| text.len()), Some(160));
+        for text in ["${a7}", "${a1}", "${long}"] {
+            assert_eq!(settings.resolved(text), None, "{text}");
         }
     }
 

@@ -14,6 +14,11 @@ const PLACES: &[&str] = &["classpath:", "classpath:config/", "file:", "file:conf
 const ENDINGS: &[&str] = &["yaml", "yml", "properties"];
 /// A file that names others, which name others: no further than this.
 const DEEPEST: u8 = 5;
+/// So many files are read, and so many more names are tried: more than any app has, and what nobody gets to the end of is not judged as harmless.
+const MOST_FILES: usize = 64;
+const MOST_NAMES: usize = 4096;
+/// So many profiles.
+const MOST_PROFILES: usize = 64;
 /// Variables that hold options of the virtual machine.
 const OPTIONS: &[&str] = &["JDK_JAVA_OPTIONS", "JAVA_OPTS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"];
 
@@ -66,9 +71,13 @@ pub struct Broken {
 /// A file that the app would read is [`Broken`].
 pub fn effective(sources: &Sources<'_>) -> Result<Effective, Broken> {
     // First without profiles: they are themselves settings, but never in a document that depends on them.
-    let first = Reading { sources, profiles: None, found: Effective::default() }.all()?;
+    let first = Reading::of(sources, None).all()?;
     let profiles = active(&first.settings);
-    Reading { sources, profiles: Some(profiles), found: Effective::default() }.all()
+    if profiles.len() > MOST_PROFILES {
+        let source = Unreadable { line: 1, what: "more profiles are active than any app has" };
+        return Err(Broken { name: "spring.profiles.active".to_owned(), source });
+    }
+    Reading::of(sources, Some(profiles)).all()
 }
 
 /// The active profiles, the weakest first.
@@ -82,7 +91,7 @@ fn active(settings: &Settings) -> Vec<String> {
         named.push("default".to_owned());
     }
     let mut all: Vec<String> = Vec::new();
-    while !named.is_empty() {
+    while !named.is_empty() && all.len() <= MOST_PROFILES {
         let name = named.remove(0);
         if all.contains(&name) {
             continue;
@@ -99,9 +108,16 @@ struct Reading<'a> {
     /// `None`: they are not known yet.
     profiles: Option<Vec<String>>,
     found: Effective,
+    /// So many names were tried, and so many files read.
+    tried: usize,
+    read: usize,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn of(sources: &'a Sources<'a>, profiles: Option<Vec<String>>) -> Reading<'a> {
+        Reading { sources, profiles, found: Effective::default(), tried: 0, read: 0 }
+    }
+
     fn all(mut self) -> Result<Effective, Broken> {
         let stem = self.stem();
         for place in PLACES {
@@ -120,7 +136,7 @@ impl Reading<'_> {
 
     /// What the app calls its files.
     fn stem(&self) -> String {
-        let mut given = Reading { sources: self.sources, profiles: None, found: Effective::default() };
+        let mut given = Reading::of(self.sources, None);
         given.given();
         given.found.settings.value("spring.config.name").unwrap_or_else(|| "application".to_owned())
     }
@@ -140,7 +156,14 @@ impl Reading<'_> {
     }
 
     fn file(&mut self, name: &str, depth: u8) -> Result<(), Broken> {
-        let Some(file) = (self.sources.read)(name) else { return Ok(()) };
+        if !stays_inside(name) {
+            self.unseen(format!("the app reads {name}, which is not looked at"));
+            return Ok(());
+        }
+        self.tried += 1;
+        let Some(file) = (self.sources.read)(name) else { return self.not_too_many(name) };
+        self.read += 1;
+        self.not_too_many(&file.name)?;
         let broken = |source| Broken { name: file.name.clone(), source };
         for document in files::read(name, &file.text).map_err(broken)? {
             if self.is_meant(&document) {
@@ -186,15 +209,26 @@ impl Reading<'_> {
             let place = place.filter(|place| !place.contains("..") && depth < DEEPEST);
             match place.as_deref().and_then(|place| place.rsplit_once('.')) {
                 Some((stem, ending)) if ENDINGS.contains(&ending) => self.place(stem, Some(ending), depth + 1)?,
-                _ => {
-                    let said = format!("{by} imports {name}, which is not looked at");
-                    if !self.found.unseen.contains(&said) {
-                        self.found.unseen.push(said);
-                    }
-                }
+                _ => self.unseen(format!("{by} imports {name}, which is not looked at")),
             }
         }
         Ok(())
+    }
+
+    fn unseen(&mut self, said: String) {
+        if self.found.unseen.len() < MOST_FILES && !self.found.unseen.contains(&said) {
+            self.found.unseen.push(said);
+        }
+    }
+
+    fn not_too_many(&self, name: &str) -> Result<(), Broken> {
+        if self.read <= MOST_FILES && self.tried <= MOST_NAMES {
+            return Ok(());
+        }
+        Err(Broken {
+            name: name.to_owned(),
+            source: Unreadable { line: 1, what: "more files are imported than any app has" },
+        })
     }
 
     fn of_hibernate(&mut self, file: &File) {
@@ -243,6 +277,13 @@ impl Reading<'_> {
             settings.say(key, value, &format!("the argument --{key}"));
         }
     }
+}
+
+/// Whether a name leads to something in its own place: an app may name its files as it likes, and whoever judges it reads with more rights than the
+/// app has.
+fn stays_inside(name: &str) -> bool {
+    let path = name.split_once(':').map_or(name, |(_, path)| path);
+    !path.starts_with('/') && path.split('/').all(|part| part != "..")
 }
 
 /// The properties of a `persistence.xml`, with their lines; comments left out.

@@ -216,3 +216,40 @@ fn a_token_that_ends_is_asked_for_anew_and_an_answer_that_is_none_is_not_shown()
     assert!(!served.agent().log().contains("hunter2"), "{}", served.agent().log());
     served.lost_nothing();
 }
+
+#[test]
+fn a_place_that_a_registry_sends_us_on_to_is_not_told_who_asks() {
+    let served = Served::start();
+    let authority = Authority::new();
+    let image = Image::of(packed(&served.machine.release("v2")));
+    let digest = sum(&image.index);
+    // It asks for credentials in the registry's name.
+    let own = std::sync::Arc::new(std::sync::OnceLock::new());
+    let address = own.clone();
+    let elsewhere = Odd::start(&authority, move |_| {
+        let realm: &std::net::SocketAddr = address.wait();
+        let head = format!(
+            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"https://{realm}/token\"\r\nContent-Length: 0\r\n\r\n"
+        );
+        (head.into_bytes(), Then::Close)
+    });
+    own.set(elsewhere.address).unwrap();
+    let to = elsewhere.address;
+    let odd = Odd::start(&authority, move |asked| match image.part(asked) {
+        Part::Index | Part::Manifest => image.answer(asked),
+        _ => {
+            let head =
+                format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: https://{to}/blob\r\nContent-Length: 0\r\n\r\n");
+            (head.into_bytes(), Then::Close)
+        }
+    });
+    let login = json!({ "auths": { odd.address.to_string(): { "auth": "am9lOmh1bnRlcjI=" } } }).to_string();
+    let mut release = release(&odd, &authority, &digest);
+    release["credentials"] = json!({ "file": authority.secret("login", &login, 0o600) });
+    let error = format!("{:#}", served.agent().apply_and_wait(&with(&served.site, release)).unwrap_err());
+    assert!(error.contains("401"), "{error}");
+    served.is_untouched();
+    let asked = elsewhere.paths();
+    assert!(!asked.is_empty() && asked.iter().all(|path| path == "/blob"), "{asked:?}");
+    served.lost_nothing();
+}

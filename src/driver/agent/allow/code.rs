@@ -1,5 +1,7 @@
 //! What of a site's variables and options could make a program run other code than its release's, or read other settings.
 
+use crate::guards::settings::squeezed;
+
 /// Variables by which the loader, a virtual machine or an interpreter is told to run something else.
 pub(super) fn loads_code(name: &str) -> bool {
     const NAMES: [&str; 30] = [
@@ -53,7 +55,9 @@ pub(super) fn loads_code(name: &str) -> bool {
     ];
     // Spring and .NET don't mind the case.
     let name = name.to_ascii_uppercase();
-    NAMES.contains(&name.as_str()) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    names_settings_of_spring(&name)
+        || NAMES.contains(&name.as_str())
+        || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// Options of a Java virtual machine that name no program, no file and no agent.
@@ -87,5 +91,11 @@ pub(super) fn loads_settings(property: &str) -> bool {
     const BEGINNINGS: [&str; 6] =
         ["loader.", "log4j", "logback.", "logging.config", "spring.config.", "spring.application.json"];
     let name = property.split('=').next().unwrap_or_default().to_ascii_lowercase().replace(['-', '_'], "");
-    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    names_settings_of_spring(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// Spring takes `SPRINGCONFIGNAME`, `spring__config.name` and the like for one name.
+fn names_settings_of_spring(name: &str) -> bool {
+    let name = squeezed(name);
+    ["springconfig", "springapplicationjson", "loggingconfig"].iter().any(|beginning| name.starts_with(beginning))
 }

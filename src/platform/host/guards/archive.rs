@@ -5,7 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::LARGEST;
+use super::{LARGEST, beside, plain};
 use crate::guards::spring::File;
 
 /// Where the classes of a packed Spring app are, of a war, and of any other jar.
@@ -23,13 +23,15 @@ enum Inside {
 }
 
 impl Archive {
-    /// `None`: it is none.
-    pub(super) fn open(path: &Path) -> Option<Archive> {
+    /// `None`: it is none, or not in the release.
+    pub(super) fn open(release: &Path, path: &Path) -> Option<Archive> {
+        let inner = path.strip_prefix(release).ok()?.to_str()?;
         let name = path.file_name()?.to_string_lossy().into_owned();
-        if path.is_dir() {
-            return Some(Archive { name, inside: Inside::Folder(path.to_owned()) });
-        }
-        let zip = zip::ZipArchive::new(BufReader::new(fs::File::open(path).ok()?)).ok()?;
+        let Some(file) = plain(release, inner) else {
+            let folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+            return folder.then(|| Archive { name, inside: Inside::Folder(path.to_owned()) });
+        };
+        let zip = zip::ZipArchive::new(BufReader::new(file)).ok()?;
         let names = zip.file_names().flatten().map(std::borrow::Cow::into_owned).collect();
         Some(Archive { name, inside: Inside::File(Mutex::new(zip), names) })
     }
@@ -50,19 +52,15 @@ impl Archive {
     pub(super) fn read(&self, path: &str) -> Option<File> {
         CLASSES.iter().find_map(|classes| {
             let inner = format!("{classes}{path}");
-            let mut bytes = Vec::new();
-            match &self.inside {
-                Inside::Folder(folder) => {
-                    let file = fs::File::open(folder.join(&inner)).ok()?;
-                    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
-                }
+            let text = match &self.inside {
+                Inside::Folder(folder) => beside(folder, &inner)?.text,
                 Inside::File(zip, names) => {
                     names.iter().find(|name| **name == inner)?;
-                    let mut zip = zip.lock().ok()?;
+                    let (mut zip, mut bytes) = (zip.lock().ok()?, Vec::new());
                     zip.by_name(&inner).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+                    String::from_utf8_lossy(&bytes).into_owned()
                 }
-            }
-            let text = String::from_utf8_lossy(&bytes).into_owned();
+            };
             Some(File { name: format!("{}!/{inner}", self.name), text })
         })
     }

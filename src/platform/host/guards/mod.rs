@@ -3,6 +3,8 @@
 
 mod archive;
 
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use self::archive::Archive;
@@ -10,7 +12,7 @@ use crate::api::site::{Run, Runtime, SettingsGuards};
 use crate::api::spec::GuardSpec;
 use crate::guards::spring::{self, Effective, File, Sources};
 use crate::guards::{Finding, Guard, django, schema};
-use crate::platform::host::release::Config;
+use crate::platform::host::release::{Config, beneath};
 use crate::platform::{Class, Fault};
 
 /// The largest file of settings that is read, in bytes.
@@ -22,12 +24,15 @@ const LARGEST: u64 = 1 << 20;
 /// A guard denies it, or its settings can't be read ([`Class::User`]).
 pub fn check(release: &Path, run: &Run, config: &Config, guards: SettingsGuards) -> Result<Vec<String>, Fault> {
     let env = variables(run, config);
-    let mut found = Vec::new();
+    let (mut found, mut unseen) = (Vec::new(), Vec::new());
     if let Some(app) = app(release, run) {
         match effective(&app, release, config, &env) {
             Ok(effective) => {
                 health(&app, run, &effective)?;
                 found.extend(schema::judge(&effective.settings));
+                if guards.schema_changes != GuardSpec::Off && !effective.unseen.is_empty() {
+                    unseen.push(format!("the guard of schema changes can't see {}", effective.unseen.join(", ")));
+                }
             }
             Err(broken) => found.push(Finding {
                 guard: Guard::SchemaChanges,
@@ -37,7 +42,7 @@ pub fn check(release: &Path, run: &Run, config: &Config, guards: SettingsGuards)
     }
     let django = of_django(release, run, &env);
     found.extend(django.found);
-    let mut warnings = Vec::new();
+    let mut warnings = unseen;
     if guards.insecure_settings != GuardSpec::Off && !django.unseen.is_empty() {
         warnings.push(format!("the guard of insecure settings can't see {}", django.unseen.join(", ")));
     }
@@ -79,22 +84,18 @@ fn app(release: &Path, run: &Run) -> Option<App> {
             let jar = crate::platform::host::runtime::artifact(release, app.jar.as_ref(), "jar").ok()?;
             let mut arguments = app.arguments.clone();
             arguments.extend(app.profile.iter().map(|profile| format!("--spring.profiles.active={profile}")));
-            Some(App { archive: Archive::open(&jar)?, jvm: app.jvm.clone(), arguments })
+            Some(App { archive: Archive::open(release, &jar)?, jvm: app.jvm.clone(), arguments })
         }
         Runtime::Tomcat(app) => {
             let war = crate::platform::host::runtime::artifact(release, app.war.as_ref(), "war").ok()?;
-            Some(App { archive: Archive::open(&war)?, jvm: app.jvm.clone(), arguments: Vec::new() })
+            Some(App { archive: Archive::open(release, &war)?, jvm: app.jvm.clone(), arguments: Vec::new() })
         }
         Runtime::Command { argv, .. } => {
             // Somebody's own command for a jar.
             let at = argv.iter().position(|word| word == "-jar")?;
             let jar = release.join(argv.get(at + 1)?);
             let (jvm, arguments) = (argv[1..at.max(1)].to_vec(), argv[at + 2..].to_vec());
-            jar.starts_with(release).then(|| Archive::open(&jar)).flatten().map(|archive| App {
-                archive,
-                jvm,
-                arguments,
-            })
+            Archive::open(release, &jar).map(|archive| App { archive, jvm, arguments })
         }
         _ => None,
     }
@@ -126,12 +127,19 @@ fn effective(
     spring::effective(&Sources { read: &read, env, jvm: &app.jvm, arguments: &app.arguments })
 }
 
-/// A file of the release: taken over by us, so no link in it leads out.
+/// A file of the release. The app chooses the name, and we read with more rights than it has: a shared folder is the app's, and what it put there
+/// may be a link to anything.
 fn beside(release: &Path, path: &str) -> Option<File> {
-    let file = release.join(path);
-    let plain = std::fs::metadata(&file).is_ok_and(|found| found.is_file() && found.len() <= LARGEST);
-    let bytes = if plain { std::fs::read(&file).ok()? } else { return None };
+    let mut bytes = Vec::new();
+    plain(release, path)?.take(LARGEST).read_to_end(&mut bytes).ok()?;
     Some(File { name: path.to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() })
+}
+
+/// A regular file in the folder, by a path that does not lead out of it.
+fn plain(folder: &Path, path: &str) -> Option<std::fs::File> {
+    let folder = beneath::own(folder).ok()?;
+    let file = beneath::within(folder.as_fd(), path).ok()?;
+    file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
 }
 
 /// Whether anything can answer at the usual path for health.
@@ -148,20 +156,21 @@ fn health(app: &App, run: &Run, effective: &Effective) -> Result<(), Fault> {
         )));
     }
     let settings = &effective.settings;
-    let set = |key: &str| {
-        settings.value(key).filter(|value| !value.is_empty() && value != "/").map(|value| (key.to_owned(), value))
-    };
-    let context = set("server.servlet.context-path").or_else(|| set("spring.webflux.base-path"));
-    let base = settings.value("management.endpoints.web.base-path");
-    if context.is_none() && base.as_deref().is_none_or(|base| base == "/actuator") {
-        return Ok(());
+    let moved = [
+        ("server.servlet.context-path", "/"),
+        ("spring.webflux.base-path", "/"),
+        ("management.endpoints.web.base-path", "/actuator"),
+    ];
+    let moves =
+        |(key, usual): &(&str, &str)| settings.value(key).is_some_and(|value| !value.is_empty() && value != *usual);
+    match moved.iter().find(|one| moves(one)).and_then(|(key, _)| settings.get(key)) {
+        None => Ok(()),
+        // Never a value: a placeholder may stand for a secret.
+        Some(by) => Err(wrong(format!(
+            "the app does not answer for its health at {USUAL}, since {} ({}) moves that: write spec.health.path",
+            by.key, by.from
+        ))),
     }
-    let (context, base) =
-        (context.map(|(_, value)| value).unwrap_or_default(), base.unwrap_or_else(|| "/actuator".to_owned()));
-    Err(wrong(format!(
-        "the app answers for its health at {context}{}/health, and is to be asked at {USUAL}: write spec.health.path",
-        base.trim_end_matches('/')
-    )))
 }
 
 fn of_django(release: &Path, run: &Run, env: &[(String, String)]) -> django::Judged {
@@ -173,4 +182,41 @@ fn of_django(release: &Path, run: &Run, env: &[(String, String)]) -> django::Jud
     let variable = env.iter().rev().find(|(name, _)| name == django::VARIABLE).map(|(_, module)| module.as_str());
     let read = |path: &str| beside(release, path).map(|file| django::Source { name: file.name, text: file.text });
     django::judge(&django::App { read: &read, variable, entry })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_outside_of_a_release_is_read_for_it() {
+        let all = tempfile::tempdir().unwrap();
+        let (release, shared) = (all.path().join("release"), all.path().join("shared"));
+        std::fs::create_dir_all(release.join("conf")).unwrap();
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::write(all.path().join("secret.yml"), "password: hunter2").unwrap();
+        std::fs::write(release.join("conf/real.yml"), "a: 1").unwrap();
+        // What is the app's own, by a link of ours; what it put there; and what its release brought.
+        symlink(&shared, release.join("data")).unwrap();
+        symlink(all.path().join("secret.yml"), shared.join("application.yml")).unwrap();
+        symlink("conf/real.yml", release.join("application.yml")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, release.join("pipe.yml"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
+
+        assert_eq!(beside(&release, "application.yml").unwrap().text, "a: 1");
+        let secret = all.path().join("secret.yml");
+        for path in [secret.to_str().unwrap(), "../secret.yml", "data/application.yml", "conf", "pipe.yml", "none.yml"]
+        {
+            assert_eq!(beside(&release, path), None, "{path}");
+        }
+        for path in [all.path().join("secret.yml"), release.join("../secret.yml"), release.join("data/application.yml")]
+        {
+            assert!(Archive::open(&release, &path).is_none(), "{}", path.display());
+        }
+        let folder = Archive::open(&release, &release.join("conf")).unwrap();
+        assert!(folder.read("real.yml").is_some() && folder.read("../../secret.yml").is_none());
+    }
 }

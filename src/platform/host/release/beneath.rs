@@ -43,6 +43,16 @@ pub(in crate::platform::host) fn file<P: rustix::path::Arg + Copy>(
     open(folder, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
 }
 
+/// Opens a file of a folder of our own, to be read, through links too as long as they stay below it. What isn't a regular file doesn't block.
+pub(in crate::platform::host) fn within<P: rustix::path::Arg + Copy>(
+    folder: BorrowedFd<'_>,
+    path: P,
+) -> Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(folder, path, flags, Mode::empty(), inside).map(File::from)
+}
+
 /// Opens an absolute path, without a link in any of its components.
 pub(in crate::platform::host) fn absolute(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -50,7 +60,7 @@ pub(in crate::platform::host) fn absolute(path: &Path, flags: OFlags) -> Result<
 }
 
 /// Opens a folder of our own: the state is root's, and where it lies root may have chosen with a link.
-pub(super) fn own(path: &Path) -> Result<OwnedFd, Errno> {
+pub(in crate::platform::host) fn own(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path, flags, Mode::empty())
 }

@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{HostSite, Inner, Wanted, blocking, lock};
+use tokio::sync::Semaphore;
+
+use super::{HostSite, Inner, Wanted, lock};
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::release::{self, Downloads, FETCH_FAILED, Fetching, Order};
 use crate::platform::host::supervise::Supervisor;
@@ -14,9 +16,12 @@ use crate::platform::host::web::WebServer;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Artifact, Revision};
 
-/// The takes of a site, by revision.
+/// The takes of a site, by revision; how far the one that is under way is, in words; and whose turn it is.
 #[derive(Default)]
-pub(super) struct Takes(Mutex<BTreeMap<Revision, Take>>, Mutex<Option<String>>);
+pub(super) struct Takes(Mutex<BTreeMap<Revision, Take>>, Mutex<Option<String>>, tokio::sync::Mutex<()>);
+
+/// So many sites of a machine take a release at once. The others wait, on no thread.
+static AT_ONCE: Semaphore = Semaphore::const_new(8);
 
 #[derive(Clone)]
 enum Take {
@@ -111,7 +116,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         tokio::spawn(async move {
             tracing::info!(site = %name, %revision, "taking the release");
             let (state, far, look) = (host.state.clone(), takes.clone(), wake.clone());
-            let done = blocking(move || {
+            // One at a time of a site, which has one shelf.
+            let _turn = takes.2.lock().await;
+            let _one = AT_ONCE.acquire().await;
+            let done = apart(move || {
                 let told = |message: String| {
                     *lock(&far.1) = Some(message);
                     look.notify_one();
@@ -146,6 +154,25 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                 wake.notify_one();
             }
         });
+    }
+}
+
+/// Runs a take on a thread of its own. It may last as long as a server or somebody's build pleases, and those of the pool move traffic.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    let (done, heard) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let begun = std::thread::Builder::new().name("take".to_owned()).spawn(move || {
+        let _inside = runtime.enter();
+        // Nobody listens any more: the agent ends.
+        let _ = done.send(work());
+    });
+    let failed = |error: &dyn std::fmt::Display| {
+        let message = format!("a task of the agent failed: {error}; please report this");
+        Err(Fault { class: Class::Transient, reason: "AgentFailed", message })
+    };
+    match begun {
+        Err(error) => failed(&error),
+        Ok(_) => heard.await.unwrap_or_else(|error| failed(&error)),
     }
 }
 

@@ -28,6 +28,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub(super) const QUIET: Duration = Duration::from_secs(20);
 const REDIRECTS: usize = 5;
 
+/// Marks an answer of another host than the one that was asked, which sent us on to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SentOn;
+
 /// Asks servers.
 pub(super) struct Client {
     tls: TlsConnector,
@@ -124,8 +128,11 @@ impl Client {
         let mut at = from.clone();
         let mut headers = headers.clone();
         for _ in 0..=REDIRECTS {
-            let answer = self.ask(&at, &headers).await?;
+            let mut answer = self.ask(&at, &headers).await?;
             if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                if at.authority() != from.authority() {
+                    answer.extensions_mut().insert(SentOn);
+                }
                 return Ok(answer);
             }
             let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::client::{Client, Place, unwanted};
+use super::client::{Client, Place, SentOn, unwanted};
 use super::download::{self, From, Wanted};
 use super::store::{MANIFEST, Store};
 use super::{FETCH_FAILED, files, refused, transient};
@@ -167,7 +167,8 @@ impl<'a> Registry<'a> {
             headers.insert(AUTHORIZATION, token);
         }
         let answer = self.client.get(at, &headers).await?;
-        if answer.status() != StatusCode::UNAUTHORIZED {
+        // Where it sent us on to is told nothing: it may ask for what only the registry should know.
+        if answer.status() != StatusCode::UNAUTHORIZED || answer.extensions().get::<SentOn>().is_some() {
             return Ok(answer);
         }
         // The last one may have ended, as tokens do.

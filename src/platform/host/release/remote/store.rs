@@ -8,18 +8,21 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde_json::Value;
 
 use super::download::Wanted;
 use super::transient;
-use crate::platform::host::release::fingerprint;
+use crate::api::types::Sha256;
 use crate::platform::host::release::take::Order;
+use crate::platform::host::release::{beneath, fingerprint};
 use crate::platform::{Class, Fault};
 
 /// The largest artifact that is fetched.
@@ -81,18 +84,32 @@ impl Downloads {
         // What an image is made of: its index names manifests, and a manifest its layers.
         let mut todo: Vec<String> = needed.iter().cloned().collect();
         while let Some(digest) = todo.pop() {
-            let path = self.folder.join(&digest);
-            if path.metadata().is_ok_and(|found| found.len() <= MANIFEST as u64) {
-                let manifest: Value = serde_json::from_slice(&std::fs::read(&path)?).unwrap_or_default();
-                let parts = ["manifests", "layers"].into_iter().filter_map(|name| manifest[name].as_array()).flatten();
-                for part in parts.filter_map(|part| part["digest"].as_str()?.strip_prefix("sha256:")) {
-                    if needed.insert(part.to_owned()) {
-                        todo.push(part.to_owned());
-                    }
+            let manifest = self.manifest(&digest)?;
+            let parts = ["manifests", "layers"].into_iter().filter_map(|name| manifest[name].as_array()).flatten();
+            for part in parts.filter_map(|part| part["digest"].as_str()?.strip_prefix("sha256:")) {
+                if needed.insert(part.to_owned()) {
+                    todo.push(part.to_owned());
                 }
             }
         }
         Ok(needed)
+    }
+
+    /// What was fetched under this digest, if it is a manifest. What a manifest says comes from outside: its words become a name only if they are one.
+    fn manifest(&self, digest: &str) -> io::Result<Value> {
+        let Ok(digest) = digest.parse::<Sha256>() else { return Ok(Value::Null) };
+        let folder = beneath::own(&self.folder)?;
+        let file = match beneath::file(folder.as_fd(), digest.as_str()) {
+            Err(Errno::NOENT) => return Ok(Value::Null),
+            opened => opened?,
+        };
+        let found = file.metadata()?;
+        if !found.is_file() || found.len() > MANIFEST as u64 {
+            return Ok(Value::Null);
+        }
+        let mut content = Vec::new();
+        file.take(MANIFEST as u64).read_to_end(&mut content)?;
+        Ok(serde_json::from_slice(&content).unwrap_or_default())
     }
 }
 
@@ -254,5 +271,41 @@ pub(super) fn failed(path: &Path, error: &io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(&message),
         _ => transient(message),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_manifest_names_is_kept_and_its_words_lead_nowhere_else() {
+        let state = tempfile::tempdir().unwrap();
+        let downloads = Downloads::of(state.path());
+        let (index, layer, gone) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
+        let releases = state.path().join("sites/shop/releases");
+        std::fs::create_dir_all(&releases).unwrap();
+        std::fs::create_dir(&downloads.folder).unwrap();
+        let record = json!({ "identity": { "fingerprint": { "digest": index } } });
+        std::fs::write(releases.join("1.json"), record.to_string()).unwrap();
+        let digests =
+            ["/dev/zero", "../sites", ".", "", &layer].map(|name| json!({ "digest": format!("sha256:{name}") }));
+        let old = SystemTime::now() - 2 * UNUSED;
+        for (name, content) in
+            [(&index, json!({ "manifests": digests }).to_string()), (&layer, String::new()), (&gone, String::new())]
+        {
+            let path = downloads.folder.join(name);
+            std::fs::write(&path, content).unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        }
+        downloads.prune(state.path()).unwrap();
+        let left: BTreeSet<String> = std::fs::read_dir(&downloads.folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(left, BTreeSet::from([index, layer]));
     }
 }
