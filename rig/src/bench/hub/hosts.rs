@@ -11,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::until;
+use super::follow::Follow;
+use super::{say, until};
 use crate::agent::Agent;
 use crate::binaries;
 use crate::cluster::ControlPlane;
@@ -22,6 +23,8 @@ use crate::ports::Port;
 use crate::process;
 use crate::users::User;
 
+/// How often it is said how far all of them are.
+const TELL: Duration = Duration::from_secs(60);
 /// So many requests at once.
 const CHUNK: usize = 200;
 
@@ -194,21 +197,32 @@ impl<'plane> Hosts<'plane> {
 
     /// Waits until so many sites serve what their generation says.
     pub fn all_live(&self, count: usize, generation: i64, patience: Duration) -> Result<()> {
+        let follow = Follow::begin(self.plane)?;
+        let mut told = Instant::now();
         let live = || {
-            let list = self.plane.json(&["get", "bluegreensites", "--all-namespaces"]).ok()?;
-            let items = list["items"].as_array()?.iter();
-            Some(
-                items
-                    .filter(|one| ready(one) && one["status"]["observedGeneration"].as_i64() == Some(generation))
-                    .count(),
-            )
-        };
-        let mut seen = 0;
-        until(&format!("{count} sites were live with generation {generation}"), patience, || {
-            seen = live()?;
+            let seen = follow.live(generation);
+            if told.elapsed() > TELL {
+                told = Instant::now();
+                say(&format!("{seen} of {count} are live"));
+            }
             (seen == count).then_some(())
-        })
-        .with_context(|| format!("{seen} of them are"))
+        };
+        until(&format!("{count} sites were live with generation {generation}"), patience, live)
+            .with_context(|| self.why(&follow.others(generation)))
+    }
+
+    /// What some of these say of themselves.
+    fn why(&self, sites: &[String]) -> String {
+        let told = sites.iter().take(3).filter_map(|site| {
+            let (namespace, name) = site.split_once('/')?;
+            let object = self.plane.json(&["--namespace", namespace, "get", "bluegreensite", name]).ok()?;
+            let log =
+                self.hosts.iter().find(|host| self::namespace(&host.name) == namespace).map(|host| host.agent.log());
+            let log = log.unwrap_or_default();
+            let end = log.lines().rev().take(10).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            Some(format!("{site}: {}\n{end}", object["status"]))
+        });
+        format!("{} are not, among them\n{}", sites.len(), told.collect::<Vec<_>>().join("\n"))
     }
 
     fn told(&self, host: &str, site: &str) -> Option<String> {

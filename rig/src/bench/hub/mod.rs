@@ -2,6 +2,7 @@
 //!
 //! `hosts` are the real thing, an agent behind an nginx each, all on this machine; `report` shows it all; this is what is done with them, in order.
 
+mod follow;
 mod hosts;
 pub mod report;
 
@@ -39,7 +40,10 @@ const REST: Duration = Duration::from_secs(30);
 /// # Errors
 /// When something does not come up, or a rollout does not end.
 pub fn measure(plan: Plan) -> Result<Report> {
-    Ok(Report { machine: Machine::here(), commits: commits(plan.commits)?, fleet: fleet(plan)? })
+    let commits = commits(plan.commits)?;
+    // The rest takes half an hour, and may fail.
+    say(&commits.to_string());
+    Ok(Report { machine: Machine::here(), commits, fleet: fleet(plan)? })
 }
 
 fn a_hub() -> Result<ControlPlane> {

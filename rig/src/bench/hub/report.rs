@@ -144,17 +144,23 @@ impl Report {
     }
 }
 
+impl fmt::Display for Commits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "From a change on the hub to the cutover, two hosts, {} cutovers", self.count)?;
+        writeln!(
+            f,
+            "  p50 {:.0} ms, p99 {:.0} ms; the app by itself {:.0} ms",
+            self.p50_ms, self.p99_ms, self.app_start_ms
+        )?;
+        write!(f, "  meanwhile {}", self.asked)
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (commits, fleet) = (&self.commits, &self.fleet);
         writeln!(f, "{} cores, {}, optimised: {}", self.machine.cores, self.machine.kernel, self.machine.optimised)?;
-        writeln!(f, "\nFrom a change on the hub to the cutover, two hosts, {} cutovers", commits.count)?;
-        writeln!(
-            f,
-            "  p50 {:.0} ms, p99 {:.0} ms; the app by itself {:.0} ms",
-            commits.p50_ms, commits.p99_ms, commits.app_start_ms
-        )?;
-        writeln!(f, "  meanwhile {}", commits.asked)?;
+        writeln!(f, "\n{commits}")?;
         writeln!(f, "\n{} hosts with {} sites on one API server", fleet.hosts, fleet.sites)?;
         writeln!(f, "  all live after               {:>8.0} s", fleet.up_s)?;
         writeln!(f, "  all rolled out in            {:>8.0} s", fleet.rolled_s)?;
