@@ -83,6 +83,8 @@ fn kind(field: &Value) -> String {
     match field["type"].as_str() {
         Some("array") => format!("list of {}", kind(&field["items"])),
         Some("integer") => format!("{} to {}", field["minimum"], field["maximum"]).replace(".0", ""),
+        Some("boolean") => "true or false".to_owned(),
+        _ if field["x-kubernetes-int-or-string"] == true => "number or text".to_owned(),
         Some("string") if field["pattern"] == bluegreen::api::span::PATTERN => "span".to_owned(),
         Some("string") => "text".to_owned(),
         Some("object") if field["additionalProperties"].is_object() => "map of texts".to_owned(),

@@ -74,7 +74,7 @@ impl<W: WebServer> Machine<W> {
     /// The small app of the rig, where it need be no JVM.
     pub fn command(&self) -> Manifest {
         let ports: Vec<u16> = self.ports.iter().map(Port::number).collect();
-        Manifest::app("shop", self.address, self.user.name(), &ports[..1], &ports[1..])
+        Manifest::app("shop", self.address, self.user.name(), &ports[..1], &ports[1..2])
     }
 
     /// The Spring Boot example.

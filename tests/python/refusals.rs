@@ -65,12 +65,15 @@ fn an_app_whose_module_is_missing_never_gets_ready_and_its_last_words_can_be_rea
     let site = site.set("/spec/target/host/runtime/wsgi/app", json!("nowhere.at_all:app"));
     let site = site.strategy("readyWithin", "4s").strategy("promotion", "Manual");
     machine.agent.apply(&site.clone().release(&bad)).unwrap();
-    bluegreen_rig::wait::until("its last words were there", bluegreen_rig::wait::PATIENCE, || {
+    let last_words = || {
         let said = machine.agent.cli(&["logs", "flask", "--colour", "green"]).output().ok()?;
         String::from_utf8_lossy(&said.stdout).contains("No module named 'nowhere'").then_some(())
-    })
-    .unwrap();
+    };
+    bluegreen_rig::wait::until("its last words were there", bluegreen_rig::wait::PATIENCE, last_words).unwrap();
     machine.agent.wait_for("flask", "is refused", |site| says(site, "Stalled").contains("it ended by itself")).unwrap();
+    // Also once nothing of it is left but those.
+    machine.agent.wait_for_phase("flask", "Idle").unwrap();
+    assert_eq!(last_words(), Some(()));
     assert_eq!(machine.get(&site, "/").version(), Some("v1"));
 }
 

@@ -21,7 +21,7 @@ pub struct Guards {
     pub exposure: Option<GuardSpec>,
 }
 
-/// What a guard does when it finds something.
+/// What a guard does when it finds something: Deny, the default, rejects the revision; Warn says so and goes on; Off does not look.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GuardSpec {
     /// The revision is rejected.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
 use super::Agent;
-use super::entry::Problem;
+use super::entry::{Entry, Problem};
 use super::intake::Cause;
 use super::origin::Origin;
 use crate::api::names::reasons;
@@ -21,6 +21,7 @@ use crate::platform::host::state::FileStore;
 use crate::platform::host::store;
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
+use crate::rollout::Colour;
 use sha2::{Digest, Sha256};
 
 /// So long is waited for what becomes of a command; after that it is `Waiting`.
@@ -75,8 +76,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Backend for Answers<W, S> 
             None => slots
                 .iter()
                 .find(|slot| slot.colour == colour)
-                .map(|slot| slot.instances.iter().map(|one| one.index).collect())
-                .unwrap_or_default(),
+                .map(|slot| slot.instances.iter().map(|one| one.index).collect::<Vec<u16>>())
+                .filter(|instances| !instances.is_empty())
+                // What was rejected is stopped, and why stands in what it printed.
+                .unwrap_or_else(|| configured(&entry, colour)),
         };
         let mut items = Vec::new();
         for instance in instances {
@@ -271,4 +274,10 @@ fn refusal(problem: Problem) -> Failure {
 
 fn no_such(name: &SiteName) -> Failure {
     Failure::not_found(format!("there is no site {name}; `bluegreen get` lists those that there are"))
+}
+
+/// The instances that a colour has when it runs.
+fn configured(entry: &Entry, colour: Colour) -> Vec<u16> {
+    let count = entry.state().site.as_ref().map_or(0, |site| site.target.run.ports.of(colour).len());
+    (0..u16::try_from(count).unwrap_or(u16::MAX)).collect()
 }
