@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{AbsPath, Profiles, RelPath, UrlPath};
 
+/// A name as Spring compares it: case, dots, `-` and `_` make no difference.
+#[must_use]
+pub fn squeezed(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
 /// A Spring Boot app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -10,6 +10,7 @@
 //! | `command` | approve, abort, …: commands as annotations |
 //! | `conflicts` | what no site can say alone: two that want the same |
 //! | `types`, `span` | the narrow types, and spans of time |
+//! | `shell` | words of commands that people are told to paste |
 
 pub mod command;
 pub mod conflicts;
@@ -24,6 +25,7 @@ pub mod remote;
 pub mod report;
 pub mod requests;
 mod shape;
+pub mod shell;
 pub mod site;
 pub mod span;
 pub mod spec;

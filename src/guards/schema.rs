@@ -1,7 +1,8 @@
 //! Settings that make an app change the schema of its database when it starts: in production that is done by migrations, on purpose.
 
-use super::settings::{Setting, Settings, squeezed};
+use super::settings::{Setting, Settings};
 use super::{Finding, Guard};
+use crate::api::java::squeezed;
 
 /// What Hibernate may be told without changing anything.
 const HARMLESS: &[&str] = &["", "none", "validate", "false", "off"];

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::java::squeezed;
+
 /// What one text may become, in bytes, and so many placeholders may stand in it and in what they stand for. Settings are whoever's who wrote the
 /// app: twenty names that stand for twenty others each would otherwise fill any memory.
 const LONGEST: usize = 64 << 10;
@@ -126,12 +128,6 @@ fn closing(text: &str) -> Option<usize> {
         }
     }
     None
-}
-
-/// A name without what makes no difference.
-#[must_use]
-pub fn squeezed(key: &str) -> String {
-    key.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]

@@ -74,8 +74,15 @@ fn garbled(content: &[u8]) -> (Vec<u8>, Then) {
     ok(&content.iter().map(|byte| byte ^ 0x55).collect::<Vec<u8>>())
 }
 
-fn redirect(asked: &Asked) -> (Vec<u8>, Then) {
-    let head = format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", asked.path);
+fn redirect(to: &str) -> (Vec<u8>, Then) {
+    let head = format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+    (head.into_bytes(), Then::Close)
+}
+
+/// Wants a token that this place gives.
+fn who_asks(realm: std::net::SocketAddr) -> (Vec<u8>, Then) {
+    let challenge = format!("Bearer realm=\"https://{realm}/token\",service=\"tests\"");
+    let head = format!("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n");
     (head.into_bytes(), Then::Close)
 }
 
@@ -129,7 +136,7 @@ fn what_only_another_manifest_can_mend_is_said_and_not_asked_for_again() {
         match (found, image.part(asked)) {
             (Some((_, body)), _) => ok(body),
             (None, Part::Index) => garbled(&image.index),
-            (None, _) => redirect(asked),
+            (None, _) => redirect(&asked.path),
         }
     });
     refused(&served, release(&odd, &authority, &wrong), &[&wrong, "was wanted; nothing of it is kept"]);
@@ -197,10 +204,7 @@ fn a_token_that_ends_is_asked_for_anew_and_an_answer_that_is_none_is_not_shown()
         if asked.authorization.as_deref() == Some(good) {
             return image.answer(asked);
         }
-        let realm: &std::net::SocketAddr = address.wait();
-        let challenge = format!("Bearer realm=\"https://{realm}/token\",service=\"tests\"");
-        let head = format!("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n");
-        (head.into_bytes(), Then::Close)
+        who_asks(*address.wait())
     });
     own.set(odd.address).unwrap();
     served.agent().apply(&with(&served.site, release(&odd, &authority, &digest))).unwrap();
@@ -226,22 +230,12 @@ fn a_place_that_a_registry_sends_us_on_to_is_not_told_who_asks() {
     // It asks for credentials in the registry's name.
     let own = std::sync::Arc::new(std::sync::OnceLock::new());
     let address = own.clone();
-    let elsewhere = Odd::start(&authority, move |_| {
-        let realm: &std::net::SocketAddr = address.wait();
-        let head = format!(
-            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"https://{realm}/token\"\r\nContent-Length: 0\r\n\r\n"
-        );
-        (head.into_bytes(), Then::Close)
-    });
+    let elsewhere = Odd::start(&authority, move |_| who_asks(*address.wait()));
     own.set(elsewhere.address).unwrap();
     let to = elsewhere.address;
     let odd = Odd::start(&authority, move |asked| match image.part(asked) {
         Part::Index | Part::Manifest => image.answer(asked),
-        _ => {
-            let head =
-                format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: https://{to}/blob\r\nContent-Length: 0\r\n\r\n");
-            (head.into_bytes(), Then::Close)
-        }
+        _ => redirect(&format!("https://{to}/blob")),
     });
     let login = json!({ "auths": { odd.address.to_string(): { "auth": "am9lOmh1bnRlcjI=" } } }).to_string();
     let mut release = release(&odd, &authority, &digest);

@@ -2,7 +2,7 @@
 
 use super::host::HOST;
 use super::judge::Judge;
-use crate::api::java::{SpringBoot, Tomcat};
+use crate::api::java::{SpringBoot, Tomcat, squeezed};
 use crate::api::site::Runtime;
 use crate::api::spec::{SpringBootSpec, TomcatSpec};
 use crate::api::types::UrlPath;
@@ -77,9 +77,4 @@ impl Judge {
             Some(option.clone())
         })
     }
-}
-
-/// As Spring reads a name: case, '-' and '_' make no difference.
-fn squeezed(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }

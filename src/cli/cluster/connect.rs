@@ -10,6 +10,7 @@ use kube::{Client, Config};
 
 use super::error::words;
 use super::{Cluster, ClusterError};
+use crate::api::shell;
 use crate::cli::output::complain;
 use crate::driver::expiry;
 
@@ -37,27 +38,17 @@ impl Wish {
     fn called(&self, current: Option<&str>) -> String {
         let mut words = vec![self.program.to_owned()];
         if let Some(file) = &self.kubeconfig {
-            words.push(format!("--kubeconfig {}", quoted(&file.to_string_lossy())));
+            words.push(format!("--kubeconfig {}", shell::word(&file.to_string_lossy())));
         }
         let silent = self.context.is_none() && self.kubeconfig.is_none() && self.namespace.is_none();
         let needed = if silent && self.program == "bluegreen" { current } else { None };
         if let Some(context) = self.context.as_deref().or(needed) {
-            words.push(format!("--context {}", quoted(context)));
+            words.push(format!("--context {}", shell::word(context)));
         }
         if let Some(namespace) = &self.namespace {
-            words.push(format!("-n {}", quoted(namespace)));
+            words.push(format!("-n {}", shell::word(namespace)));
         }
         words.join(" ")
-    }
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+,=".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

@@ -219,8 +219,9 @@ impl<'plane> Hosts<'plane> {
             let log =
                 self.hosts.iter().find(|host| self::namespace(&host.name) == namespace).map(|host| host.agent.log());
             let log = log.unwrap_or_default();
-            let end = log.lines().rev().take(10).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
-            Some(format!("{site}: {}\n{end}", object["status"]))
+            let lines: Vec<&str> = log.lines().collect();
+            let end = &lines[lines.len().saturating_sub(10)..];
+            Some(format!("{site}: {}\n{}", object["status"], end.join("\n")))
         });
         format!("{} are not, among them\n{}", sites.len(), told.collect::<Vec<_>>().join("\n"))
     }

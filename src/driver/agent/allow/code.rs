@@ -1,10 +1,10 @@
 //! What of a site's variables and options could make a program run other code than its release's, or read other settings.
 
-use crate::guards::settings::squeezed;
+use crate::api::java::squeezed;
 
 /// Variables by which the loader, a virtual machine or an interpreter is told to run something else.
 pub(super) fn loads_code(name: &str) -> bool {
-    const NAMES: [&str; 30] = [
+    const NAMES: [&str; 28] = [
         "PATH",
         "IFS",
         "ENV",
@@ -31,27 +31,12 @@ pub(super) fn loads_code(name: &str) -> bool {
         "ELIXIR_ERL_OPTIONS",
         "GEM_HOME",
         "GEM_PATH",
-        "LOGGING_CONFIG",
         "PHPRC",
         "PHP_INI_SCAN_DIR",
-        "SPRING_APPLICATION_JSON",
     ];
-    const BEGINNINGS: [&str; 15] = [
-        "LD_",
-        "DYLD_",
-        "PYTHON",
-        "PIP_",
-        "UVICORN_",
-        "GIT_",
-        "BUNDLE_",
-        "COMPLUS_",
-        "CORECLR_",
-        "DOTNET_",
-        "ERL_",
-        "LOG4J",
-        "LUA_",
-        "LOADER_",
-        "SPRING_CONFIG_",
+    const BEGINNINGS: [&str; 14] = [
+        "LD_", "DYLD_", "PYTHON", "PIP_", "UVICORN_", "GIT_", "BUNDLE_", "COMPLUS_", "CORECLR_", "DOTNET_", "ERL_",
+        "LOG4J", "LUA_", "LOADER_",
     ];
     // Spring and .NET don't mind the case.
     let name = name.to_ascii_uppercase();
@@ -88,8 +73,7 @@ pub(super) fn is_harmless(option: &str) -> bool {
 /// Whether `NAME=VALUE` names settings, or classes, outside the release that Spring or a logging library would load. Spring takes `spring.config-import`,
 /// `Spring.Config_Import` and the like for one name.
 pub(super) fn loads_settings(property: &str) -> bool {
-    const BEGINNINGS: [&str; 6] =
-        ["loader.", "log4j", "logback.", "logging.config", "spring.config.", "spring.application.json"];
+    const BEGINNINGS: [&str; 3] = ["loader.", "log4j", "logback."];
     let name = property.split('=').next().unwrap_or_default().to_ascii_lowercase().replace(['-', '_'], "");
     names_settings_of_spring(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::sites::Sites;
 use super::{Notes, Severity};
+use crate::api::shell;
+use crate::platform::host::release::beneath;
 
 /// How deep a release is looked into, and how much of it.
 const DEPTH: u32 = 10;
@@ -171,25 +173,13 @@ fn names(file: &Path) -> Option<Vec<String>> {
 /// What a file of somebody's holds, if it is no larger. Whoever may write there may have put a link or a pipe in its place.
 fn content(file: &Path, most: u64) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(CWD, file, flags, Mode::empty()).ok()?);
-    let found = file.metadata().ok()?;
-    let mut content = Vec::new();
-    (found.is_file() && found.len() <= most).then_some(())?;
-    file.take(most).read_to_end(&mut content).ok()?;
-    Some(content)
+    beneath::content(rustix::fs::openat(CWD, file, flags, Mode::empty()).ok()?.into(), most).ok()?
 }
 
 /// A path as a shell takes it for one word. What somebody called a folder is pasted by root.
 fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+@:,=%".contains(letter);
-    if path.chars().any(char::is_control) {
-        "'<the file that is named above>'".to_owned()
-    } else if path.chars().all(plain) {
-        path.into_owned()
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
+    if path.chars().any(char::is_control) { "'<the file that is named above>'".to_owned() } else { shell::word(&path) }
 }
 
 /// Whether the index of a checkout names this path. Each of its entries ends with the path and a NUL; what stands before differs by version.

@@ -3,12 +3,15 @@
 
 use std::ffi::CString;
 use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
+/// To read a file; what isn't one doesn't block.
+const TO_READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 /// Never above the folder that it starts from, never through a link of any kind.
 const STRAIGHT: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
@@ -19,15 +22,24 @@ pub(in crate::platform::host) fn open<P: rustix::path::Arg + Copy>(
     path: P,
     flags: OFlags,
 ) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    resolved(folder, path, flags | OFlags::NOFOLLOW, STRAIGHT)
+}
+
+fn resolved<P: rustix::path::Arg + Copy>(
+    folder: BorrowedFd<'_>,
+    path: P,
+    flags: OFlags,
+    how: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC;
     // EAGAIN: something was renamed on the way, and the kernel could not tell whether it climbed.
     for _ in 0..16 {
-        match rustix::fs::openat2(folder, path, flags, Mode::empty(), STRAIGHT) {
+        match rustix::fs::openat2(folder, path, flags, Mode::empty(), how) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             other => return other,
         }
     }
-    rustix::fs::openat2(folder, path, flags, Mode::empty(), STRAIGHT)
+    rustix::fs::openat2(folder, path, flags, Mode::empty(), how)
 }
 
 /// Opens a folder below `folder`, to be listed.
@@ -40,7 +52,7 @@ pub(in crate::platform::host) fn file<P: rustix::path::Arg + Copy>(
     folder: BorrowedFd<'_>,
     path: P,
 ) -> Result<File, Errno> {
-    open(folder, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
+    open(folder, path, TO_READ).map(File::from)
 }
 
 /// Opens a file of a folder of our own, to be read, through links too as long as they stay below it. What isn't a regular file doesn't block.
@@ -48,9 +60,18 @@ pub(in crate::platform::host) fn within<P: rustix::path::Arg + Copy>(
     folder: BorrowedFd<'_>,
     path: P,
 ) -> Result<File, Errno> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(folder, path, flags, Mode::empty(), inside).map(File::from)
+    resolved(folder, path, TO_READ, ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS).map(File::from)
+}
+
+/// What a regular file holds, if it is no larger than so many bytes.
+pub(in crate::platform::host) fn content(file: File, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > most {
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    file.take(most).read_to_end(&mut content)?;
+    Ok(Some(content))
 }
 
 /// Opens an absolute path, without a link in any of its components.

@@ -366,13 +366,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Runs what may wait for the disk where that holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(Fault {
-            class: Class::Transient,
-            reason: "AgentFailed",
-            message: format!("a task of the agent failed: {error}; please report this"),
-        })
-    })
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(task_failed(&error)))
+}
+
+fn task_failed(error: &dyn std::fmt::Display) -> Fault {
+    let message = format!("a task of the agent failed: {error}; please report this");
+    Fault { class: Class::Transient, reason: "AgentFailed", message }
 }
 
 fn cannot(what: &str, error: &std::io::Error) -> Fault {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{HostSite, Inner, Wanted, lock};
+use super::{HostSite, Inner, Wanted, lock, task_failed};
 use crate::platform::host::layout::SiteDir;
 use crate::platform::host::release::{self, Downloads, FETCH_FAILED, Fetching, Order};
 use crate::platform::host::supervise::Supervisor;
@@ -16,9 +16,15 @@ use crate::platform::host::web::WebServer;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Artifact, Revision};
 
-/// The takes of a site, by revision; how far the one that is under way is, in words; and whose turn it is.
+/// The takes of a site.
 #[derive(Default)]
-pub(super) struct Takes(Mutex<BTreeMap<Revision, Take>>, Mutex<Option<String>>, tokio::sync::Mutex<()>);
+pub(super) struct Takes {
+    all: Mutex<BTreeMap<Revision, Take>>,
+    /// How far the one that is under way is, in words.
+    far: Mutex<Option<String>>,
+    /// Whoever holds it takes: a site has one shelf.
+    turn: tokio::sync::Mutex<()>,
+}
 
 /// So many sites of a machine take a release at once. The others wait, on no thread.
 static AT_ONCE: Semaphore = Semaphore::const_new(8);
@@ -47,7 +53,7 @@ fn pause(fault: &Fault, failures: u32) -> Duration {
 impl Takes {
     /// What the logic has to know.
     pub(super) fn artifacts(&self) -> impl Iterator<Item = (Revision, Artifact)> {
-        let all: Vec<_> = lock(&self.0)
+        let all: Vec<_> = lock(&self.all)
             .iter()
             .map(|(revision, take)| {
                 let artifact = match take {
@@ -62,18 +68,18 @@ impl Takes {
 
     /// What failed is forgotten, but for this revision.
     pub(super) fn keep_only(&self, revision: Revision) {
-        lock(&self.0).retain(|of, take| *of == revision || matches!(take, Take::Running));
+        lock(&self.all).retain(|of, take| *of == revision || matches!(take, Take::Running));
     }
 
     /// How far what is fetched is, in words.
     pub(super) fn far(&self) -> Option<Fault> {
-        let message = lock(&self.1).clone()?;
+        let message = lock(&self.far).clone()?;
         Some(Fault { class: Class::Transient, reason: "Fetching", message })
     }
 
     /// Nothing was ever tried, but for what is under way.
     pub(super) fn forget(&self) {
-        lock(&self.0).retain(|_, take| matches!(take, Take::Running));
+        lock(&self.all).retain(|_, take| matches!(take, Take::Running));
     }
 }
 
@@ -81,10 +87,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
     /// Sees to it that the release is being taken. Answers with why it must be tried again, if it must.
     pub(super) fn prepare(&self, revision: Revision, inner: &mut Inner) -> Result<(), Fault> {
         if self.records(inner)?.contains_key(&revision) {
-            lock(&self.takes.0).remove(&revision);
+            lock(&self.takes.all).remove(&revision);
             return Ok(());
         }
-        let known = lock(&self.takes.0).get(&revision).cloned();
+        let known = lock(&self.takes.all).get(&revision).cloned();
         match known {
             Some(Take::Running | Take::Failed(_)) => Ok(()),
             Some(Take::Again(at, fault, _)) if Instant::now() < at => Err(fault),
@@ -106,28 +112,27 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
                 "release {} is not on this machine any more, and the manifest describes another one: apply the manifest that described it",
                 revision.short()
             );
-            lock(&self.takes.0).insert(revision, Take::Failed(why));
+            lock(&self.takes.all).insert(revision, Take::Failed(why));
             self.wake.notify_one();
             return;
         }
-        lock(&self.takes.0).insert(revision, Take::Running);
+        lock(&self.takes.all).insert(revision, Take::Running);
         let (host, dir, name) = (self.host.clone(), self.dir.clone(), self.name.clone());
         let (takes, wake, changed) = (self.takes.clone(), self.wake.clone(), self.upload_changed.clone());
         tokio::spawn(async move {
             tracing::info!(site = %name, %revision, "taking the release");
-            let (state, far, look) = (host.state.clone(), takes.clone(), wake.clone());
-            // One at a time of a site, which has one shelf.
-            let _turn = takes.2.lock().await;
+            let (state, so_far, look) = (host.state.clone(), takes.clone(), wake.clone());
+            let _turn = takes.turn.lock().await;
             let _one = AT_ONCE.acquire().await;
             let done = apart(move || {
                 let told = |message: String| {
-                    *lock(&far.1) = Some(message);
+                    *lock(&so_far.far) = Some(message);
                     look.notify_one();
                 };
                 take(&dir, &wanted, host.limits, &host.unpacker, &Downloads::of(&state), &told)
             })
             .await;
-            lock(&takes.1).take();
+            lock(&takes.far).take();
             let mut again_in = AGAIN;
             let take = match done {
                 Ok(()) => None,
@@ -145,8 +150,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             };
             let again = matches!(take, Some(Take::Again(..)));
             match take {
-                Some(take) => lock(&takes.0).insert(revision, take),
-                None => lock(&takes.0).remove(&revision),
+                Some(take) => lock(&takes.all).insert(revision, take),
+                None => lock(&takes.all).remove(&revision),
             };
             wake.notify_one();
             if again {
@@ -166,13 +171,9 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send
         // Nobody listens any more: the agent ends.
         let _ = done.send(work());
     });
-    let failed = |error: &dyn std::fmt::Display| {
-        let message = format!("a task of the agent failed: {error}; please report this");
-        Err(Fault { class: Class::Transient, reason: "AgentFailed", message })
-    };
     match begun {
-        Err(error) => failed(&error),
-        Ok(_) => heard.await.unwrap_or_else(|error| failed(&error)),
+        Err(error) => Err(task_failed(&error)),
+        Ok(_) => heard.await.unwrap_or_else(|error| Err(task_failed(&error))),
     }
 }
 

@@ -8,14 +8,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use serde_json::Value;
 
 use super::download::Wanted;
@@ -99,17 +98,9 @@ impl Downloads {
     fn manifest(&self, digest: &str) -> io::Result<Value> {
         let Ok(digest) = digest.parse::<Sha256>() else { return Ok(Value::Null) };
         let folder = beneath::own(&self.folder)?;
-        let file = match beneath::file(folder.as_fd(), digest.as_str()) {
-            Err(Errno::NOENT) => return Ok(Value::Null),
-            opened => opened?,
-        };
-        let found = file.metadata()?;
-        if !found.is_file() || found.len() > MANIFEST as u64 {
-            return Ok(Value::Null);
-        }
-        let mut content = Vec::new();
-        file.take(MANIFEST as u64).read_to_end(&mut content)?;
-        Ok(serde_json::from_slice(&content).unwrap_or_default())
+        let file = there(beneath::file(folder.as_fd(), digest.as_str()).map_err(io::Error::from))?;
+        let content = file.map(|file| beneath::content(file, MANIFEST as u64)).transpose()?.flatten();
+        Ok(serde_json::from_slice(&content.unwrap_or_default()).unwrap_or_default())
     }
 }
 
