@@ -101,19 +101,18 @@ fn deadline(setting: &Setting, state: &State, n: u8, reason: Reason, after: &Led
     Ok(())
 }
 
-/// What leaves Verifying forwards was itself checked.
+/// What has just come up, and goes forwards, was itself checked.
 fn verified(setting: &Setting, state: &State, decision: &Decision) -> Result<(), Violation> {
     let forwards = matches!(decision.status.phase, Phase::AwaitingApproval | Phase::CuttingOver);
     let intended = setting.known_ledger(state).is_some_and(|ledger| ledger.intent.is_some());
-    if setting.phase(state) != Some(Phase::Verifying) || !forwards || intended {
-        return Ok(());
-    }
-    let Some(about) = decision.status.about else {
+    let Some(was) = setting.status(state.status).filter(|_| forwards && !intended) else { return Ok(()) };
+    let (Some(about), Phase::Starting | Phase::Verifying) = (decision.status.about, was.phase) else {
         return Ok(());
     };
-    let itself = state.verdict.is_some_and(|said| said.about == about && said.passed);
-    let known = decision.ledger.trusts(about.revision);
-    if itself || known { Ok(()) } else { Err("a revision was promoted on another's check") }
+    let itself = state.verdict.is_some_and(|said| said.about == about && said.stage == Stage::Verify && said.passed);
+    // It was warm when it was turned to, instead of what was coming up.
+    let warm = decision.ledger.trusts(about.revision) && was.about != Some(about);
+    if itself || warm { Ok(()) } else { Err("a revision was promoted on another's check, or on none") }
 }
 
 /// A specification that returns to the warm old revision is followed at once.

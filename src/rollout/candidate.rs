@@ -25,7 +25,8 @@ impl Turn<'_> {
         if self.held() && there != Some(revision) {
             return self.to(Phase::Idle, None, None);
         }
-        if stable.is_some() && self.ready(next) && self.ledger.trusts(revision) && !self.held() {
+        let known = self.ledger.trusts(revision) && !self.started_anew(attempt);
+        if stable.is_some() && self.ready(next) && known && !self.held() {
             return self.promote(next, about);
         }
         if there != Some(revision) {
@@ -49,6 +50,12 @@ impl Turn<'_> {
             return self.to(Phase::Starting, about, Some(Step::Start { colour: idle, revision }));
         }
         self.started(next, attempt)
+    }
+
+    /// It was not kept warm. What was cleared is trusted to be good, not to be warm already: it is looked at like any other that has just come up.
+    fn started_anew(&self, attempt: Attempt) -> bool {
+        let starts = matches!(self.phase(), Some(Phase::Starting | Phase::Verifying));
+        starts && self.about() == Some(attempt) && self.rules.hold(Rule::CheckedAnew)
     }
 
     /// The candidate runs in the idle slot.

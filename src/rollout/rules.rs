@@ -21,6 +21,8 @@ pub enum Rule {
     ApprovalDies,
     /// A verdict names what it is about. Without: one revision is promoted on another's check.
     VerdictNames,
+    /// A cleared revision that had to be started is checked like a new one. Without: a rollback sends traffic to what has only just come up.
+    CheckedAnew,
     /// A specification that returns to the warm old revision cuts back at once. Without: the way back waits for the bake.
     RevertFast,
     /// With nowhere better to go, a failed candidate stays, as degraded. Without: endless cut-backs between two bad colours.
@@ -47,7 +49,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 20] = [
+    pub const ALL: [Rule; 21] = [
         Rule::Guard,
         Rule::Fence,
         Rule::Hold,
@@ -57,6 +59,7 @@ impl Rule {
         Rule::SlotDrain,
         Rule::ApprovalDies,
         Rule::VerdictNames,
+        Rule::CheckedAnew,
         Rule::RevertFast,
         Rule::SettleDegraded,
         Rule::RollbackHolds,
