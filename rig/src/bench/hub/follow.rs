@@ -13,8 +13,9 @@ use rustix::process::Signal;
 use crate::cluster::ControlPlane;
 use crate::process::Guarded;
 
-/// NAMESPACE/NAME, the generation that was seen, and whether it serves that.
-const LINE: &str = r#"--output=jsonpath={.metadata.namespace}/{.metadata.name} {.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].status}{"\n"}"#;
+/// A line for each site and for each change: where it is, the generation that was seen, and whether it serves that. (By `jsonpath`, what is there
+/// at first comes as one list.)
+const COLUMNS: &str = r#"--output=custom-columns=A:.metadata.namespace,B:.metadata.name,C:.status.observedGeneration,D:.status.conditions[?(@.type=="Ready")].status"#;
 
 /// What is known of each site: the generation that it is ready with, if it is.
 type Known = BTreeMap<String, Option<i64>>;
@@ -29,7 +30,7 @@ impl Follow {
     /// Begins with what is there. An API server ends a watch after half an hour or more: one is for one thing that is waited for.
     pub fn begin(plane: &ControlPlane) -> Result<Follow> {
         let mut command = plane.kubectl_command()?;
-        command.args(["get", "bluegreensites", "--all-namespaces", "--watch", LINE]);
+        command.args(["get", "bluegreensites", "--all-namespaces", "--watch", "--no-headers", COLUMNS]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start kubectl")?;
         let lines = BufReader::new(child.stdout.take().context("its output is a pipe")?).lines();
         let known: Arc<Mutex<Known>> = Arc::default();
@@ -37,12 +38,10 @@ impl Follow {
         // Ends with kubectl.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let mut words = line.split(' ');
-                let (Some(name), Some(generation), Some(ready)) = (words.next(), words.next(), words.next()) else {
-                    continue;
-                };
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let [namespace, name, generation, ready] = words[..] else { continue };
                 let generation = generation.parse().ok().filter(|_| ready == "True");
-                lock(&into).insert(name.to_owned(), generation);
+                lock(&into).insert(format!("{namespace}/{name}"), generation);
             }
         });
         Ok(Follow { _kubectl: Guarded::of(child, Signal::TERM, Duration::from_secs(5)), known })

@@ -35,6 +35,35 @@ pub struct Hosts<'plane> {
     user: User,
     /// What they deploy: the same files for all.
     releases: TempDir,
+    _watches: Watches,
+}
+
+/// As many watches of folders as so many machines have together: what a machine may have is a limit of its kernel (128 by default), and these
+/// share one. Put back at the end.
+struct Watches(Option<String>);
+
+impl Watches {
+    const FILE: &str = "/proc/sys/fs/inotify/max_user_instances";
+    /// What one agent of a few sites comes to, with room.
+    const EACH: usize = 32;
+
+    fn for_so_many(hosts: usize) -> Result<Watches> {
+        let before = fs::read_to_string(Watches::FILE)?;
+        let need = hosts * Watches::EACH;
+        if before.trim().parse::<usize>()? >= need {
+            return Ok(Watches(None));
+        }
+        fs::write(Watches::FILE, need.to_string()).with_context(|| format!("cannot write {}", Watches::FILE))?;
+        Ok(Watches(Some(before)))
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = fs::write(Watches::FILE, before);
+        }
+    }
 }
 
 struct Host {
@@ -54,8 +83,9 @@ impl<'plane> Hosts<'plane> {
     pub fn join(plane: &'plane ControlPlane, count: usize) -> Result<Hosts<'plane>> {
         let user = User::ordinary()?;
         let releases = TempDir::new()?;
+        let watches = Watches::for_so_many(count)?;
         process::run(Command::new("chmod").arg("755").arg(releases.path()))?;
-        let mut hosts = Hosts { plane, hosts: Vec::new(), user, releases };
+        let mut hosts = Hosts { plane, hosts: Vec::new(), user, releases, _watches: watches };
         for number in 0..count {
             let host = hosts.start(&format!("web-{number}"))?;
             hosts.hosts.push(host);
