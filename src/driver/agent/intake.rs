@@ -48,18 +48,29 @@ pub(super) enum Cause {
     Again,
 }
 
+/// Watches the folder, if that can be had: a machine has few watches (`fs.inotify.max_user_instances`), and others may hold them all.
+fn watched(folder: &Folder) -> Option<Watch> {
+    let warn = |error: &FolderError| tracing::warn!(%error, again_s = FOLDER_AGAIN.as_secs(), "the folder of manifests can't be watched: it is read again and again instead");
+    Watch::start(folder).inspect_err(warn).ok()
+}
+
+/// What happens in the folder; never anything, if it is not watched.
+async fn heard(watch: Option<&mut Watch>) -> std::io::Result<Event> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     /// Takes sites from the folder until the agent ends. `again`: sites whose files are to be looked at again.
     pub(super) async fn watch_folder(self: Arc<Self>, mut again: mpsc::UnboundedReceiver<SiteName>) {
         let mut cause = Cause::Start;
         loop {
-            let opened = self.open_folder().and_then(|folder| {
-                let watch = Watch::start(&folder)?;
-                Ok((Arc::new(folder), watch))
-            });
-            match opened {
-                Ok((folder, watch)) => {
+            match self.open_folder().map(Arc::new) {
+                Ok(folder) => {
                     self.folder_is(Some(folder.clone()), None);
+                    let watch = watched(&folder);
                     self.attend(&folder, watch, &mut again, cause).await;
                     cause = Cause::Event;
                 }
@@ -99,17 +110,17 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     async fn attend(
         self: &Arc<Self>,
         folder: &Arc<Folder>,
-        mut watch: Watch,
+        mut watch: Option<Watch>,
         again: &mut mpsc::UnboundedReceiver<SiteName>,
         cause: Cause,
     ) {
         let mut missing: BTreeMap<SiteName, Instant> = BTreeMap::new();
         self.look_at_all(folder, cause, &mut missing).await;
         loop {
-            let due = missing.values().min().copied();
-            let next = due.unwrap_or_else(|| Instant::now() + LOOK_ANYWAY).min(Instant::now() + LOOK_ANYWAY);
+            let anyway = Instant::now() + if watch.is_some() { LOOK_ANYWAY } else { FOLDER_AGAIN };
+            let next = missing.values().min().map_or(anyway, |due| anyway.min(*due));
             tokio::select! {
-                event = watch.next() => match event {
+                event = heard(watch.as_mut()) => match event {
                     Ok(Event::Files(names)) => {
                         for name in names {
                             self.look_at(folder, &name, Cause::Event, &mut missing).await;
@@ -131,6 +142,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                         .map(|(name, _)| name.clone())
                         .collect();
                     if late.is_empty() {
+                        watch = watch.or_else(|| Watch::start(folder).ok());
                         self.look_at_all(folder, Cause::Again, &mut missing).await;
                     }
                     for name in late {
