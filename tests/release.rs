@@ -10,6 +10,8 @@ mod assets;
 mod disk;
 #[path = "release/jail.rs"]
 mod jail;
+#[path = "release/jars.rs"]
+mod jars;
 #[path = "release/killed.rs"]
 mod killed;
 #[path = "release/kit.rs"]

@@ -99,7 +99,7 @@ fn a_jar_is_a_release_of_one_file() {
     assert_eq!(taken.identity.fingerprint.kind, Kind::File("shop.jar".to_owned()));
     let jar = shop.release(taken.revision).join("shop.jar");
     assert_eq!(fs::read(&jar).unwrap(), zipped("one"));
-    assert_eq!(fs::metadata(&jar).unwrap().mode() & 0o7777, 0o444);
+    assert_eq!(fs::metadata(&jar).unwrap().mode() & 0o7777, 0o440);
     assert_eq!(shop.shelf().len(), 2);
 }
 

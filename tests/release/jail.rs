@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use super::kit::{Shop, Tar, UNPACKER, until};
 
-struct Unpacker(Child);
+/// A process that is ended with the test.
+pub struct Shut(pub Child);
 
-impl Drop for Unpacker {
+impl Drop for Shut {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -25,7 +26,7 @@ fn task(shop: &Shop, uid: u32, parent: u32) -> String {
 }
 
 /// What the kernel says of a process; nothing if it is gone.
-fn status(pid: u32) -> BTreeMap<String, String> {
+pub fn status(pid: u32) -> BTreeMap<String, String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     text.lines()
         .filter_map(|line| line.split_once(':'))
@@ -34,7 +35,7 @@ fn status(pid: u32) -> BTreeMap<String, String> {
 }
 
 /// Whether it gave up its rights and waits for input.
-fn waits(pid: u32) -> bool {
+pub fn waits(pid: u32) -> bool {
     let status = status(pid);
     let is = |key: &str, start: &str| status.get(key).is_some_and(|value| value.starts_with(start));
     is("NoNewPrivs", "1") && is("State", "S")
@@ -47,7 +48,7 @@ fn it_is_the_sites_user_for_good_in_an_empty_world_without_network_or_children()
     let inside = shop.upload("inside");
     fs::create_dir(&inside).unwrap();
     chown(&inside, Some(uid), Some(gid)).unwrap();
-    let mut unpacker = Unpacker(
+    let mut unpacker = Shut(
         Command::new(UNPACKER)
             .args(["unpack", &task(&shop, uid, std::process::id())])
             .current_dir(&inside)
@@ -116,7 +117,7 @@ fn it_refuses_to_be_root_and_to_work_for_nobody() {
     let inside = shop.upload("inside");
     fs::create_dir(&inside).unwrap();
     for (task, words) in [
-        (task(&shop, 0, std::process::id()), "never unpacked as root"),
+        (task(&shop, 0, std::process::id()), "never read as root"),
         (task(&shop, shop.account.uid, 1), "is gone"),
         ("nonsense".to_owned(), "for the agent's own use"),
     ] {
@@ -140,7 +141,7 @@ fn where_it_may_make_no_namespaces_it_still_has_another_root_and_another_user() 
     let inside = shop.upload("inside");
     fs::create_dir(&inside).unwrap();
     chown(&inside, Some(uid), Some(uid)).unwrap();
-    let mut unpacker = Unpacker(
+    let mut unpacker = Shut(
         // Apart from that, with more groups than it should keep.
         Command::new("setpriv")
             .args(["--groups", "4,27"])
@@ -176,7 +177,7 @@ fn it_dies_with_the_agent() {
     // A shell plays the agent; its number is only known to itself.
     let task = task(&shop, uid, 4_000_000_000).replace("4000000000", "'$$'");
     let script = format!("exec 3<&0; {UNPACKER} unpack '{task}' <&3 & echo $!; wait");
-    let mut agent = Unpacker(
+    let mut agent = Shut(
         Command::new("sh")
             .args(["-c", &script])
             .current_dir(&inside)

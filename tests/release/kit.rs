@@ -32,6 +32,8 @@ pub struct Shop {
     pub shared_dirs: Vec<SharedDir>,
     pub statics: Vec<Static>,
     pub incarnation: String,
+    /// What runs it.
+    pub argv: Vec<String>,
 }
 
 impl Shop {
@@ -79,6 +81,7 @@ impl Shop {
             shared_dirs: Vec::new(),
             statics: Vec::new(),
             incarnation: String::new(),
+            argv: vec!["bin/app".to_owned()],
         }
     }
 
@@ -96,7 +99,7 @@ impl Shop {
 
     pub fn run(&self) -> Run {
         Run {
-            runtime: Runtime::Command { argv: vec!["bin/app".to_owned()], fast_cgi: None },
+            runtime: Runtime::Command { argv: self.argv.clone(), fast_cgi: None },
             ports: Ports { blue: vec![8081], green: vec![8082] },
             user: "shop".parse().unwrap(),
             statics: self.statics.clone(),
@@ -178,13 +181,13 @@ pub fn lay(at: &Path, version: &str) {
 /// What a release of [`lay`] must be: path, kind and mode, content or target.
 pub fn laid(version: &str) -> BTreeMap<String, String> {
     [
-        ("bin", "folder 555"),
-        ("bin/app", "file 555 #!/bin/sh\n"),
-        ("empty", "folder 555"),
-        ("index.html", &format!("file 444 {version}")),
-        ("public", "folder 555"),
-        ("public/assets", "folder 555"),
-        ("public/assets/app.css", "file 444 body{}"),
+        ("bin", "folder 550"),
+        ("bin/app", "file 550 #!/bin/sh\n"),
+        ("empty", "folder 550"),
+        ("index.html", &format!("file 440 {version}")),
+        ("public", "folder 550"),
+        ("public/assets", "folder 550"),
+        ("public/assets/app.css", "file 440 body{}"),
         ("public/home", "link ../index.html"),
     ]
     .into_iter()
@@ -200,7 +203,7 @@ pub fn look(at: &Path) -> BTreeMap<String, String> {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let meta = fs::symlink_metadata(&path).unwrap();
-            assert_eq!((meta.uid(), meta.gid()), (0, 0), "{} is not root's", path.display());
+            assert_eq!(meta.uid(), 0, "{} is not root's", path.display());
             let mode = meta.mode() & 0o7777;
             let what = if meta.is_dir() {
                 todo.push(path.clone());

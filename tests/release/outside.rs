@@ -179,7 +179,7 @@ fn shared_folders_appear_in_the_release_and_replace_nothing_but_an_empty_folder(
     let release = shop.release(taken.revision);
     assert_eq!(fs::read_link(release.join("empty")).unwrap(), uploads);
     assert_eq!(fs::read_link(release.join("var/data/db")).unwrap(), deep);
-    assert_eq!(fs::metadata(release.join("var")).unwrap().mode() & 0o7777, 0o555);
+    assert_eq!(fs::metadata(release.join("var")).unwrap().mode() & 0o7777, 0o550);
     let wrote =
         Command::new("touch").arg(release.join("empty/file")).uid(shop.account.uid).gid(shop.account.gid).status();
     assert!(wrote.unwrap().success());

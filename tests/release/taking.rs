@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bluegreen::api::site::ReleaseSource;
+use bluegreen::api::site::{ReleaseSource, SharedDir, Static};
 use bluegreen::platform::Class;
 use bluegreen::platform::host::release::{Fingerprints, Step, list, read_fingerprint, record};
 use rustix::fs::{CWD, FileType, Mode};
@@ -24,7 +24,7 @@ fn a_folder_becomes_a_release_that_is_roots_and_read_only_and_readable_by_its_us
     let taken = shop.take(&shop.folder("1.0")).unwrap();
     let release = shop.release(taken.revision);
     assert_eq!(look(&release), laid("one"));
-    assert_eq!(fs::metadata(&release).unwrap().mode() & 0o7777, 0o555);
+    assert_eq!(fs::metadata(&release).unwrap().mode() & 0o7777, 0o550);
     assert_eq!(fs::metadata(release.join("index.html")).unwrap().mtime(), 1_234_567_890);
     assert_eq!(shop.shelf(), [taken.revision.to_string(), format!("{}.json", taken.revision)]);
     assert_eq!(record(&shop.site, taken.revision).unwrap(), taken);
@@ -37,6 +37,51 @@ fn a_folder_becomes_a_release_that_is_roots_and_read_only_and_readable_by_its_us
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&read.stdout), "one", "{}", String::from_utf8_lossy(&read.stderr));
+}
+
+#[test]
+fn others_read_what_the_web_server_answers_from_and_nothing_else() {
+    let mut shop = Shop::new();
+    lay(&shop.upload("1.0"), "one");
+    write(&shop.upload("1.0/.env"), "PASSWORD=x", 0o600);
+    write(&shop.upload("1.0/public/notes.txt"), "for us", 0o644);
+    let outside = shop.dir.path().join("outside");
+    write(&outside.join("theirs"), "the app's own", 0o600);
+    std::os::unix::fs::chown(&outside, Some(shop.account.uid), Some(shop.account.gid)).unwrap();
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o700)).unwrap();
+    let shared = SharedDir { path: "media".parse().unwrap(), source: abs(&outside) };
+    shop.shared_dirs.push(shared);
+    let answered = |root: &str| Static { root: root.parse().unwrap(), ..super::assets::statics(0).remove(0) };
+    shop.statics = vec![answered("public/assets"), answered("media/uploads")];
+
+    let taken = shop.take(&shop.folder("1.0")).unwrap();
+    let release = shop.release(taken.revision);
+    let modes: Vec<String> = look(&release).iter().map(|(path, what)| format!("{path}: {what}")).collect();
+    let modes: Vec<&str> = modes.iter().map(String::as_str).collect();
+    let media = format!("media: link {}", outside.display());
+    let wanted = [
+        ".env: file 440 PASSWORD=x",
+        "bin: folder 550",
+        "bin/app: file 550 #!/bin/sh\n",
+        "empty: folder 550",
+        "index.html: file 440 one",
+        &media,
+        "public: folder 551",
+        "public/assets: folder 555",
+        "public/assets/app.css: file 444 body{}",
+        "public/home: link ../index.html",
+        "public/notes.txt: file 440 for us",
+    ];
+    assert_eq!(modes, wanted);
+    assert_eq!(fs::metadata(&release).unwrap().mode() & 0o7777, 0o551);
+    assert_eq!(fs::metadata(&outside).unwrap().mode() & 0o7777, 0o700, "what is the app's own is left as it is");
+
+    let reads = |path: &str, uid: u32, gid: u32| {
+        Command::new("cat").arg(release.join(path)).uid(uid).gid(gid).output().unwrap().status.success()
+    };
+    assert!(reads(".env", shop.account.uid, shop.account.gid));
+    assert!(!reads(".env", 42_002, 42_002), "another account of the machine read what was uploaded for its user alone");
+    assert!(reads("public/assets/app.css", 42_002, 42_002), "a web server must reach it");
 }
 
 #[test]

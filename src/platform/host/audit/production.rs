@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -10,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use super::sites::Sites;
 use super::{Notes, Severity};
 use crate::api::shell;
-use crate::platform::host::release::beneath;
+use crate::platform::host::release::{Jar, OURSELVES, beneath};
 
 /// How deep a release is looked into, and how much of it.
 const DEPTH: u32 = 10;
@@ -72,8 +71,11 @@ fn in_release(site: &str, folder: &Path, file: &Path, inside: &str, notes: &mut 
 }
 
 fn in_archive(site: &str, file: &Path, notes: &mut Notes) {
-    let Some(found) = is_archive(file).then(|| names(file)).flatten() else { return };
-    for name in found.iter().filter(|name| is_production_name(Path::new(name))) {
+    if !is_archive(file) {
+        return;
+    }
+    let Some(jar) = open(file).and_then(|opened| Jar::open(Path::new(OURSELVES), opened).ok()) else { return };
+    for name in jar.names().iter().filter(|name| is_production_name(Path::new(name))) {
         notes.find(
             Severity::High,
             "ProductionFileInArchive",
@@ -165,15 +167,15 @@ fn is_archive(file: &Path) -> bool {
     file.extension().is_some_and(|ending| ["jar", "war", "zip", "ear"].iter().any(|known| ending == *known))
 }
 
-fn names(file: &Path) -> Option<Vec<String>> {
-    let archive = zip::ZipArchive::new(BufReader::new(File::open(file).ok()?)).ok()?;
-    Some(archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect())
+/// Opens a file of somebody's. Whoever may write there may have put a link or a pipe in its place.
+fn open(file: &Path) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, file, flags, Mode::empty()).map(File::from).ok()
 }
 
-/// What a file of somebody's holds, if it is no larger. Whoever may write there may have put a link or a pipe in its place.
+/// What a file of somebody's holds, if it is no larger.
 fn content(file: &Path, most: u64) -> Option<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    beneath::content(rustix::fs::openat(CWD, file, flags, Mode::empty()).ok()?.into(), most).ok()?
+    beneath::content(open(file)?, most).ok()?
 }
 
 /// A path as a shell takes it for one word. What somebody called a folder is pasted by root.

@@ -1,12 +1,12 @@
 //! The settings inside a jar or a war, packed or as a folder.
 
-use std::fs;
-use std::io::{BufReader, Read};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use super::{LARGEST, beside, plain};
+use super::{beside, plain};
 use crate::guards::spring::File;
+use crate::platform::host::release::{Jar, JarError};
+use crate::platform::{Class, Fault};
 
 /// Where the classes of a packed Spring app are, of a war, and of any other jar.
 const CLASSES: &[&str] = &["BOOT-INF/classes/", "WEB-INF/classes/", ""];
@@ -15,25 +15,36 @@ const CLASSES: &[&str] = &["BOOT-INF/classes/", "WEB-INF/classes/", ""];
 pub(super) struct Archive {
     name: String,
     inside: Inside,
+    /// Why a file in it could not be read.
+    unread: RefCell<Option<Fault>>,
 }
 
 enum Inside {
     Folder(PathBuf),
-    File(Mutex<zip::ZipArchive<BufReader<fs::File>>>, Vec<String>),
+    File(Jar),
 }
 
 impl Archive {
     /// `None`: it is none, or not in the release.
-    pub(super) fn open(release: &Path, path: &Path) -> Option<Archive> {
-        let inner = path.strip_prefix(release).ok()?.to_str()?;
-        let name = path.file_name()?.to_string_lossy().into_owned();
-        let Some(file) = plain(release, inner) else {
-            let folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-            return folder.then(|| Archive { name, inside: Inside::Folder(path.to_owned()) });
+    ///
+    /// # Errors
+    /// It can't be looked into.
+    pub(super) fn open(release: &Path, path: &Path, reader: &Path) -> Result<Option<Archive>, Fault> {
+        let (Some(inner), Some(name)) = (path.strip_prefix(release).ok().and_then(Path::to_str), path.file_name())
+        else {
+            return Ok(None);
         };
-        let zip = zip::ZipArchive::new(BufReader::new(file)).ok()?;
-        let names = zip.file_names().flatten().map(std::borrow::Cow::into_owned).collect();
-        Some(Archive { name, inside: Inside::File(Mutex::new(zip), names) })
+        let name = name.to_string_lossy().into_owned();
+        let inside = match plain(release, inner) {
+            Some(file) => match Jar::open(reader, file) {
+                Ok(jar) => Inside::File(jar),
+                Err(JarError::Damaged(_)) => return Ok(None),
+                Err(error) => return Err(unread(&name, &error)),
+            },
+            None if path.symlink_metadata().is_ok_and(|found| found.is_dir()) => Inside::Folder(path.to_owned()),
+            None => return Ok(None),
+        };
+        Ok(Some(Archive { name, inside, unread: RefCell::default() }))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -44,7 +55,7 @@ impl Archive {
     pub(super) fn has(&self, begin: &str) -> bool {
         match &self.inside {
             Inside::Folder(folder) => folder.join(begin).exists(),
-            Inside::File(_, names) => names.iter().any(|name| name.starts_with(begin)),
+            Inside::File(jar) => jar.names().iter().any(|name| name.starts_with(begin)),
         }
     }
 
@@ -52,16 +63,31 @@ impl Archive {
     pub(super) fn read(&self, path: &str) -> Option<File> {
         CLASSES.iter().find_map(|classes| {
             let inner = format!("{classes}{path}");
+            let name = format!("{}!/{inner}", self.name);
             let text = match &self.inside {
                 Inside::Folder(folder) => beside(folder, &inner)?.text,
-                Inside::File(zip, names) => {
-                    names.iter().find(|name| **name == inner)?;
-                    let (mut zip, mut bytes) = (zip.lock().ok()?, Vec::new());
-                    zip.by_name(&inner).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
-                    String::from_utf8_lossy(&bytes).into_owned()
-                }
+                Inside::File(jar) => match jar.read(&inner) {
+                    Ok(text) => text?,
+                    Err(error) => {
+                        self.unread.borrow_mut().get_or_insert_with(|| unread(&name, &error));
+                        return None;
+                    }
+                },
             };
-            Some(File { name: format!("{}!/{inner}", self.name), text })
+            Some(File { name, text })
         })
     }
+
+    /// Whether all that was asked for could be read.
+    ///
+    /// # Errors
+    /// Something could not: what is known of it is less than what the app will read.
+    pub(super) fn all_read(&self) -> Result<(), Fault> {
+        self.unread.take().map_or(Ok(()), Err)
+    }
+}
+
+fn unread(what: &str, error: &JarError) -> Fault {
+    let class = if matches!(error, JarError::Failed(_)) { Class::Transient } else { Class::User };
+    Fault { class, reason: "ReleaseNotRead", message: format!("{what} can't be read: {error}") }
 }

@@ -13,20 +13,29 @@ use crate::api::spec::GuardSpec;
 use crate::guards::spring::{self, Effective, File, Sources};
 use crate::guards::{Finding, Guard, django, schema};
 use crate::platform::host::release::{Config, beneath};
+use crate::platform::host::runtime::artifact;
 use crate::platform::{Class, Fault};
 
 /// The largest file of settings that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Judges a release in the folder `release`. Returns what is wrong and let pass.
+/// Judges a release in the folder `release`, with `reader` as the program that looks into a jar. Returns what is wrong and let pass.
 ///
 /// # Errors
 /// A guard denies it, or its settings can't be read ([`Class::User`]).
-pub fn check(release: &Path, run: &Run, config: &Config, guards: SettingsGuards) -> Result<Vec<String>, Fault> {
+pub fn check(
+    release: &Path,
+    run: &Run,
+    config: &Config,
+    guards: SettingsGuards,
+    reader: &Path,
+) -> Result<Vec<String>, Fault> {
     let env = variables(run, config);
     let (mut found, mut unseen) = (Vec::new(), Vec::new());
-    if let Some(app) = app(release, run) {
-        match effective(&app, release, config, &env) {
+    if let Some(app) = app(release, run, reader)? {
+        let effective = effective(&app, release, config, &env);
+        app.archive.all_read()?;
+        match effective {
             Ok(effective) => {
                 health(&app, run, &effective)?;
                 found.extend(schema::judge(&effective.settings));
@@ -78,27 +87,25 @@ struct App {
     arguments: Vec<String>,
 }
 
-fn app(release: &Path, run: &Run) -> Option<App> {
-    match &run.runtime {
+fn app(release: &Path, run: &Run, reader: &Path) -> Result<Option<App>, Fault> {
+    let (path, jvm, arguments) = match &run.runtime {
         Runtime::SpringBoot(app) => {
-            let jar = crate::platform::host::runtime::artifact(release, app.jar.as_ref(), "jar").ok()?;
             let mut arguments = app.arguments.clone();
             arguments.extend(app.profile.iter().map(|profile| format!("--spring.profiles.active={profile}")));
-            Some(App { archive: Archive::open(release, &jar)?, jvm: app.jvm.clone(), arguments })
+            (artifact(release, app.jar.as_ref(), "jar").ok(), app.jvm.clone(), arguments)
         }
-        Runtime::Tomcat(app) => {
-            let war = crate::platform::host::runtime::artifact(release, app.war.as_ref(), "war").ok()?;
-            Some(App { archive: Archive::open(release, &war)?, jvm: app.jvm.clone(), arguments: Vec::new() })
-        }
+        Runtime::Tomcat(app) => (artifact(release, app.war.as_ref(), "war").ok(), app.jvm.clone(), Vec::new()),
         Runtime::Command { argv, .. } => {
             // Somebody's own command for a jar.
-            let at = argv.iter().position(|word| word == "-jar")?;
-            let jar = release.join(argv.get(at + 1)?);
-            let (jvm, arguments) = (argv[1..at.max(1)].to_vec(), argv[at + 2..].to_vec());
-            Archive::open(release, &jar).map(|archive| App { archive, jvm, arguments })
+            let Some(at) = argv.iter().position(|word| word == "-jar") else { return Ok(None) };
+            let (jvm, arguments) = (argv.get(1..at).unwrap_or_default(), argv.get(at + 2..).unwrap_or_default());
+            (argv.get(at + 1).map(|jar| release.join(jar)), jvm.to_owned(), arguments.to_owned())
         }
-        _ => None,
-    }
+        _ => return Ok(None),
+    };
+    let Some(path) = path else { return Ok(None) };
+    let archive = Archive::open(release, &path, reader)?;
+    Ok(archive.map(|archive| App { archive, jvm, arguments }))
 }
 
 fn variables(run: &Run, config: &Config) -> Vec<(String, String)> {
@@ -212,11 +219,12 @@ mod tests {
         {
             assert_eq!(beside(&release, path), None, "{path}");
         }
+        let open = |path: &Path| Archive::open(&release, path, Path::new("/nonexistent")).unwrap();
         for path in [all.path().join("secret.yml"), release.join("../secret.yml"), release.join("data/application.yml")]
         {
-            assert!(Archive::open(&release, &path).is_none(), "{}", path.display());
+            assert!(open(&path).is_none(), "{}", path.display());
         }
-        let folder = Archive::open(&release, &release.join("conf")).unwrap();
+        let folder = open(&release.join("conf")).unwrap();
         assert!(folder.read("real.yml").is_some() && folder.read("../../secret.yml").is_none());
     }
 }

@@ -1,4 +1,5 @@
-//! Takes what somebody uploaded over into a release: read-only, root's, complete before it is visible.
+//! Takes what somebody uploaded over into a release: read-only, root's, for the site's user alone to read but for what the web server
+//! answers from, and complete before it is visible.
 //!
 //! | part | what it does |
 //! |---|---|
@@ -8,9 +9,10 @@
 //! | `config`, `shared` | what comes from outside of the release: copied, and linked |
 //! | `take`, `work` | makes a release of it, in a working folder |
 //! | `python` | what a release of Python's requires, installed into an environment of its own beside it |
+//! | `seal` | who may read it: the site's user, and everybody what the web server answers from |
 //! | `remote` | what lies elsewhere: fetched once for all sites of the machine, checked, kept as long as a release of it is |
 //! | `programs` | the programs of a CGI site, which must be there and be executable |
-//! | `unpack` | archives, in a process that may do nothing else |
+//! | `unpack`, `jar` | what is in an archive, unpacked or told, each in a process that may do nothing else (`jail`) |
 //! | `shelf` | the releases on disk: which there are, which may go |
 //! | `kept` | hashed assets of earlier releases |
 //! | `tree`, `beneath`, `entry`, `limits` | what all of them stand on: walking without being led astray |
@@ -22,11 +24,14 @@ pub(super) mod beneath;
 mod config;
 mod entry;
 mod fingerprint;
+mod jail;
+mod jar;
 mod kept;
 mod limits;
 mod programs;
 mod python;
 mod remote;
+mod seal;
 mod shared;
 mod shelf;
 mod source;
@@ -39,6 +44,7 @@ pub use account::{Account, AccountError, check_user};
 pub use config::{Config, ConfigDigest, ConfigError, Taken};
 pub use entry::{Danger, Special};
 pub use fingerprint::{Fingerprint, Fingerprints, Identity, read as read_fingerprint, revision};
+pub use jar::{Jar, JarError, SUBCOMMAND as READ_JAR, read_jar_main};
 pub use kept::{KeptError, keep_assets, kept_dir};
 pub use limits::{Excess, Limits, Measure, Tally};
 pub use programs::{FCGIWRAP, ProgramError, SPAWN_FCGI, programs};

@@ -20,6 +20,7 @@ use super::limits::{Limits, Tally};
 use super::programs::{self, ProgramError};
 use super::python::{self, PythonError};
 use super::remote::{self, Fetching};
+use super::seal::seal;
 use super::shared::{self, SharedError};
 use super::shelf::{self, Record, Shelf, ShelfError};
 use super::source::{self, Opened, SourceError};
@@ -51,7 +52,7 @@ pub struct Order<'a> {
     pub install_within: Duration,
     /// Where what is fetched is kept, for all sites of the machine, and who is told how far it is.
     pub fetching: Fetching<'a>,
-    /// The program that unpacks archives: [`super::OURSELVES`], and in tests the one that was built.
+    /// The program that unpacks archives and looks into jars: [`super::OURSELVES`], and in tests the one that was built.
     pub unpacker: &'a Path,
     /// What becomes of settings that must not reach production.
     pub settings: SettingsGuards,
@@ -333,10 +334,15 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     };
     has_roots(release.as_fd(), order.run)?;
     let inside = work.path.join("release");
-    runtime::check(&inside, order.run).map_err(TakeError::Runtime)?;
-    let warnings = guards::check(&inside, order.run, &config, order.settings).map_err(TakeError::Runtime)?;
+    runtime::check(&inside, order.run, order.unpacker).map_err(TakeError::Runtime)?;
+    let warnings =
+        guards::check(&inside, order.run, &config, order.settings, order.unpacker).map_err(TakeError::Runtime)?;
     shared::link(release.as_fd(), &order.run.shared_dirs)?;
-    rustix::fs::fchmod(&release, Mode::from_raw_mode(0o555)).map_err(|error| work.failed("sealing", error))?;
+    seal(&inside, order.run, order.account).map_err(|source| TakeError::Io {
+        path: shelf.path().to_owned(),
+        what: "sealing",
+        source,
+    })?;
     (order.progress)(Step::Filled);
     programs::check(&inside, &order.run.runtime)?;
     let installed = python::install(&work, dir, revision, &inside, order)?;

@@ -77,7 +77,7 @@ pub(super) struct Copy<'a> {
 }
 
 /// Walks the tree below `source`. With `reader`, a file that lies elsewhere too must be one that this user may read: whoever owns the folder
-/// could have put a hard link there to something that only root may read, and a release is readable by all.
+/// could have put a hard link there to something that only root may read, and a release is for the site's user to read.
 ///
 /// # Errors
 /// See [`TreeError`]. What was copied so far stays.

@@ -1,17 +1,12 @@
 //! What all apps on a Java virtual machine need: the Java itself, and the one jar or war that a release is about.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
-
-use zip::ZipArchive;
 
 use super::{PATH, wrong};
 use crate::api::types::{AbsPath, RelPath};
+use crate::platform::host::release::{Jar, JarError};
 use crate::platform::{Class, Fault};
-
-/// The largest manifest of a jar that is read.
-const LARGEST_MANIFEST: u64 = 1 << 20;
 
 /// The Java to run an app on: the one that was named, or the first one on PATH.
 pub(super) fn java(named: Option<&AbsPath>) -> Result<String, Fault> {
@@ -63,26 +58,22 @@ pub fn artifact(release: &Path, named: Option<&RelPath>, ending: &str) -> Result
     }
 }
 
-/// Opens a jar or a war: whatever its name ends in, it must be whole.
-pub(super) fn open(path: &Path, kind: &str) -> Result<ZipArchive<BufReader<File>>, Fault> {
+/// Looks into a jar or a war, with `reader` as the process that does: whatever its name ends in, it must be whole.
+pub(super) fn open(path: &Path, kind: &str, reader: &Path) -> Result<Jar, Fault> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let file = File::open(path).map_err(|error| wrong(&format!("{name} can't be opened: {error}")))?;
-    ZipArchive::new(BufReader::new(file))
-        .map_err(|error| wrong(&format!("{name} is not a {kind}: {error}; upload it again, whole")))
+    Jar::open(reader, file).map_err(|error| unread(&format!("{name} is not a {kind}"), error))
 }
 
 /// Whether `java -jar` can begin with this jar.
-pub(super) fn check_jar(jar: &Path) -> Result<(), Fault> {
+pub(super) fn check_jar(jar: &Path, reader: &Path) -> Result<(), Fault> {
     let name = jar.file_name().unwrap_or_default().to_string_lossy();
-    let mut archive = open(jar, "jar")?;
-    let mut manifest = String::new();
-    let entry = archive.by_name("META-INF/MANIFEST.MF").map_err(|_| {
+    let archive = open(jar, "jar", reader)?;
+    let manifest = archive.read("META-INF/MANIFEST.MF");
+    let manifest = manifest.map_err(|error| unread(&format!("the manifest of {name} can't be read"), error))?;
+    let manifest = manifest.ok_or_else(|| {
         wrong(&format!("{name} has no manifest (META-INF/MANIFEST.MF), so Java can't run it: build it with spring-boot-maven-plugin's repackage or Gradle's bootJar"))
     })?;
-    entry
-        .take(LARGEST_MANIFEST)
-        .read_to_string(&mut manifest)
-        .map_err(|error| wrong(&format!("the manifest of {name} can't be read: {error}; upload it again, whole")))?;
     if manifest.lines().any(|line| line.starts_with("Main-Class:")) {
         return Ok(());
     }
@@ -90,4 +81,13 @@ pub(super) fn check_jar(jar: &Path) -> Result<(), Fault> {
         "the manifest of {name} names no Main-Class, so Java can't run it (is it the -plain.jar, or the .original?): build it with \
          spring-boot-maven-plugin's repackage or Gradle's bootJar"
     )))
+}
+
+fn unread(what: &str, error: JarError) -> Fault {
+    match error {
+        JarError::Failed(_) => {
+            Fault { class: Class::Transient, reason: "ReleaseNotRead", message: format!("{what}: {error}") }
+        }
+        JarError::Damaged(_) | JarError::Stopped => wrong(&format!("{what}: {error}; upload it again, whole")),
+    }
 }

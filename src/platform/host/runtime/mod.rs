@@ -114,20 +114,21 @@ pub fn launches(
     Ok(launches)
 }
 
-/// Whether a release can be run at all, before anything is started: `release` is its folder, wherever that lies now.
+/// Whether a release can be run at all, before anything is started: `release` is its folder, wherever that lies now, and `reader` the program that
+/// looks into a jar.
 ///
 /// # Errors
 /// What is missing, for people ([`Class::User`]).
-pub fn check(release: &Path, run: &Run) -> Result<(), Fault> {
+pub fn check(release: &Path, run: &Run, reader: &Path) -> Result<(), Fault> {
     match &run.runtime {
         Runtime::Command { .. } | Runtime::Static | Runtime::Wsgi(_) | Runtime::Asgi(_) | Runtime::Cgi(_) => Ok(()),
         Runtime::SpringBoot(app) => {
             java::java(app.java.as_ref())?;
-            java::check_jar(&java::artifact(release, app.jar.as_ref(), "jar")?)
+            java::check_jar(&java::artifact(release, app.jar.as_ref(), "jar")?, reader)
         }
         Runtime::Tomcat(app) => {
             java::java(app.java.as_ref())?;
-            tomcat::check(app, release)
+            tomcat::check(app, release, reader)
         }
     }
 }

@@ -89,7 +89,7 @@ pub(super) fn base(app: &Tomcat, instance: &Instance<'_>) -> Result<Base, Fault>
 }
 
 /// Whether it can be run at all.
-pub(super) fn check(app: &Tomcat, release: &Path) -> Result<(), Fault> {
+pub(super) fn check(app: &Tomcat, release: &Path, reader: &Path) -> Result<(), Fault> {
     if !at(app, "bin/bootstrap.jar").is_file() || !at(app, "lib/catalina.jar").exists() {
         return Err(missing(app));
     }
@@ -97,7 +97,7 @@ pub(super) fn check(app: &Tomcat, release: &Path) -> Result<(), Fault> {
     if war.is_dir() {
         return Ok(());
     }
-    java::open(&war, "war").map(drop)
+    java::open(&war, "war", reader).map(drop)
 }
 
 fn at(app: &Tomcat, name: &str) -> PathBuf {

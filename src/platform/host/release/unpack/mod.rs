@@ -5,7 +5,6 @@
 //! (`jail`), reads the archive from a descriptor (`read`, and `layer` for those of an image), writes what it finds (`place`), and says how it went in one line of JSON. What it
 //! wrote is then taken over like a folder that a user uploaded: looked at again, entry by entry.
 
-mod jail;
 mod layer;
 mod place;
 mod read;
@@ -22,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::entry::{Danger, show};
+use super::jail::{self, Bounds};
 use super::limits::{Excess, Limits, Tally};
 use super::source::Kind;
 
@@ -174,7 +174,8 @@ fn task(argument: Option<OsString>) -> Result<Task, UnpackError> {
 }
 
 fn unpack_here(task: &Task) -> Result<Tally, UnpackError> {
-    let root = jail::enter(task.uid, task.gid, task.parent, &task.limits)
+    let bounds = Bounds { cpu: task.limits.cpu, file: task.limits.bytes };
+    let root = jail::enter(task.uid, task.gid, task.parent, &bounds)
         .map_err(|error| UnpackError::Failed { what: format!("it can't shut itself in: {error}") })?;
     let archive = rustix::io::dup(io::stdin())
         .map_err(|error| UnpackError::Failed { what: format!("it was given no archive: {error}") })?;

@@ -1,8 +1,9 @@
-//! Shuts the unpacker in: an empty folder as its whole world, the site's user with no way to become another, no network, no children,
-//! and bounds on time, memory and files.
+//! Shuts a process in that reads what somebody uploaded: an empty folder as its whole world, a user with no way to become another, no network, no
+//! children, and bounds on time, memory and files.
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -10,32 +11,56 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::UnshareFlags;
 
-use crate::platform::host::release::limits::Limits;
+/// What it may use of the machine.
+pub(super) struct Bounds {
+    /// Processor time.
+    pub cpu: Duration,
+    /// Bytes of one file that it writes.
+    pub file: u64,
+}
 
-/// Gives up everything but the working folder. Returns that folder, which is then also `/`.
+/// As [`shut`], for root alone. Returns the working folder, which is then also `/`.
+pub(super) fn enter(uid: u32, gid: u32, parent: u32, bounds: &Bounds) -> io::Result<OwnedFd> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(io::Error::other("only root can shut anything in"));
+    }
+    shut(uid, gid, parent, bounds)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, "/", flags, Mode::empty())?)
+}
+
+/// Gives up everything but the working folder, and becomes this user. Whoever isn't root keeps what that is, within the bounds.
 ///
 /// Must be called while the process has one thread: on Linux rights belong to threads.
-pub(super) fn enter(uid: u32, gid: u32, parent: u32, limits: &Limits) -> io::Result<OwnedFd> {
+pub(super) fn shut(uid: u32, gid: u32, parent: u32, bounds: &Bounds) -> io::Result<()> {
     if uid == 0 || gid == 0 {
-        return Err(io::Error::other("an archive is never unpacked as root"));
+        return Err(io::Error::other("what somebody uploaded is never read as root"));
     }
     rustix::process::umask(Mode::from_raw_mode(0o077));
-    narrow_world()?;
-    limit(limits)?;
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    rustix::thread::set_thread_groups(&[])?;
-    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    if rustix::process::geteuid().is_root() {
+        narrow_world()?;
+        limit(bounds)?;
+        become_user(uid, gid)?;
+    } else {
+        limit(bounds)?;
+    }
     rustix::thread::set_no_new_privs(true)?;
-    // The app itself runs as this user: it must not be able to trace us.
+    // The app itself may run as this user: it must not be able to trace us.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // After the change of user, which clears it; and the parent may have died before.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid().is_some_and(|now| now.as_raw_nonzero().get().unsigned_abs() != parent) {
         return Err(io::Error::other("the agent that wanted this is gone"));
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(CWD, "/", flags, Mode::empty())?)
+    Ok(())
+}
+
+fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    Ok(())
 }
 
 /// Makes the working folder the root of everything.
@@ -67,12 +92,12 @@ fn namespaces() -> Result<(), Errno> {
     rustix::process::chdir("/")
 }
 
-fn limit(limits: &Limits) -> io::Result<()> {
+fn limit(bounds: &Bounds) -> io::Result<()> {
     const MEMORY: u64 = 512 << 20;
     for (resource, most) in [
-        (Resource::Cpu, limits.cpu.as_secs().max(1)),
+        (Resource::Cpu, bounds.cpu.as_secs().max(1)),
         // More than the limit: what passes it is counted and named before the kernel ends us for it.
-        (Resource::Fsize, limits.bytes.saturating_add(1 << 20)),
+        (Resource::Fsize, bounds.file.saturating_add(1 << 20)),
         (Resource::Core, 0),
         (Resource::Nproc, 0),
         (Resource::Nofile, 64),
