@@ -122,3 +122,39 @@ fn every_metric_is_on_the_page_of_metrics_and_no_other() {
         assert_eq!(counted, names(part, &explained), "registered on the left, explained on the right: {files:?}");
     }
 }
+
+/// The folder of each layer and those that it uses are a column of ARCHITECTURE.md.
+#[test]
+fn each_layer_uses_those_that_the_architecture_says_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("it is there");
+    let said: Vec<(&str, Vec<&str>)> = page
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.strip_prefix("| `src/")?.split('|').collect();
+            let [layer, .., uses, _] = cells[..] else { return None };
+            let uses = uses.split('`').skip(1).step_by(2).collect();
+            Some((layer.trim().trim_end_matches('`'), uses))
+        })
+        .collect();
+    assert_eq!(said.len(), 7, "{said:?}");
+    for (layer, uses) in &said {
+        let mut text = String::new();
+        read_all(&root.join("src").join(layer), &mut text);
+        for (other, _) in &said {
+            let used = text.contains(&format!("crate::{other}::"));
+            assert_eq!(used, layer == other && used || uses.contains(other), "whether {layer} uses {other}");
+        }
+    }
+}
+
+fn read_all(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            read_all(&path, text);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            *text += &std::fs::read_to_string(&path).expect("text");
+        }
+    }
+}

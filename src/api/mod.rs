@@ -7,6 +7,7 @@
 //! | `parse` | text → `spec` → `site`, with `yaml` (text and its lines), `shape` (against the schema) and `problem` (what is wrong) |
 //! | `site` | a site, parsed: nothing in it can be wrong any more |
 //! | `report` | a decision as status and conditions, for people and tools |
+//! | `fault` | why something was not done, and whose it is |
 //! | `command` | approve, abort, …: commands as annotations |
 //! | `conflicts` | what no site can say alone: two that want the same |
 //! | `types`, `span` | the narrow types, and spans of time |
@@ -15,6 +16,7 @@
 pub mod command;
 pub mod conflicts;
 pub mod crd;
+pub mod fault;
 mod health;
 pub mod java;
 pub mod names;

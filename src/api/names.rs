@@ -108,7 +108,7 @@ pub mod conditions {
 }
 
 /// Reasons of conditions that are not the name of a phase or of a rejection ([`crate::rollout::Reason`]) and not a platform's
-/// own ([`crate::platform::Fault::reason`]).
+/// own ([`crate::api::fault::Fault::reason`]).
 pub mod reasons {
     /// What was asked for is live.
     pub const LIVE: &str = "Live";

@@ -2,7 +2,6 @@
 //!
 //! | part | what it does |
 //! |---|---|
-//! | `clock` | the moment of a decision: monotonic within one run |
 //! | `backoff` | how long to wait after a fault, by its class |
 //! | `expiry` | until when certificates are good that somebody has to replace |
 //! | `news`, `log` | what happened, in words; and how it is logged |
@@ -15,7 +14,6 @@
 
 pub mod agent;
 pub mod backoff;
-pub mod clock;
 pub mod expiry;
 pub mod log;
 pub mod news;
@@ -24,28 +22,14 @@ mod process;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::platform::{Class, Fault, Platform};
-use crate::rollout::{Decision, Ledger, Memory, Now, Observed, Phase, Plan, Status, Step, Time, decide};
+use crate::platform::clock::Clock;
+use crate::platform::{Class, Fault, Platform, Store};
+use crate::rollout::{Decision, Memory, Now, Observed, Phase, Plan, Step, Time, decide};
 
 use backoff::Backoff;
-use clock::Clock;
-
-/// Where a site's two memories are kept.
-pub trait Store: Send + Sync {
-    /// Reads both. A memory that isn't there, or can't be understood any more, is `None`; one that can't be *read* is a fault, since
-    /// nobody knows what it says.
-    fn load(&self) -> impl Future<Output = Result<Memory, Fault>> + Send;
-
-    /// Writes the ledger, if it still is what `before` says; otherwise a fault of class [`Class::Conflict`], and nothing is written.
-    fn record_ledger(&self, before: Option<&Ledger>, after: &Ledger) -> impl Future<Output = Result<(), Fault>> + Send;
-
-    /// Writes the status, on the same condition.
-    fn record_status(&self, before: Option<&Status>, after: &Status) -> impl Future<Output = Result<(), Fault>> + Send;
-}
 
 /// What one turn came to.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::clock::Clock;
-use super::{Driver, Store};
-use crate::platform::{Class, Fault, Platform};
+use super::Driver;
+use crate::platform::clock::Clock;
+use crate::platform::{Class, Fault, Platform, Store};
 use crate::rollout::{
     Artifact, CheckGoal, Colour, Goal, Health, Ledger, Limits, Memory, Now, Observed, Occupant, Phase, Plan, Promotion,
     Revision, Route, Status, Step, Time, Verdict, World,

@@ -1,11 +1,13 @@
 //! The worlds in which a site can live, behind one trait. The logic names a goal; a platform makes it true.
 
+pub mod clock;
 pub mod cluster;
 pub mod host;
 
 use std::future::Future;
 
-use crate::rollout::{Goal, Observed, Plan};
+pub use crate::api::fault::{Class, Fault};
+use crate::rollout::{Goal, Ledger, Memory, Observed, Plan, Status};
 
 /// One site in one world. The driver calls `observe` and `converge` in turn; nothing else touches the site.
 pub trait Platform: Send + Sync {
@@ -16,27 +18,15 @@ pub trait Platform: Send + Sync {
     fn converge(&self, plan: &Plan, goal: &Goal) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
-/// Why a step was not made. The class picks the retry, the condition and the metric's label.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Fault {
-    /// Whose it is, and whether to try again.
-    pub class: Class,
-    /// The condition's reason, in CamelCase.
-    pub reason: &'static str,
-    /// What happened and what to do, for people.
-    pub message: String,
-}
+/// Where a site's two memories are kept.
+pub trait Store: Send + Sync {
+    /// Reads both. A memory that isn't there, or can't be understood any more, is `None`; one that can't be *read* is a fault, since
+    /// nobody knows what it says.
+    fn load(&self) -> impl Future<Output = Result<Memory, Fault>> + Send;
 
-/// Whose fault it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// It passes: try again, soon and then less often.
-    Transient,
-    /// The world changed under the decision: look again at once.
-    Conflict,
-    /// Somebody has to change something: try again when the specification or the world changes, and now and then.
-    User,
-    /// We may not do this.
-    Forbidden,
+    /// Writes the ledger, if it still is what `before` says; otherwise a fault of class [`Class::Conflict`], and nothing is written.
+    fn record_ledger(&self, before: Option<&Ledger>, after: &Ledger) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Writes the status, on the same condition.
+    fn record_status(&self, before: Option<&Status>, after: &Status) -> impl Future<Output = Result<(), Fault>> + Send;
 }

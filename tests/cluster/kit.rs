@@ -9,9 +9,9 @@ use bluegreen::api::report::{self, Seen};
 use bluegreen::api::site::Site;
 use bluegreen::api::spec::BlueGreenSite;
 use bluegreen::api::{command, crd};
-use bluegreen::driver::clock::{SystemClock, wall};
 use bluegreen::driver::{Driver, Listener};
 use bluegreen::platform::Fault;
+use bluegreen::platform::clock::{SystemClock, wall};
 use bluegreen::platform::cluster::children::{
     Budget, Cache, Deployment, Fact, HttpRoute, Key, Release, Service, Slice, Watched, why,
 };

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bluegreen::driver::clock::Clock;
-use bluegreen::driver::{Driver, Store};
-use bluegreen::platform::{Fault, Platform};
+use bluegreen::driver::Driver;
+use bluegreen::platform::clock::Clock;
+use bluegreen::platform::{Fault, Platform, Store};
 use bluegreen::rollout::{
     Artifact, Colour, Command, Goal, Health, Ledger, Limits, Memory, Now, Observed, Occupant, Phase, Plan, Promotion,
     Revision, Route, Status, Step, Time, Verb, Verdict, World,

@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::names::{conditions, reasons};
 use super::problem::Problems;
 use super::status::{Candidate, Live, Rejected, SiteStatus, Standby};
-use crate::platform::Fault;
+use crate::api::fault::Fault;
 use crate::rollout::{Attempt, Colour, Decision, Health, News, Observed, Phase, Plan, Reason, Revision, Time, World};
 use said::{Said, available, before_the_cutover, judge, warning};
 pub use words::{reason_name, reason_words};

@@ -4,9 +4,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::words::{reason_name, reason_words};
 use super::{Seen, deadline, occupant_detail, place, world};
+use crate::api::fault::{Class, Fault};
 use crate::api::names::{conditions, reasons};
 use crate::api::status::{SiteStatus, phase_name};
-use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Health, Observed, Phase, Route};
 
 /// A condition, before it knows its times.

@@ -17,8 +17,8 @@ use crate::api::site::SiteOnHost;
 use crate::api::spec::BlueGreenSite;
 use crate::api::types::SiteName;
 use crate::control::api::{ApplyOutcome, Attempts, Failure};
-use crate::driver::clock::wall;
 use crate::platform::Fault;
+use crate::platform::clock::wall;
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
 

@@ -12,7 +12,7 @@ use super::release::{leading_to, ports};
 use super::{ClusterPlatform, Wanted, scene};
 use crate::api::names::{cluster as names, reasons};
 use crate::api::site::{Route, ServicePort};
-use crate::driver::clock::wall;
+use crate::platform::clock::wall;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Ledger, Revision, Time};
 

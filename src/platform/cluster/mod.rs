@@ -51,7 +51,7 @@ use crate::api::names::reasons;
 use crate::api::site::{Route, SiteOnCluster};
 use crate::api::spec::BlueGreenSite;
 use crate::api::status::SiteStatus;
-use crate::driver::clock::wall;
+use crate::platform::clock::wall;
 use crate::platform::{Class, Fault, Platform};
 use crate::rollout::{Colour, Command, Goal, Observed, Plan, Revision, Step, Verb};
 

@@ -13,7 +13,7 @@ use super::ownership::{Whose, taken, whose};
 use super::release::{Release, release, revision};
 use super::{ClusterPlatform, Inner, Wanted, scene};
 use crate::api::names::{cluster as names, reasons};
-use crate::driver::clock::wall;
+use crate::platform::clock::wall;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Revision};
 

@@ -12,7 +12,7 @@ use super::ownership::{Whose, taken, whose};
 use super::release::{Port, leading_to};
 use super::{ClusterPlatform, Inner, Wanted, scene};
 use crate::api::names::{cluster as names, reasons};
-use crate::driver::clock::wall;
+use crate::platform::clock::wall;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Colour, Goal, Refusal, Revision, Step, guard};
 

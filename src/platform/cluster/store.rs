@@ -9,7 +9,7 @@ use super::{ClusterPlatform, lock};
 use crate::api::names::{API_VERSION, KIND, reasons};
 use crate::api::spec::BlueGreenSite;
 use crate::api::status::SiteStatus;
-use crate::driver::Store;
+use crate::platform::Store;
 use crate::platform::{Class, Fault};
 use crate::rollout::{self, Ledger, Status};
 use std::sync::Arc;

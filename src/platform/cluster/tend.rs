@@ -14,8 +14,8 @@ use super::release::ports;
 use super::{ClusterPlatform, Inner, Wanted, lock, scene};
 use crate::api::names::{cluster as names, reasons};
 use crate::api::site::Route;
-use crate::driver::clock::wall;
 use crate::platform::Fault;
+use crate::platform::clock::wall;
 use crate::rollout::{Colour, Goal, Ledger, Phase, Plan, Revision, Step};
 
 /// So many releases are kept for a rollback.

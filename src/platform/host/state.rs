@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::layout::SiteDir;
 use super::store::{self, StoreError};
 use crate::control::api::HistoryEntry;
-use crate::driver::Store;
+use crate::platform::Store;
 use crate::platform::{Class, Fault};
 use crate::rollout::{Ledger, Memory, Status};
 

@@ -20,7 +20,7 @@ use crate::driver::agent::Agent;
 use crate::driver::agent::entry::{Entry, Problem, State};
 use crate::driver::agent::intake::Cause;
 use crate::driver::agent::origin::Origin;
-use crate::driver::clock::wall;
+use crate::platform::clock::wall;
 use crate::platform::host::supervise::Supervisor;
 use crate::platform::host::web::WebServer;
 

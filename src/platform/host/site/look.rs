@@ -10,7 +10,7 @@ use super::warm::lives;
 use super::{HostSite, Inner, Watched, held, lock};
 use crate::api::site::{Front, HealthCheck, Protocol};
 use crate::control::api::{InstanceView, Place, SlotHealth, SlotView};
-use crate::driver::clock::{of_file, wall};
+use crate::platform::clock::{of_file, wall};
 use crate::platform::host::probe::{Pace, Report, Target};
 use crate::platform::host::release::Record;
 use crate::platform::host::route;

@@ -4,7 +4,7 @@ use std::io;
 
 use super::drain::{forget_served, note_served};
 use super::{HostSite, Inner, blocking, cannot};
-use crate::driver::Store;
+use crate::platform::Store;
 use crate::platform::host::supervise::{InstanceState, Supervisor, oom};
 use crate::platform::host::web::WebServer;
 use crate::platform::host::{memory, release, route, runtime};
