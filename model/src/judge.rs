@@ -101,14 +101,25 @@ fn deadline(setting: &Setting, state: &State, n: u8, reason: Reason, after: &Led
     Ok(())
 }
 
-/// What has just come up, and goes forwards, was itself checked.
+/// What has just come up, and goes forwards, was itself checked. To what was live before traffic may go unchecked when nothing else serves, and it may
+/// stay where somebody moved it.
 fn verified(setting: &Setting, state: &State, decision: &Decision) -> Result<(), Violation> {
-    let forwards = matches!(decision.status.phase, Phase::AwaitingApproval | Phase::CuttingOver);
+    let serves = |by| state.slot(by).is_some_and(|slot| matches!(slot.app, App::Ready | App::Partly));
+    let leaves = |to: Colour| state.route.is_some_and(|routed| routed.colour != to && serves(routed.colour));
+    let forwards = match (decision.status.phase, decision.goal.step) {
+        (Phase::AwaitingApproval | Phase::CuttingOver, _) => decision.status.about,
+        (_, Some(Step::Route { colour, revision, why: Why::FailOver })) if leaves(colour) => {
+            Some(decision.ledger.attempt(revision))
+        }
+        _ => None,
+    };
     let intended = setting.known_ledger(state).is_some_and(|ledger| ledger.intent.is_some());
-    let Some(was) = setting.status(state.status).filter(|_| forwards && !intended) else { return Ok(()) };
-    let (Some(about), Phase::Starting | Phase::Verifying) = (decision.status.about, was.phase) else {
+    let (Some(about), Some(was)) = (forwards.filter(|_| !intended), setting.status(state.status)) else {
         return Ok(());
     };
+    if !matches!(was.phase, Phase::Starting | Phase::Verifying) {
+        return Ok(());
+    }
     let itself = state.verdict.is_some_and(|said| said.about == about && said.stage == Stage::Verify && said.passed);
     // It was warm when it was turned to, instead of what was coming up.
     let warm = decision.ledger.trusts(about.revision) && was.about != Some(about);

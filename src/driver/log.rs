@@ -1,6 +1,7 @@
 //! The log of the agent and the operator: lines on standard error, for people or for machines. To the journal a line tells its level as the journal understands it,
 //! so that `journalctl --priority=warning` finds it, and leaves out the time, which stands there already.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +12,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::platform::Fault;
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -36,6 +39,28 @@ pub(super) fn to_stderr(format: LogFormat) {
         LogFormat::Text if is_the_journal() => log.with_ansi(false).event_format(ForJournal::default()).try_init(),
         LogFormat::Text => log.with_ansi(false).try_init(),
     };
+}
+
+/// The faults of one site that were told since all was well: each is told once, also where two of them take turns.
+#[derive(Debug, Default)]
+pub(super) struct Told(BTreeSet<String>);
+
+impl Told {
+    /// Some texts count or name a moment: nobody needs all of them to be remembered.
+    const MOST: usize = 32;
+
+    /// Whether this one was not told yet. It is from now on.
+    pub(super) fn is_new(&mut self, fault: &Fault) -> bool {
+        if self.0.len() >= Told::MOST {
+            self.0.clear();
+        }
+        self.0.insert(format!("{}: {fault}", fault.reason))
+    }
+
+    /// All is well.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// Whether standard error is what systemd connected to the journal, and not something else by now.

@@ -25,7 +25,7 @@ impl Turn<'_> {
         if self.held() && there != Some(revision) {
             return self.to(Phase::Idle, None, None);
         }
-        let known = self.ledger.trusts(revision) && !self.started_anew(attempt);
+        let known = self.ledger.trusts(revision) && !self.comes_up(attempt);
         if stable.is_some() && self.ready(next) && known && !self.held() {
             return self.promote(next, about);
         }
@@ -53,7 +53,7 @@ impl Turn<'_> {
     }
 
     /// It was not kept warm. What was cleared is trusted to be good, not to be warm already: it is looked at like any other that has just come up.
-    fn started_anew(&self, attempt: Attempt) -> bool {
+    pub(super) fn comes_up(&self, attempt: Attempt) -> bool {
         let starts = matches!(self.phase(), Some(Phase::Starting | Phase::Verifying));
         starts && self.about() == Some(attempt) && self.rules.hold(Rule::CheckedAnew)
     }

@@ -13,8 +13,8 @@ impl Turn<'_> {
     pub(super) fn care_for_live(&mut self) -> Option<Decision> {
         let stable = self.ledger.stable?;
         let rejected = self.ledger.rejects(stable.revision);
-        if (rejected || self.down(stable))
-            && let Some(standby) = self.standby(stable)
+        if let Some(standby) = self.standby(stable)
+            && (self.down(stable) || (rejected && !self.comes_up(self.ledger.attempt(standby.revision))))
         {
             self.reject(stable.revision, Reason::LiveColourDown);
             let about = Some(self.ledger.attempt(stable.revision));

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 
-use bluegreen_rig::wait;
+use bluegreen_rig::agent::Agent;
+use bluegreen_rig::{binaries, wait};
 use serde_json::Value;
 
 use crate::kit::{Dice, Machine, metrics, nothing_lost, says, why};
@@ -275,4 +276,31 @@ fn when_the_agent_ends_its_apps_go_on_and_the_next_one_finds_them() {
     machine.agent.wait_for("shop", "is ready", |site| why(site, "Ready") == "Live").unwrap();
     assert_eq!(machine.agent.apps(), apps);
     nothing_lost(&load.stop());
+}
+
+#[test]
+fn where_no_folder_can_be_watched_manifests_are_read_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("bluegreen");
+    // Root in a namespace of its own, which has a count of its own: of watches there is none.
+    let script = "#!/bin/sh\nexec unshare --user --map-root-user sh -c 'echo 0 >/proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"'";
+    fs::write(&program, format!("{script} '{}' \"$@\"\n", binaries::bluegreen().unwrap().display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut machine = Machine::start();
+    machine.agent = Agent::start_program(&program, &machine.nginx).unwrap();
+    let agent = &machine.agent;
+    assert!(agent.log().contains("can't be watched"), "{}", agent.log());
+
+    let site = machine.site("shop", 0).release(&agent.uploads().join("none"));
+    let file = agent.sites_dir().join("shop.yaml");
+    site.write(&file).unwrap();
+    agent.wait_for("shop", "is known", |site| site["metadata"]["generation"] == 1).unwrap();
+    site.strategy("bake", "1s").write(&file).unwrap();
+    agent.wait_for("shop", "was changed", |site| site["metadata"]["generation"] == 2).unwrap();
+    fs::remove_file(&file).unwrap();
+    // Gone it is never: nginx may not listen where such a root isn't allowed to.
+    agent.wait_for("shop", "is to go away", |site| !site["metadata"]["deletionTimestamp"].is_null()).unwrap();
+    agent.wait_for("shop", "is told why it can't", |site| why(site, "Ready") == "WebServerConfigRefused").unwrap();
+    let said = |reason: &str| agent.log().matches(reason).count();
+    assert_eq!((said("ReleaseMissing"), said("WebServerConfigRefused")), (1, 1), "{}", agent.log());
 }

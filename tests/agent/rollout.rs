@@ -7,7 +7,7 @@ use bluegreen_rig::load::get;
 use bluegreen_rig::wait;
 use serde_json::{Value, json};
 
-use crate::kit::{Machine, nothing_lost, revision, why};
+use crate::kit::{Machine, metrics, nothing_lost, revision, why};
 
 #[test]
 fn a_first_deployment_goes_live_and_the_next_one_loses_nothing() {
@@ -60,9 +60,15 @@ fn a_rollback_goes_to_the_standby_at_once_and_to_an_older_revision_by_starting_i
     load.wait_for_version("v2").unwrap();
     let now = agent.wait_for_phase("shop", "Idle").unwrap();
     assert_eq!(why(&now, "Ready"), "RolledBack");
+    let checked = || {
+        let count = "bluegreen_phase_seconds_count{phase=\"Verifying\"} ";
+        metrics(agent, "/metrics").lines().find_map(|line| line.strip_prefix(count)?.parse::<u32>().ok())
+    };
+    assert_eq!(checked(), Some(3), "what is warm is not looked at again before it gets traffic");
     let first = revision(&machine, "v1");
     agent.bluegreen(&["rollback", "shop", "--to", &first]).unwrap();
     load.wait_for_version("v1").unwrap();
+    assert_eq!(checked(), Some(4), "what has just been started is");
     nothing_lost(&load.stop());
 }
 

@@ -133,3 +133,40 @@ fn weights_that_somebody_edits_in_mid_rollout_are_put_back_and_promote_nothing()
     accept(&site);
     assert_eq!(site.settled().to_string(), candidate);
 }
+
+#[test]
+fn a_way_back_to_what_was_stopped_gives_it_weight_only_when_it_has_settled() {
+    let site = Operated::new("settles");
+    let all_weight = |colour: &str| {
+        site.until(&format!("all weight was on {colour}"), || {
+            (weights(&site.get("httproute/shop")) == all_to(colour)).then_some(())
+        });
+    };
+    let wanted = |image: &str, settle: u64| {
+        let mut wanted = routed(image, "shop.example.com");
+        wanted["spec"]["strategy"]["standby"] = json!("0s");
+        wanted["spec"]["target"]["cluster"]["route"]["httpRoute"]["settleSeconds"] = json!(settle);
+        wanted
+    };
+    let mut revisions = Vec::new();
+    for (image, colour) in [("1", "blue"), ("2", "green")] {
+        site.apply(&wanted(image, 1));
+        all_weight(colour);
+        accept(&site);
+        revisions.push(site.settled());
+    }
+    site.until("blue was stopped", || (site.get("deploy/shop-blue")["spec"]["replicas"] == 0).then_some(()));
+    site.apply(&wanted("2", 600));
+    let annotation = format!("bluegreen.dev/rollback={}/1 to {}", revisions[1], revisions[0]);
+    site.namespace.kubectl(&["annotate", "--overwrite", "bgs/shop", &annotation]).expect("it is taken");
+    site.until("it is ready and looked at", || (site.status()["phase"] == "Verifying").then_some(()));
+    assert_eq!(weights(&site.get("httproute/shop")), all_to("green"), "no weight before it has settled");
+    site.apply(&wanted("2", 1));
+    all_weight("blue");
+    accept(&site);
+    site.until("it serves, and the other one is gone", || {
+        let status = site.status();
+        let there = status["phase"] == "Idle" && status["live"]["revision"] == revisions[0].to_string();
+        (there && site.get("deploy/shop-green")["spec"]["replicas"] == 0).then_some(())
+    });
+}

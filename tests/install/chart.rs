@@ -129,7 +129,7 @@ fn the_base_without_helm_is_built_by_the_real_kustomize() {
 
 #[test]
 fn the_image_is_built_from_what_the_container_ignore_file_lets_in() {
-    let text = fs::read_to_string(file(".containerignore")).unwrap();
+    let text = fs::read_to_string(file(".dockerignore")).unwrap();
     for line in text.lines().filter_map(|line| line.strip_prefix('!')) {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(line).exists(), "there is no {line}");
     }

@@ -25,6 +25,8 @@ use crate::rollout::{Phase, Plan};
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// What was uploaded is looked at again so often while it can't be used.
 const LOOK_FOR_RELEASE: Duration = Duration::from_secs(5);
+/// What is left of a site that goes away is cleared away again so often, until it can be.
+const CLEAR_AWAY_AGAIN: Duration = Duration::from_secs(5);
 
 /// One site's task.
 pub(super) struct Task<W, S> {
@@ -114,7 +116,15 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
             }
         };
         if turn.decision.status.phase == Phase::Gone {
-            return if self.clear_away().await { None } else { Some(Duration::from_secs(1)) };
+            let Err(fault) = site.clear_away().await else {
+                tracing::info!(site = %self.entry.name, "the site is gone");
+                self.agent.gone(&self.entry);
+                return None;
+            };
+            telling.fault = Some(fault.clone());
+            telling.tell(&turn.observed, &turn.decision);
+            self.teller.fault(Some(&fault));
+            return Some(CLEAR_AWAY_AGAIN);
         }
         telling.fault = turn.fault.clone().or(untold.clone());
         telling.tell(&turn.observed, &turn.decision);
@@ -154,7 +164,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
     /// Begins to look at what was uploaded, if there is a reason to.
     async fn resolve(&mut self, state: &State) {
         let Some(site) = &state.site else { return };
-        if self.resolving.is_some() || state.deleting() {
+        if state.deleting() {
+            // Nobody looks for it any more, so nobody may wait for the next look.
+            self.untold = None;
+            return;
+        }
+        if self.resolving.is_some() {
             return;
         }
         let told = state.accepted.as_ref().and_then(|accepted| accepted.told.as_ref());
@@ -224,20 +239,6 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Task<W, S> {
         let afar = self.agent.afar(state.origin());
         self.site.want(Wanted { site, release, afar });
         Some(plan)
-    }
-
-    async fn clear_away(&mut self) -> bool {
-        match self.site.clear_away().await {
-            Ok(()) => {
-                tracing::info!(site = %self.entry.name, "the site is gone");
-                self.agent.gone(&self.entry);
-                true
-            }
-            Err(fault) => {
-                self.teller.log_once(&fault);
-                false
-            }
-        }
     }
 }
 

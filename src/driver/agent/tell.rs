@@ -16,7 +16,7 @@ use crate::api::status::SiteStatus;
 use crate::control::api::{Attempts, SlotView};
 use crate::driver::news::{event, evidence, outcome};
 use crate::driver::operator::events;
-use crate::driver::{Listener, NoTurn};
+use crate::driver::{Listener, NoTurn, log};
 use crate::platform::clock::wall;
 use crate::platform::host::state::{FileStore, write_for_people};
 use crate::platform::host::store;
@@ -38,8 +38,8 @@ pub(super) struct Teller {
     told: Option<Told>,
     /// The phase that the site is in, and since when.
     phase: Option<(Phase, Instant)>,
-    /// What was last logged of a fault, so that it is logged once.
-    logged: Option<String>,
+    /// What was logged of faults.
+    logged: log::Told,
 }
 
 /// What is told of a site besides its status.
@@ -155,7 +155,7 @@ impl Teller {
             changed,
             told: None,
             phase: None,
-            logged: None,
+            logged: log::Told::default(),
         }
     }
 
@@ -180,19 +180,17 @@ impl Teller {
                 self.metrics.fault(&self.entry.name, fault);
                 self.log_once(fault);
             }
-            None => self.logged = None,
+            None => self.logged.forget(),
         }
     }
 
-    /// Logs a fault, unless it was logged last.
+    /// Logs a fault, unless that was done since all was well.
     pub(super) fn log_once(&mut self, fault: &Fault) {
-        let text = format!("{}: {fault}", fault.reason);
-        if self.logged.as_ref() != Some(&text) {
+        if self.logged.is_new(fault) {
             match fault.class {
                 Class::Conflict => tracing::debug!(site = %self.entry.name, reason = fault.reason, "{fault}"),
                 _ => tracing::warn!(site = %self.entry.name, reason = fault.reason, "{fault}"),
             }
-            self.logged = Some(text);
         }
     }
 

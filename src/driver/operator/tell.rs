@@ -9,8 +9,8 @@ use super::events::{self, Events};
 use super::metrics::Metrics;
 use crate::api::problem::Problem;
 use crate::api::report::{self, Seen};
-use crate::driver::Listener;
 use crate::driver::news::{evidence, outcome, words};
+use crate::driver::{Listener, log};
 use crate::platform::clock::wall;
 use crate::platform::cluster::ClusterPlatform;
 use crate::platform::cluster::children::Key;
@@ -29,8 +29,8 @@ pub struct Teller {
     pub problem: Option<(&'static str, String)>,
     /// The phase that the site is in, and since when.
     phase: Option<(Phase, Instant)>,
-    /// What was last logged of a fault, so that it is logged once.
-    logged: Option<String>,
+    /// What was logged of faults.
+    logged: log::Told,
     /// What was last said of commands that can't be understood.
     wrong: String,
 }
@@ -101,7 +101,7 @@ impl Teller {
             generation: 0,
             problem: None,
             phase: None,
-            logged: None,
+            logged: log::Told::default(),
             wrong: String::new(),
         }
     }
@@ -132,15 +132,14 @@ impl Teller {
                 self.metrics.fault(fault);
                 self.log_once(fault);
             }
-            None if !more => self.logged = None,
+            None if !more => self.logged.forget(),
             None => {}
         }
     }
 
-    /// Logs a fault, unless it was logged last. One that somebody has to mend is an event too.
+    /// Logs a fault, unless that was done since all was well. One that somebody has to mend is an event too.
     pub fn log_once(&mut self, fault: &Fault) {
-        let text = format!("{}: {fault}", fault.reason);
-        if self.logged.as_ref() == Some(&text) {
+        if !self.logged.is_new(fault) {
             return;
         }
         match fault.class {
@@ -150,7 +149,6 @@ impl Teller {
         if matches!(fault.class, Class::User | Class::Forbidden) {
             self.event(true, fault.reason, fault.message.clone());
         }
-        self.logged = Some(text);
     }
 
     /// Commands that can't be understood do nothing; that is said once.
