@@ -273,6 +273,14 @@ pub enum ReleaseSource {
     },
 }
 
+impl ReleaseSource {
+    /// Whether it is fetched from another machine.
+    #[must_use]
+    pub fn is_afar(&self) -> bool {
+        matches!(self, ReleaseSource::Url { .. } | ReleaseSource::Oci { .. })
+    }
+}
+
 /// How a release is run. It is stored with the release (`releases/REVISION.json`) and is part of its revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

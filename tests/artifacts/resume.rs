@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bluegreen_rig::manifest::Manifest;
 use bluegreen_rig::wait;
 
 use crate::kit::{Asked, Authority, Odd, Then, packed, sum, with};
@@ -109,4 +110,24 @@ fn a_server_that_trickles_is_left_and_gone_on_with_from_where_it_was() {
     // Some bytes trickled, and none of them was fetched twice.
     assert!(began.len() == 2 && began[0] == 0 && began[1] > 10_000, "{began:?}");
     served.lost_nothing();
+}
+
+#[test]
+fn servers_that_say_nothing_hold_up_no_site_whose_release_is_here() {
+    const MANY: usize = 12;
+    let machine = Machine::start();
+    let authority = Authority::new();
+    let odd = Odd::start(&authority, |_| (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec(), Then::Hang));
+    let digest = sum(b"never seen");
+    for number in 0..MANY {
+        let site = Manifest::files(&format!("slow-{number}"), machine.address(), machine.user.name());
+        let mut release = odd.release(&authority, &digest);
+        // Each its own: what several want is fetched once.
+        release["sha256"] = digest.replace(&digest[..2], &format!("{number:02x}")).into();
+        machine.agent.apply(&with(&site, release)).unwrap();
+    }
+    wait::until("all of them were asked", wait::PATIENCE, || (odd.paths().len() >= MANY).then_some(())).unwrap();
+    let site = machine.site("shop", 0);
+    machine.agent.apply_and_wait(&site.release(&machine.release("v1"))).unwrap();
+    assert_eq!(odd.paths().len(), MANY, "it was live before any of them was given up");
 }

@@ -26,8 +26,10 @@ pub(super) struct Takes {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// So many sites of a machine take a release at once. The others wait, on no thread.
-static AT_ONCE: Semaphore = Semaphore::const_new(8);
+/// So many sites of a machine take a release at once that lies there. The others wait, on no thread.
+static HERE: Semaphore = Semaphore::const_new(8);
+/// So many take one that is fetched: slow servers hold up no site whose release is there.
+static AFAR: Semaphore = Semaphore::const_new(32);
 
 #[derive(Clone)]
 enum Take {
@@ -123,7 +125,8 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             tracing::info!(site = %name, %revision, "taking the release");
             let (state, so_far, look) = (host.state.clone(), takes.clone(), wake.clone());
             let _turn = takes.turn.lock().await;
-            let _one = AT_ONCE.acquire().await;
+            let afar = wanted.release.as_ref().is_some_and(|release| release.source.is_afar());
+            let _one = if afar { &AFAR } else { &HERE }.acquire().await;
             let done = apart(move || {
                 let told = |message: String| {
                     *lock(&so_far.far) = Some(message);

@@ -55,7 +55,7 @@ pub const FETCH_FAILED: &str = "FetchFailed";
 
 /// Fetches what an order names, if that lies elsewhere.
 pub(super) fn fetch(order: &Order<'_>) -> Result<Option<Opened>, Fault> {
-    if !matches!(order.source, ReleaseSource::Url { .. } | ReleaseSource::Oci { .. }) {
+    if !order.source.is_afar() {
         return Ok(None);
     }
     let within = order.fetching.within;
