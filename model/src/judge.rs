@@ -59,7 +59,7 @@ pub fn decision(setting: &Setting, state: &State, decision: &Decision) -> Result
                         ghosts.rollback = None;
                     }
                     Verb::Rollback(to) => {
-                        ghosts.rejected = ghosts.rejected.with(n);
+                        ghosts.rejected = ghosts.rejected.with(n).without(number(to));
                         ghosts.rollback = Some((number(to), state.spec));
                     }
                     _ => {}
@@ -101,29 +101,28 @@ fn deadline(setting: &Setting, state: &State, n: u8, reason: Reason, after: &Led
     Ok(())
 }
 
-/// What has just come up, and goes forwards, was itself checked. To what was live before traffic may go unchecked when nothing else serves, and it may
-/// stay where somebody moved it.
+/// What leaves Verifying forwards was itself checked, or was warm when it was turned to.
 fn verified(setting: &Setting, state: &State, decision: &Decision) -> Result<(), Violation> {
+    const UNCHECKED: Violation = "a revision was promoted on another's check, or on none";
     let serves = |by| state.slot(by).is_some_and(|slot| matches!(slot.app, App::Ready | App::Partly));
+    // Where somebody moved traffic it may stay, and to what was live before it may go when nothing else serves.
     let leaves = |to: Colour| state.route.is_some_and(|routed| routed.colour != to && serves(routed.colour));
+    let intended = setting.known_ledger(state).is_some_and(|ledger| ledger.intent.is_some());
     let forwards = match (decision.status.phase, decision.goal.step) {
-        (Phase::AwaitingApproval | Phase::CuttingOver, _) => decision.status.about,
+        (Phase::AwaitingApproval, _) if !intended => decision.status.about,
+        (Phase::CuttingOver, _) if !intended && decision.ledger.intent.is_some() => decision.status.about,
         (_, Some(Step::Route { colour, revision, why: Why::FailOver })) if leaves(colour) => {
             Some(decision.ledger.attempt(revision))
         }
         _ => None,
     };
-    let intended = setting.known_ledger(state).is_some_and(|ledger| ledger.intent.is_some());
-    let (Some(about), Some(was)) = (forwards.filter(|_| !intended), setting.status(state.status)) else {
-        return Ok(());
-    };
-    if !matches!(was.phase, Phase::Starting | Phase::Verifying) {
-        return Ok(());
+    let Some(about) = forwards else { return Ok(()) };
+    if state.ghosts.fresh.has(number(about.revision)) {
+        return Err(UNCHECKED);
     }
-    let itself = state.verdict.is_some_and(|said| said.about == about && said.stage == Stage::Verify && said.passed);
-    // It was warm when it was turned to, instead of what was coming up.
-    let warm = decision.ledger.trusts(about.revision) && was.about != Some(about);
-    if itself || warm { Ok(()) } else { Err("a revision was promoted on another's check, or on none") }
+    let itself = state.verdict.is_some_and(|said| said.about == about && said.passed);
+    let known = decision.ledger.trusts(about.revision);
+    if setting.phase(state) != Some(Phase::Verifying) || itself || known { Ok(()) } else { Err(UNCHECKED) }
 }
 
 /// A specification that returns to the warm old revision is followed at once.

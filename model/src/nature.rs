@@ -213,6 +213,8 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
         Event::Drift(colour) => {
             next = step::leave(state, Some(colour));
             next.route = Some(Routed { colour, seen: true });
+            let live = state.slot(colour).map_or(0, |slot| slot.revision);
+            next.ghosts.fresh = next.ghosts.fresh.without(live);
         }
         Event::Seen => next.route = state.route.map(|routed| Routed { seen: true, ..routed }),
         Event::FrontDoorFails => next.route = state.route.map(|routed| Routed { seen: false, ..routed }),
@@ -221,10 +223,15 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
         Event::Prepared(usable) => next = step::prepared(state, usable),
         Event::Checked(passed) => {
             next.verdict = state.check.map(|check| Said { about: check.about, stage: check.stage, passed });
+            checked(&mut next);
         }
         Event::LatePass(n) => {
             let about = Attempt { revision: revision(n), number: 1 };
             next.verdict = Some(Said { about, stage: Stage::Verify, passed: true });
+            // It says something of the first attempt, and nothing of another.
+            if setting.known_ledger(state).is_none_or(|ledger| ledger.attempt(about.revision) == about) {
+                checked(&mut next);
+            }
         }
         Event::StatusLost => next.status = None,
         Event::LedgerLost => next.ledger = None,
@@ -260,6 +267,13 @@ pub fn after(setting: &mut Setting, state: &State, event: Event) -> Result<Optio
     Ok(Some(next).filter(|next| next != state))
 }
 
+/// Whoever passed its check is no longer fresh.
+fn checked(next: &mut State) {
+    if let Some(said) = next.verdict.filter(|said| said.stage == Stage::Verify && said.passed) {
+        next.ghosts.fresh = next.ghosts.fresh.without(number(said.about.revision));
+    }
+}
+
 /// Both memories are gone. What was cleared or approved is known to nobody any more; of what was rejected, the specification is
 /// still held while something else routes.
 fn forget(next: &mut State) {
@@ -268,6 +282,7 @@ fn forget(next: &mut State) {
     ghosts.rejected = if held { Set::of(&[next.spec]) } else { Set::default() };
     (ghosts.cleared, ghosts.approved) = (Set::default(), Set::default());
     (ghosts.baking, ghosts.rollback, ghosts.lost) = (0, None, true);
+    ghosts.fresh = Set::default();
 }
 
 fn order(setting: &mut Setting, state: &State, verb: Verb, n: u8) -> State {

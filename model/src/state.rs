@@ -147,6 +147,8 @@ pub struct Ghosts {
     pub obeyed: u8,
     /// An accepted rollback: to, and while the specification says.
     pub rollback: Option<(u8, u8)>,
+    /// Cleared, then started again, and neither checked nor live since.
+    pub fresh: Set,
     /// Both memories were lost at once.
     pub lost: bool,
 }

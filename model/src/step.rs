@@ -77,15 +77,28 @@ fn take(state: &State, step: Step) -> State {
                 return *state;
             }
             let slot = Slot { revision: wanted, app: App::Starting, flight: Flight::Clear };
-            state.with_slot(colour, Some(slot))
+            let mut next = state.with_slot(colour, Some(slot));
+            let live = state.route.is_some_and(|routed| routed.colour == colour);
+            // Started once more by an old leader, after it was deleted, it has been checked in this attempt.
+            let checked = state.verdict.is_some_and(|said| number(said.about.revision) == wanted && said.passed);
+            if !live && !checked && state.ghosts.cleared.has(wanted) {
+                next.ghosts.fresh = next.ghosts.fresh.with(wanted);
+            }
+            next
         }
-        Step::Stop { colour, .. } => state.with_slot(colour, None),
+        Step::Stop { colour, .. } => {
+            let mut next = state.with_slot(colour, None);
+            let gone = state.slot(colour).map_or(0, |slot| slot.revision);
+            next.ghosts.fresh = next.ghosts.fresh.without(gone);
+            next
+        }
         Step::Route { colour, revision, why } => {
             let mut next = leave(state, Some(colour));
             next.route = Some(Routed { colour, seen: state.route.is_some_and(|r| r.colour == colour && r.seen) });
             if let Some(slot) = next.slot(colour) {
                 next = next.with_slot(colour, Some(Slot { flight: Flight::Clear, ..slot }));
             }
+            next.ghosts.fresh = next.ghosts.fresh.without(number(revision));
             let moves = state.route.is_none_or(|routed| routed.colour != colour);
             if moves && why != Why::PutBack {
                 let n = number(revision);

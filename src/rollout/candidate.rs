@@ -25,7 +25,7 @@ impl Turn<'_> {
         if self.held() && there != Some(revision) {
             return self.to(Phase::Idle, None, None);
         }
-        let known = self.ledger.trusts(revision) && !self.comes_up(attempt);
+        let known = self.ledger.trusts(revision) && !self.comes_up(next);
         if stable.is_some() && self.ready(next) && known && !self.held() {
             return self.promote(next, about);
         }
@@ -47,15 +47,16 @@ impl Turn<'_> {
             if self.expired(Phase::Starting, about) {
                 return self.give_up(revision, Reason::ReadyDeadlineExceeded);
             }
+            let again = self.ledger.trusts(revision) && self.rules.hold(Rule::CheckedAnew);
+            self.ledger.unchecked = again.then_some(next);
             return self.to(Phase::Starting, about, Some(Step::Start { colour: idle, revision }));
         }
         self.started(next, attempt)
     }
 
     /// It was not kept warm. What was cleared is trusted to be good, not to be warm already: it is looked at like any other that has just come up.
-    pub(super) fn comes_up(&self, attempt: Attempt) -> bool {
-        let starts = matches!(self.phase(), Some(Phase::Starting | Phase::Verifying));
-        starts && self.about() == Some(attempt) && self.rules.hold(Rule::CheckedAnew)
+    pub(super) fn comes_up(&self, held: Held) -> bool {
+        self.ledger.unchecked == Some(held)
     }
 
     /// The candidate runs in the idle slot.
@@ -107,6 +108,7 @@ impl Turn<'_> {
     /// Intends the cutover. It is on record before the route moves.
     fn promote(&mut self, next: Held, about: Option<Attempt>) -> Decision {
         self.ledger.intent = Some(next);
+        self.ledger.unchecked = None;
         self.to(Phase::CuttingOver, about, None)
     }
 

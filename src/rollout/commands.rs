@@ -67,8 +67,12 @@ impl Turn<'_> {
                 about_it
             }
             Verb::Rollback(to) => {
-                let can = live == Some(revision) && to != revision && self.ledger.trusts(to);
+                let can = live == Some(revision) && to != revision && self.ledger.cleared.contains(&to);
                 if can {
+                    // Whoever names what was rejected since wants it tried once more.
+                    if self.ledger.rejected.remove(&to).is_some() {
+                        *self.ledger.retries.entry(to).or_insert(0) += 1;
+                    }
                     self.ledger.rollback = Some(Rollback { to, while_wanted: self.plan.wanted });
                     if self.rules.hold(Rule::RollbackHolds) {
                         self.reject(revision, Reason::RolledBack);

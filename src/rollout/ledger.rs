@@ -26,6 +26,9 @@ pub struct Ledger {
     pub cleared: BTreeSet<Revision>,
     /// Revisions that never get traffic again by our hand, until somebody retries them.
     pub rejected: BTreeMap<Revision, Rejection>,
+    /// What a way back had started again: it is checked before it gets traffic, whatever happens to the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<Held>,
     /// How often a revision was retried: its attempt is one more. Absent means never.
     pub retries: BTreeMap<Revision, u32>,
     /// Somebody went back: this revision is wanted as long as the specification stays what it was.

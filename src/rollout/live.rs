@@ -14,11 +14,12 @@ impl Turn<'_> {
         let stable = self.ledger.stable?;
         let rejected = self.ledger.rejects(stable.revision);
         if let Some(standby) = self.standby(stable)
-            && (self.down(stable) || (rejected && !self.comes_up(self.ledger.attempt(standby.revision))))
+            && (self.down(stable) || (rejected && !self.comes_up(standby)))
         {
             self.reject(stable.revision, Reason::LiveColourDown);
             let about = Some(self.ledger.attempt(stable.revision));
             self.ledger.stable = Some(standby);
+            self.ledger.unchecked = None;
             self.news.push(if rejected { News::WentBack(standby) } else { News::FailedOver(standby) });
             return Some(self.route(standby, Why::FailOver, Phase::RollingBack, about));
         }
@@ -33,6 +34,7 @@ impl Turn<'_> {
         if !self.ready(stable) && serves_well(&self.ledger, self.world) && self.rules.hold(Rule::PutBackCare) {
             // Somebody moved traffic to a good colour while ours limps: it stays there, and ours has to get ready again.
             self.ledger.stable = self.standby(stable).or(Some(stable));
+            self.ledger.unchecked = None;
             return None;
         }
         self.news.push(News::PutBack(stable));

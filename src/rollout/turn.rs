@@ -150,11 +150,6 @@ impl<'a> Turn<'a> {
         self.was.map(|(phase, ..)| phase)
     }
 
-    /// What the phase of the last turn was about.
-    pub(super) fn about(&self) -> Option<Attempt> {
-        self.was.and_then(|(_, about, _)| about)
-    }
-
     /// Whether the phase of the last turn was this one, about this attempt, and its limit has passed.
     pub(super) fn expired(&self, phase: Phase, about: Option<Attempt>) -> bool {
         match (self.was, self.limit(phase)) {
