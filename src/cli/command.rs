@@ -65,7 +65,7 @@ pub(super) async fn run(source: Source, kind: Kind, args: Args) -> anyhow::Resul
 pub(super) async fn rollback(source: Source, args: RollbackArgs) -> anyhow::Result<()> {
     let site = look(&source, bare(&args.name)).await?;
     let to = match &args.to {
-        Some(prefix) => by_prefix(prefix, &site.ways_back())?,
+        Some(prefix) => by_prefix(prefix, &site.were_live())?,
         None => last_way_back(&source, &site).await?,
     };
     give(&source, &site, Order::Rollback { to }, None).await

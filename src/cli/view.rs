@@ -168,15 +168,19 @@ impl Site {
         all
     }
 
-    /// The revisions that a rollback may go to: live once, not rejected since, not live now.
+    /// The revisions that a rollback goes to unless another is named: live once, not rejected since, not live now.
     #[must_use]
     pub fn ways_back(&self) -> Vec<Revision> {
-        let Some(rollout) = &self.status.rollout else {
-            return Vec::new();
-        };
+        let Some(rollout) = &self.status.rollout else { return Vec::new() };
+        self.were_live().into_iter().filter(|revision| rollout.ledger.trusts(*revision)).collect()
+    }
+
+    /// The revisions that a rollback may name: live once, not live now.
+    #[must_use]
+    pub fn were_live(&self) -> Vec<Revision> {
+        let Some(rollout) = &self.status.rollout else { return Vec::new() };
         let live = self.attempts.live.map(|attempt| attempt.revision);
-        let cleared = rollout.ledger.cleared.iter().copied();
-        cleared.filter(|revision| Some(*revision) != live && rollout.ledger.trusts(*revision)).collect()
+        rollout.ledger.cleared.iter().copied().filter(|revision| Some(*revision) != live).collect()
     }
 }
 

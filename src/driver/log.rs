@@ -1,10 +1,11 @@
 //! The log of the agent and the operator: lines on standard error, for people or for machines. To the journal a line tells its level as the journal understands it,
 //! so that `journalctl --priority=warning` finds it, and leaves out the time, which stands there already.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tracing::{Event, Level, Subscriber};
@@ -41,20 +42,24 @@ pub(super) fn to_stderr(format: LogFormat) {
     };
 }
 
-/// The faults of one site that were told since all was well: each is told once, also where two of them take turns.
+/// The faults of one site that were told since all was well, and when each was seen last: each is told once, also where two of them take turns, and once
+/// more when it comes back.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeSet<String>);
+pub(super) struct Told(BTreeMap<String, Instant>);
 
 impl Told {
     /// Some texts count or name a moment: nobody needs all of them to be remembered.
     const MOST: usize = 32;
+    /// Not seen for so long, it is over.
+    const OVER: Duration = Duration::from_secs(600);
 
     /// Whether this one was not told yet. It is from now on.
     pub(super) fn is_new(&mut self, fault: &Fault) -> bool {
         if self.0.len() >= Told::MOST {
             self.0.clear();
         }
-        self.0.insert(format!("{}: {fault}", fault.reason))
+        let before = self.0.insert(format!("{}: {fault}", fault.reason), Instant::now());
+        before.is_none_or(|seen| seen.elapsed() > Told::OVER)
     }
 
     /// All is well.

@@ -301,6 +301,13 @@ fn where_no_folder_can_be_watched_manifests_are_read_again_and_again() {
     // Gone it is never: nginx may not listen where such a root isn't allowed to.
     agent.wait_for("shop", "is to go away", |site| !site["metadata"]["deletionTimestamp"].is_null()).unwrap();
     agent.wait_for("shop", "is told why it can't", |site| why(site, "Ready") == "WebServerConfigRefused").unwrap();
+    let tried = || {
+        let lines = metrics(agent, "/metrics");
+        let line =
+            lines.lines().find(|line| line.starts_with("bluegreen_faults_total") && line.contains("ConfigRefused"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok())
+    };
+    wait::until("it was tried again", wait::PATIENCE, || tried().filter(|tried| *tried >= 3)).unwrap();
     let said = |reason: &str| agent.log().matches(reason).count();
     assert_eq!((said("ReleaseMissing"), said("WebServerConfigRefused")), (1, 1), "{}", agent.log());
 }

@@ -114,7 +114,7 @@ fn a_server_that_trickles_is_left_and_gone_on_with_from_where_it_was() {
 
 #[test]
 fn servers_that_say_nothing_hold_up_no_site_whose_release_is_here() {
-    const MANY: usize = 12;
+    const MANY: usize = 16;
     let machine = Machine::start();
     let authority = Authority::new();
     let odd = Odd::start(&authority, |_| (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec(), Then::Hang));
@@ -129,5 +129,5 @@ fn servers_that_say_nothing_hold_up_no_site_whose_release_is_here() {
     wait::until("all of them were asked", wait::PATIENCE, || (odd.paths().len() >= MANY).then_some(())).unwrap();
     let site = machine.site("shop", 0);
     machine.agent.apply_and_wait(&site.release(&machine.release("v1"))).unwrap();
-    assert_eq!(odd.paths().len(), MANY, "it was live before any of them was given up");
+    assert!(odd.paths().len() < 2 * MANY, "it was live before all of them were given up");
 }

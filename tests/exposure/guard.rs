@@ -118,3 +118,23 @@ fn with_nft_the_same_candidates_go_live_behind_the_table() {
         machine.wait_until_closed(machine.ports_of(slot)[0]);
     }
 }
+
+#[test]
+fn no_guard_bars_the_way_back_to_what_was_live_though_it_is_started_again() {
+    let (_bin, path) = without_nft();
+    let machine = Machine::behind(path);
+    let site = |version: &str, behaviour: &str, guard: &str| {
+        let site = machine.site("shop", 0).release(&machine.release_that(version, behaviour));
+        site.strategy("standby", "0s").set("/spec/guards", json!({ "exposure": guard }))
+    };
+    let agent = &machine.agent;
+    agent.apply_and_wait(&site("v1", "exposed", "Warn")).unwrap();
+    agent.apply_and_wait(&site("v2", "", "Deny")).unwrap();
+    let live = |site: &serde_json::Value| site["status"]["live"]["revision"].as_str().map(str::to_owned);
+    let second = live(&agent.site("shop").unwrap());
+    agent.bluegreen(&["rollback", "shop"]).unwrap();
+    let back = agent.wait_for("shop", "is back", |site| {
+        site["status"]["phase"] == "Idle" && live(site).is_some() && live(site) != second
+    });
+    assert_eq!(why(&back.unwrap(), "Ready"), "RolledBack");
+}

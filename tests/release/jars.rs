@@ -108,7 +108,8 @@ fn its_reader_is_nobody_in_an_empty_world() {
     let pid = reader.0.id();
     until("it gave up its rights and waits", || waits(pid));
     let status = status(pid);
-    assert_eq!(status["Uid"], "65534 65534 65534 65534");
+    let own = 2_000_000_000 + pid;
+    assert_eq!(status["Uid"], format!("{own} {own} {own} {own}"));
     assert_eq!((status["Groups"].as_str(), status["CapEff"].as_str()), ("", "0000000000000000"));
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
     assert_eq!(mounts.lines().count(), 1, "it sees more than its own folder:\n{mounts}");

@@ -116,8 +116,10 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
     ) {
         let mut missing: BTreeMap<SiteName, Instant> = BTreeMap::new();
         self.look_at_all(folder, cause, &mut missing).await;
+        let look_anyway =
+            |watch: &Option<Watch>| Instant::now() + if watch.is_some() { LOOK_ANYWAY } else { FOLDER_AGAIN };
+        let mut anyway = look_anyway(&watch);
         loop {
-            let anyway = Instant::now() + if watch.is_some() { LOOK_ANYWAY } else { FOLDER_AGAIN };
             let next = missing.values().min().map_or(anyway, |due| anyway.min(*due));
             tokio::select! {
                 event = heard(watch.as_mut()) => match event {
@@ -143,6 +145,7 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> Agent<W, S> {
                         .collect();
                     if late.is_empty() {
                         watch = watch.or_else(|| Watch::start(folder).ok());
+                        anyway = look_anyway(&watch);
                         self.look_at_all(folder, Cause::Again, &mut missing).await;
                     }
                     for name in late {

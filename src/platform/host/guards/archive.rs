@@ -25,7 +25,7 @@ enum Inside {
 }
 
 impl Archive {
-    /// `None`: it is none, or not in the release.
+    /// `None`: there is none in the release.
     ///
     /// # Errors
     /// It can't be looked into.
@@ -38,7 +38,6 @@ impl Archive {
         let inside = match plain(release, inner) {
             Some(file) => match Jar::open(reader, file) {
                 Ok(jar) => Inside::File(jar),
-                Err(JarError::Damaged(_)) => return Ok(None),
                 Err(error) => return Err(unread(&name, &error)),
             },
             None if path.symlink_metadata().is_ok_and(|found| found.is_dir()) => Inside::Folder(path.to_owned()),

@@ -19,12 +19,26 @@ pub(super) struct Bounds {
     pub file: u64,
 }
 
+/// Whom it becomes.
+#[derive(Clone, Copy)]
+pub(super) enum Who {
+    /// An account of the machine, which owns the working folder.
+    Account {
+        /// Its number.
+        uid: u32,
+        /// That of its group.
+        gid: u32,
+    },
+    /// A number that is nobody's, so that no process is there to be signalled or traced, nor to do so.
+    NobodyElse,
+}
+
 /// As [`shut`], for root alone. Returns the working folder, which is then also `/`.
-pub(super) fn enter(uid: u32, gid: u32, parent: u32, bounds: &Bounds) -> io::Result<OwnedFd> {
+pub(super) fn enter(who: Who, parent: u32, bounds: &Bounds) -> io::Result<OwnedFd> {
     if !rustix::process::geteuid().is_root() {
         return Err(io::Error::other("only root can shut anything in"));
     }
-    shut(uid, gid, parent, bounds)?;
+    shut(who, parent, bounds)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(CWD, "/", flags, Mode::empty())?)
 }
@@ -32,15 +46,25 @@ pub(super) fn enter(uid: u32, gid: u32, parent: u32, bounds: &Bounds) -> io::Res
 /// Gives up everything but the working folder, and becomes this user. Whoever isn't root keeps what that is, within the bounds.
 ///
 /// Must be called while the process has one thread: on Linux rights belong to threads.
-pub(super) fn shut(uid: u32, gid: u32, parent: u32, bounds: &Bounds) -> io::Result<()> {
-    if uid == 0 || gid == 0 {
+pub(super) fn shut(who: Who, parent: u32, bounds: &Bounds) -> io::Result<()> {
+    if matches!(who, Who::Account { uid: 0, .. } | Who::Account { gid: 0, .. }) {
         return Err(io::Error::other("what somebody uploaded is never read as root"));
     }
     rustix::process::umask(Mode::from_raw_mode(0o077));
     if rustix::process::geteuid().is_root() {
         narrow_world()?;
         limit(bounds)?;
-        become_user(uid, gid)?;
+        match who {
+            Who::Account { uid, gid } => become_user(uid, gid)?,
+            Who::NobodyElse => {
+                let own = FREE + rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+                match become_user(own, own) {
+                    // In a namespace of users that has not got that many.
+                    Err(Errno::INVAL) => become_user(NOBODY, NOBODY)?,
+                    other => other?,
+                }
+            }
+        }
     } else {
         limit(bounds)?;
     }
@@ -55,7 +79,12 @@ pub(super) fn shut(uid: u32, gid: u32, parent: u32, bounds: &Bounds) -> io::Resu
     Ok(())
 }
 
-fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+/// From here on numbers of users are nobody's: above those of accounts, of services and of containers (systemd's table of them ends below).
+const FREE: u32 = 2_000_000_000;
+/// The overflow user of the kernel.
+const NOBODY: u32 = 65_534;
+
+fn become_user(uid: u32, gid: u32) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
@@ -94,8 +123,10 @@ fn namespaces() -> Result<(), Errno> {
 
 fn limit(bounds: &Bounds) -> io::Result<()> {
     const MEMORY: u64 = 512 << 20;
+    // By the first of the two limits it is told, by the second killed as anybody might have killed it.
+    let cpu = bounds.cpu.as_secs().max(1);
+    rustix::process::setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu + 1) })?;
     for (resource, most) in [
-        (Resource::Cpu, bounds.cpu.as_secs().max(1)),
         // More than the limit: what passes it is counted and named before the kernel ends us for it.
         (Resource::Fsize, bounds.file.saturating_add(1 << 20)),
         (Resource::Core, 0),

@@ -8,19 +8,21 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use zip::ZipArchive;
 
 use super::entry::show;
-use super::jail::{self, Bounds};
+use super::jail::{self, Bounds, Who};
 
 /// The name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "read-jar";
@@ -28,12 +30,14 @@ pub const SUBCOMMAND: &str = "read-jar";
 pub const LARGEST: u64 = 1 << 20;
 /// The longest answer in bytes. No jar that anybody built comes near: the names in a Spring Boot app come to some 50 KB.
 const LONGEST: u64 = 16 << 20;
+/// How a program ends that has given up on itself.
+const PANICKED: i32 = 101;
 /// How long an answer may take.
 const WITHIN: Duration = Duration::from_secs(30);
 /// Processor time for all answers together.
 const CPU: Duration = Duration::from_secs(60);
-/// The user that nothing belongs to. Its processes can't trace this one, nor it them.
-const NOBODY: u32 = 65_534;
+/// The longest name of a file in it. Java takes more; a file system takes no component that is longer.
+const LONGEST_NAME: usize = 4096;
 
 /// Nothing can be told of a jar: why, for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +81,7 @@ impl Jar {
     pub fn open(binary: &Path, file: File) -> Result<Jar, JarError> {
         let mut reader = Reader::start(binary, file)?;
         match reader.answer()? {
+            Answer::Names(names) if names.iter().any(|name| name.len() > LONGEST_NAME) => Err(JarError::Stopped),
             Answer::Names(names) => Ok(Jar { names, reader: Mutex::new(reader) }),
             other => Err(unexpected(other)),
         }
@@ -117,7 +122,8 @@ fn unexpected(answer: Answer) -> JarError {
 struct Reader {
     child: Child,
     questions: ChildStdin,
-    answers: Receiver<Vec<u8>>,
+    /// `None`: an answer was too long.
+    answers: Receiver<Option<Vec<u8>>>,
     /// Its whole world, which is empty.
     _folder: TempDir,
 }
@@ -150,8 +156,29 @@ impl Reader {
     }
 
     fn answer(&mut self) -> Result<Answer, JarError> {
-        let line = self.answers.recv_timeout(WITHIN).map_err(|_| JarError::Stopped)?;
-        serde_json::from_slice(&line).map_err(|_| JarError::Stopped)
+        match self.answers.recv_timeout(WITHIN) {
+            Ok(Some(line)) => serde_json::from_slice(&line).map_err(|error| JarError::Failed(error.to_string())),
+            Ok(None) => Err(JarError::Stopped),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(JarError::Failed(format!("it did not answer within {} s", WITHIN.as_secs())))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
+        }
+    }
+
+    /// Why it ended: by the jar's doing, or by somebody else's (a machine without memory left, say).
+    fn ended(&mut self) -> JarError {
+        let _ = self.child.kill();
+        let status = match self.child.wait() {
+            Ok(status) => status,
+            Err(error) => return JarError::Failed(error.to_string()),
+        };
+        let by = |signal: Signal| status.signal() == Some(signal.as_raw());
+        // Out of the processor time or the memory that it may have; or its parser gave up.
+        match by(Signal::XCPU) || by(Signal::ABORT) || status.code() == Some(PANICKED) {
+            true => JarError::Stopped,
+            false => JarError::Failed(format!("it ended ({status})")),
+        }
     }
 }
 
@@ -163,14 +190,18 @@ impl Drop for Reader {
 }
 
 /// Each line that it says, until one is too long or it ends.
-fn listen(told: ChildStdout) -> Receiver<Vec<u8>> {
+fn listen(told: ChildStdout) -> Receiver<Option<Vec<u8>>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     thread::spawn(move || {
         let mut told = BufReader::new(told);
         loop {
             let mut line = Vec::new();
             let read = told.by_ref().take(LONGEST).read_until(b'\n', &mut line);
-            if read.is_err() || line.pop() != Some(b'\n') || sender.send(line).is_err() {
+            let whole = line.pop() == Some(b'\n');
+            if read.is_err() || (line.is_empty() && !whole) {
+                return;
+            }
+            if sender.send(whole.then_some(line)).is_err() || !whole {
                 return;
             }
         }
@@ -185,7 +216,7 @@ pub fn read_jar_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = parent.map_or_else(
         || Err(io::Error::other(format!("`bluegreen {SUBCOMMAND}` is for the agent's own use"))),
         |parent| {
-            jail::shut(NOBODY, NOBODY, parent, &Bounds { cpu: CPU, file: 0 })?;
+            jail::shut(Who::NobodyElse, parent, &Bounds { cpu: CPU, file: 0 })?;
             serve()
         },
     );

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -88,10 +88,12 @@ pub fn keep_assets(
     earlier: &[Revision],
     statics: &[Static],
 ) -> Result<(), KeptError> {
-    let shelf = Shelf::open(dir)?;
+    let shelf = Shelf::to_read(dir)?;
     let kept = dir.kept();
     let done = shelf::make_folder(&kept).and_then(|()| {
         let kept = beneath::own(&kept)?;
+        // Of its own: a take that lasts must not hold up a colour that is to be started.
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&kept, FlockOperation::LockExclusive))?;
         let mut used = BTreeSet::new();
         for (index, one) in statics.iter().enumerate().filter(|(_, one)| one.keep > 0) {
             let wanted: Vec<(Revision, RelPath)> = slots

@@ -40,7 +40,10 @@ pub(super) fn seal(release: &Path, run: &Run, account: &Account) -> io::Result<(
 }
 
 /// Gives a folder with all that is in it to a group, and takes it from everybody else.
-fn close(folder: BorrowedFd<'_>, group: Gid) -> io::Result<()> {
+///
+/// # Errors
+/// The system refused.
+pub(super) fn close(folder: BorrowedFd<'_>, group: Gid) -> io::Result<()> {
     for name in beneath::names(folder, u64::MAX)? {
         let name = name.as_c_str();
         let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;

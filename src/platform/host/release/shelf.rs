@@ -17,6 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FlockOperation, RenameFlags};
 use rustix::io::Errno;
@@ -158,9 +159,10 @@ pub fn env(dir: &SiteDir, revision: Revision, run: &Run) -> Result<BTreeMap<EnvN
 /// Removes old releases: all but those in `keep`, those that a slot runs, and the `count` newest of the others. Returns what it removed.
 ///
 /// # Errors
-/// [`ShelfError`]; what was not removed yet is removed the next time.
+/// [`ShelfError`]; what was not removed yet is removed the next time. So is everything while a release is being taken.
 pub fn prune(dir: &SiteDir, keep: &[Revision], count: usize) -> Result<Vec<Revision>, ShelfError> {
-    let shelf = Shelf::open(dir)?;
+    // A take may last as long as its server likes, and whoever stops a colour doesn't wait for it.
+    let Some(shelf) = Shelf::free(dir)? else { return Ok(Vec::new()) };
     shelf.tidy()?;
     let mut others: Vec<_> = list(dir)?
         .into_iter()
@@ -192,21 +194,43 @@ pub(super) struct Shelf {
 impl Shelf {
     /// Opens the folder, makes it if it isn't there, and waits for whoever works in it.
     pub fn open(dir: &SiteDir) -> Result<Shelf, ShelfError> {
-        let path = dir.releases();
-        let open = || -> io::Result<OwnedFd> {
-            make_folder(&path)?;
-            let folder = beneath::own(&path)?;
-            loop {
-                match rustix::fs::flock(&folder, FlockOperation::LockExclusive) {
-                    Err(Errno::INTR) => {}
-                    other => break other?,
-                }
+        let shelf = Shelf::to_read(dir)?;
+        shelf.lock(FlockOperation::LockExclusive)?;
+        Ok(shelf)
+    }
+
+    /// As [`Shelf::open`]; `None`: somebody works in it, and goes on to.
+    fn free(dir: &SiteDir) -> Result<Option<Shelf>, ShelfError> {
+        // A program that was started just now holds the lock of whoever started it, until it is another program.
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let shelf = Shelf::to_read(dir)?;
+        let until = Instant::now() + PATIENCE;
+        while !shelf.lock(FlockOperation::NonBlockingLockExclusive)? {
+            if Instant::now() > until {
+                return Ok(None);
             }
-            Ok(folder)
-        };
-        match open() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(Some(shelf))
+    }
+
+    /// As [`Shelf::open`], beside whoever works in it: a release that is there is complete.
+    pub fn to_read(dir: &SiteDir) -> Result<Shelf, ShelfError> {
+        let path = dir.releases();
+        match make_folder(&path).and_then(|()| Ok(beneath::own(&path)?)) {
             Ok(folder) => Ok(Shelf { folder, path }),
             Err(source) => Err(ShelfError::Io { path, source }),
+        }
+    }
+
+    fn lock(&self, how: FlockOperation) -> Result<bool, ShelfError> {
+        loop {
+            match rustix::fs::flock(&self.folder, how) {
+                Ok(()) => return Ok(true),
+                Err(Errno::WOULDBLOCK) => return Ok(false),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(&self.path, error)),
+            }
         }
     }
 

@@ -272,6 +272,8 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
         return Err(TakeError::Account(AccountError::Root { name: order.account.name.clone(), how: "is root" }));
     }
     let revision = order.identity.revision(order.run)?;
+    // Before the folder is locked: a server may take its time.
+    let fetched = if shelf::is_complete(dir, revision) { None } else { fetch(order)? };
     let shelf = Shelf::open(dir)?;
     shelf.tidy()?;
     let (config_name, env_name) = (format!("{revision}.config"), format!("{revision}.env"));
@@ -319,7 +321,8 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     }
     shared::check(&order.run.shared_dirs, order.account)?;
 
-    let opened = match remote::fetch(order).map_err(TakeError::Fetch)? {
+    let fetched = if fetched.is_some() { fetched } else { fetch(order)? };
+    let opened = match fetched {
         Some(opened) => opened,
         None => source::open(order.source, order.account, order.limits)?,
     };
@@ -377,6 +380,10 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     rustix::fs::fsync(&shelf.folder).map_err(|error| work.failed("syncing", error))?;
     (order.progress)(Step::Placed);
     Ok(record)
+}
+
+fn fetch(order: &Order<'_>) -> Result<Option<Opened>, TakeError> {
+    remote::fetch(order).map_err(TakeError::Fetch)
 }
 
 /// Whether the release has the folders that the web server is to answer from. What lies in a shared folder is not the release's.

@@ -10,6 +10,7 @@ use super::warm::lives;
 use super::{HostSite, Inner, Watched, held, lock};
 use crate::api::site::{Front, HealthCheck, Protocol};
 use crate::control::api::{InstanceView, Place, SlotHealth, SlotView};
+use crate::platform::Store;
 use crate::platform::clock::{of_file, wall};
 use crate::platform::host::probe::{Pace, Report, Target};
 use crate::platform::host::release::Record;
@@ -52,7 +53,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         self.warn_of_exposure(&exposed);
         self.warn_of_settings(named, inner)?;
         let verdict = match self.verdict(inner, &slots) {
-            Some(verdict) if verdict.passed && verdict.stage == Stage::Verify => {
+            Some(verdict)
+                if verdict.passed && verdict.stage == Stage::Verify && !self.was_live(verdict.about.revision).await =>
+            {
                 self.unexposed(verdict, &exposed, inner).await
             }
             verdict => verdict,
@@ -66,6 +69,12 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
         let world = World { blue, green, route, artifacts, verdict };
         inner.idle = super::preview::idle(&world);
         Ok(world)
+    }
+
+    /// Whether a revision went live before: no guard bars the way back to it.
+    async fn was_live(&self, revision: Revision) -> bool {
+        let memory = self.memory.load().await;
+        memory.is_ok_and(|memory| memory.ledger.is_some_and(|ledger| ledger.cleared.contains(&revision)))
     }
 
     /// Says what the guards let pass of what is live, and of what is on its way.

@@ -26,10 +26,10 @@ pub(super) struct Takes {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// So many sites of a machine take a release at once that lies there. The others wait, on no thread.
+/// So many sites of a machine take a release at once that lies there with all that it requires. The others wait, on no thread.
 static HERE: Semaphore = Semaphore::const_new(8);
-/// So many take one that is fetched: slow servers hold up no site whose release is there.
-static AFAR: Semaphore = Semaphore::const_new(32);
+/// So many take one for which another machine is asked, a server of releases or an index of packages: slow ones hold up only each other.
+static AFAR: Semaphore = Semaphore::const_new(16);
 
 #[derive(Clone)]
 enum Take {
@@ -125,7 +125,9 @@ impl<W: WebServer + 'static, S: Supervisor + 'static> HostSite<W, S> {
             tracing::info!(site = %name, %revision, "taking the release");
             let (state, so_far, look) = (host.state.clone(), takes.clone(), wake.clone());
             let _turn = takes.turn.lock().await;
-            let afar = wanted.release.as_ref().is_some_and(|release| release.source.is_afar());
+            let asks =
+                |release: &super::WantedRelease| release.source.is_afar() || release.run.runtime.installed().is_some();
+            let afar = wanted.release.as_ref().is_some_and(asks);
             let _one = if afar { &AFAR } else { &HERE }.acquire().await;
             let done = apart(move || {
                 let told = |message: String| {

@@ -23,6 +23,7 @@ use rustix::fs::{Gid, Mode, Uid};
 use serde::{Deserialize, Serialize};
 
 use super::limits::Tally;
+use super::seal::close;
 use super::take::{Order, TakeError};
 use super::tree::{self, Copy};
 use super::work::Work;
@@ -247,7 +248,11 @@ fn take_over(work: &Work<'_>, order: &Order<'_>, python: &Path) -> Result<Tally,
     for name in ["python", "python3"] {
         rustix::fs::symlinkat(python, &bin, name).map_err(failed)?;
     }
-    rustix::fs::fchmod(&env, Mode::from_raw_mode(0o555)).map_err(failed)?;
+    close(env.as_fd(), Gid::from_raw(order.account.gid)).map_err(|source| TakeError::Io {
+        path: work.path.clone(),
+        what: "sealing the environment",
+        source,
+    })?;
     for name in ["root", "built", "tmp"] {
         beneath::remove_all(work.folder.as_fd(), name).map_err(failed)?;
     }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::entry::{Danger, show};
-use super::jail::{self, Bounds};
+use super::jail::{self, Bounds, Who};
 use super::limits::{Excess, Limits, Tally};
 use super::source::Kind;
 
@@ -175,7 +175,7 @@ fn task(argument: Option<OsString>) -> Result<Task, UnpackError> {
 
 fn unpack_here(task: &Task) -> Result<Tally, UnpackError> {
     let bounds = Bounds { cpu: task.limits.cpu, file: task.limits.bytes };
-    let root = jail::enter(task.uid, task.gid, task.parent, &bounds)
+    let root = jail::enter(Who::Account { uid: task.uid, gid: task.gid }, task.parent, &bounds)
         .map_err(|error| UnpackError::Failed { what: format!("it can't shut itself in: {error}") })?;
     let archive = rustix::io::dup(io::stdin())
         .map_err(|error| UnpackError::Failed { what: format!("it was given no archive: {error}") })?;
