@@ -56,12 +56,15 @@ pub(super) fn whose(listening: &[Socket], port: u16, pids: &[u32], known: Option
     Ok(first.inode)
 }
 
-/// An instance that is silent because it has just been started once more says more by how often that was.
-pub(super) fn after(seen: Seen, restarts: u32) -> Seen {
+/// An instance that is silent because it has just been started once more says more by how often that was, and by how it `ended`.
+pub(super) fn after(seen: Seen, restarts: u32, ended: Option<&str>) -> Seen {
     match seen {
         Seen::Silent(words) if restarts > 0 => {
             let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
-            Seen::Silent(format!("{words}; it ended by itself {times} before: its last words are in `bluegreen logs`"))
+            let how = ended.map_or_else(String::new, |how| format!(" ({how})"));
+            Seen::Silent(format!(
+                "{words}; it ended by itself {times} before{how}: its last words are in `bluegreen logs`"
+            ))
         }
         other => other,
     }

@@ -179,6 +179,8 @@ struct Streak {
     own: Option<u64>,
     next: Option<Instant>,
     asking: bool,
+    /// How the instance ended last, as far as that was seen.
+    ended: Option<String>,
 }
 
 struct Rounds<S> {
@@ -268,10 +270,18 @@ impl<S: Supervisor + 'static> Rounds<S> {
                             self.ask(index, port, own, asking);
                             continue;
                         }
-                        Err(seen) => measure::after(seen, *restarts),
+                        Err(seen) => {
+                            let ended = self.streaks.get(index).and_then(|streak| streak.ended.as_deref());
+                            measure::after(seen, *restarts, ended)
+                        }
                     }
                 }
-                Some(InstanceState::Failed { how, restarts }) => measure::down(&listening, port, how, *restarts),
+                Some(InstanceState::Failed { how, restarts }) => {
+                    if let Some(streak) = self.streaks.get_mut(index) {
+                        streak.ended = Some(how.clone());
+                    }
+                    measure::down(&listening, port, how, *restarts)
+                }
                 Some(InstanceState::Stopped) | None => Seen::Down("it is not running".to_owned()),
             };
             self.take(index, now, seen);
@@ -288,7 +298,7 @@ impl<S: Supervisor + 'static> Rounds<S> {
             self.take(index, now, Seen::Down("it was started again".to_owned()));
         }
         if let Some(streak) = self.streaks.get_mut(index) {
-            *streak = Streak { life, ..Streak::default() };
+            *streak = Streak { life, ended: streak.ended.take(), ..Streak::default() };
         }
     }
 
