@@ -126,10 +126,10 @@ fn apply_waits_until_the_site_is_live_or_rejected() {
 fn a_wait_gives_up_in_time_and_says_how_to_go_on() {
     let desk = Desk::new("patient");
     let file = desk.program.file("shop.yaml", &manifest("shop", "1.4.2"));
-    let err = desk.program.fails(&["apply", "-f", &file, "--wait", "--timeout", "300ms"]);
+    let err = desk.program.fails(&["apply", "-f", &file, "--wait", "--timeout", "3s"]);
     let name = desk.namespace.name();
     let said = format!("the rollout goes on without this wait: kubectl bluegreen -n {name} get shop -w");
-    assert!(err.contains("shop is not live after 300ms: shop: new") && err.contains(&said), "{err}");
+    assert!(err.contains("shop is not live after 3s: shop: new") && err.contains(&said), "{err}");
 }
 
 #[test]
