@@ -196,12 +196,11 @@ fn listen(told: ChildStdout) -> Receiver<Option<Vec<u8>>> {
         let mut told = BufReader::new(told);
         loop {
             let mut line = Vec::new();
-            let read = told.by_ref().take(LONGEST).read_until(b'\n', &mut line);
+            let read = told.by_ref().take(LONGEST).read_until(b'\n', &mut line).unwrap_or(0);
             let whole = line.pop() == Some(b'\n');
-            if read.is_err() || (line.is_empty() && !whole) {
-                return;
-            }
-            if sender.send(whole.then_some(line)).is_err() || !whole {
+            // What breaks off earlier was said by one that was killed: how it ended tells why.
+            let too_long = u64::try_from(read) == Ok(LONGEST);
+            if !(whole || too_long) || sender.send(whole.then_some(line)).is_err() || !whole {
                 return;
             }
         }

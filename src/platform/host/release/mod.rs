@@ -7,7 +7,7 @@
 //! | `source` | opens what was uploaded, a folder or an archive |
 //! | `fingerprint` | tells what it is, and which revision that makes |
 //! | `config`, `shared` | what comes from outside of the release: copied, and linked |
-//! | `take`, `work` | makes a release of it, in a working folder |
+//! | `take`, `work`, `error` | makes a release of it, in a working folder, or says why not |
 //! | `python` | what a release of Python's requires, installed into an environment of its own beside it |
 //! | `seal` | who may read it: the site's user, and everybody what the web server answers from |
 //! | `remote` | what lies elsewhere: fetched once for all sites of the machine, checked, kept as long as a release of it is |
@@ -23,6 +23,7 @@ mod account;
 pub(super) mod beneath;
 mod config;
 mod entry;
+mod error;
 mod fingerprint;
 mod jail;
 mod jar;
@@ -43,6 +44,7 @@ mod work;
 pub use account::{Account, AccountError, check_user};
 pub use config::{Config, ConfigDigest, ConfigError, Taken};
 pub use entry::{Danger, Special};
+pub use error::TakeError;
 pub use fingerprint::{Fingerprint, Fingerprints, Identity, read as read_fingerprint, revision};
 pub use jar::{Jar, JarError, SUBCOMMAND as READ_JAR, read_jar_main};
 pub use kept::{KeptError, keep_assets, kept_dir};
@@ -53,6 +55,6 @@ pub use remote::{Downloads, FETCH_FAILED, Fetching};
 pub use shared::{SharedError, check as check_shared};
 pub use shelf::{Listed, Record, ShelfError, config_dir, env, is_complete, list, prune, record, venv_dir};
 pub use source::{Kind, SourceError};
-pub use take::{Order, Step, TakeError, take};
+pub use take::{Order, Step, take};
 pub use tree::TreeError;
 pub use unpack::{OURSELVES, SUBCOMMAND, UnpackError, unpack_main};

@@ -10,11 +10,12 @@ use rustix::io::Errno;
 
 use super::account::Account;
 use super::beneath;
+use super::error::TakeError;
 use super::fingerprint;
 use super::limits::{Limits, Measure, Tally};
 use super::shelf::{Shelf, TAKING};
 use super::source::{self, Kind, Piece};
-use super::take::{Order, Step, TakeError};
+use super::take::{Order, Step};
 use super::tree::{self, Copy};
 use super::unpack::{self, UnpackError};
 use crate::rollout::Revision;

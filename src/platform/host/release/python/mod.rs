@@ -22,9 +22,10 @@ use std::time::Duration;
 use rustix::fs::{Gid, Mode, Uid};
 use serde::{Deserialize, Serialize};
 
+use super::error::TakeError;
 use super::limits::Tally;
 use super::seal::close;
-use super::take::{Order, TakeError};
+use super::take::Order;
 use super::tree::{self, Copy};
 use super::work::Work;
 use super::{beneath, shelf};
