@@ -396,7 +396,8 @@ fn a_loopback_address() -> Ipv4Addr {
     Ipv4Addr::new(127, digit(250 * 250), digit(250), digit(1))
 }
 
-fn tail(text: &str, lines: usize) -> String {
+/// The last lines of a text.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }

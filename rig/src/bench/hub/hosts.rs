@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::follow::Follow;
 use super::{say, until};
-use crate::agent::Agent;
+use crate::agent::{Agent, tail};
 use crate::binaries;
 use crate::cluster::ControlPlane;
 use crate::load::{self, Ask, Load, Running};
@@ -249,9 +249,7 @@ impl<'plane> Hosts<'plane> {
             let log =
                 self.hosts.iter().find(|host| self::namespace(&host.name) == namespace).map(|host| host.agent.log());
             let log = log.unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            let end = &lines[lines.len().saturating_sub(10)..];
-            Some(format!("{site}: {}\n{}", object["status"], end.join("\n")))
+            Some(format!("{site}: {}\n{}", object["status"], tail(&log, 10)))
         });
         format!("{} are not, among them\n{}", sites.len(), told.collect::<Vec<_>>().join("\n"))
     }

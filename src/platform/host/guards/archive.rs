@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{beside, plain};
 use crate::guards::spring::File;
+use crate::platform::Fault;
 use crate::platform::host::release::{Jar, JarError};
-use crate::platform::{Class, Fault};
 
 /// Where the classes of a packed Spring app are, of a war, and of any other jar.
 const CLASSES: &[&str] = &["BOOT-INF/classes/", "WEB-INF/classes/", ""];
@@ -87,6 +87,5 @@ impl Archive {
 }
 
 fn unread(what: &str, error: &JarError) -> Fault {
-    let class = if matches!(error, JarError::Failed(_)) { Class::Transient } else { Class::User };
-    Fault { class, reason: "ReleaseNotRead", message: format!("{what} can't be read: {error}") }
+    Fault { class: error.class(), reason: "ReleaseNotRead", message: format!("{what} can't be read: {error}") }
 }

@@ -23,6 +23,7 @@ use zip::ZipArchive;
 
 use super::entry::show;
 use super::jail::{self, Bounds, Who};
+use crate::platform::Class;
 
 /// The name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "read-jar";
@@ -36,7 +37,7 @@ const PANICKED: i32 = 101;
 const WITHIN: Duration = Duration::from_secs(30);
 /// Processor time for all answers together.
 const CPU: Duration = Duration::from_secs(60);
-/// The longest name of a file in it. Java takes more; a file system takes no component that is longer.
+/// The longest name of a file in it. Java takes more; the kernel takes no path that is longer.
 const LONGEST_NAME: usize = 4096;
 
 /// Nothing can be told of a jar: why, for people.
@@ -51,6 +52,17 @@ pub enum JarError {
     /// The system refused.
     #[error("its reader failed: {0}")]
     Failed(String),
+}
+
+impl JarError {
+    /// Whose it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            JarError::Failed(_) => Class::Transient,
+            JarError::Damaged(_) | JarError::Stopped => Class::User,
+        }
+    }
 }
 
 /// What is asked: a file's name.
@@ -193,14 +205,18 @@ impl Drop for Reader {
 fn listen(told: ChildStdout) -> Receiver<Option<Vec<u8>>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     thread::spawn(move || {
-        let mut told = BufReader::new(told);
+        let mut speech = BufReader::new(told);
         loop {
             let mut line = Vec::new();
-            let read = told.by_ref().take(LONGEST).read_until(b'\n', &mut line).unwrap_or(0);
-            let whole = line.pop() == Some(b'\n');
-            // What breaks off earlier was said by one that was killed: how it ended tells why.
-            let too_long = u64::try_from(read) == Ok(LONGEST);
-            if !(whole || too_long) || sender.send(whole.then_some(line)).is_err() || !whole {
+            let read = speech.by_ref().take(LONGEST).read_until(b'\n', &mut line).unwrap_or(0);
+            let told = match line.pop() {
+                Some(b'\n') => Some(line),
+                _ if u64::try_from(read) == Ok(LONGEST) => None,
+                // It was killed while it spoke: how it ended tells why.
+                _ => return,
+            };
+            let too_long = told.is_none();
+            if sender.send(told).is_err() || too_long {
                 return;
             }
         }

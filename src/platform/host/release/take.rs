@@ -140,6 +140,7 @@ pub fn take(dir: &SiteDir, order: &Order<'_>) -> Result<Record, TakeError> {
     }
     shared::check(&order.run.shared_dirs, order.account)?;
 
+    // It was complete before the folder was locked, and somebody removed it.
     let fetched = if fetched.is_some() { fetched } else { fetch(order)? };
     let opened = match fetched {
         Some(opened) => opened,

@@ -62,7 +62,7 @@ pub fn artifact(release: &Path, named: Option<&RelPath>, ending: &str) -> Result
 pub(super) fn open(path: &Path, kind: &str, reader: &Path) -> Result<Jar, Fault> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let file = File::open(path).map_err(|error| wrong(&format!("{name} can't be opened: {error}")))?;
-    Jar::open(reader, file).map_err(|error| unread(&format!("{name} is not a {kind}"), error))
+    Jar::open(reader, file).map_err(|error| unread(&format!("{name} is not a {kind}"), &error))
 }
 
 /// Whether `java -jar` can begin with this jar.
@@ -70,7 +70,7 @@ pub(super) fn check_jar(jar: &Path, reader: &Path) -> Result<(), Fault> {
     let name = jar.file_name().unwrap_or_default().to_string_lossy();
     let archive = open(jar, "jar", reader)?;
     let manifest = archive.read("META-INF/MANIFEST.MF");
-    let manifest = manifest.map_err(|error| unread(&format!("the manifest of {name} can't be read"), error))?;
+    let manifest = manifest.map_err(|error| unread(&format!("the manifest of {name} can't be read"), &error))?;
     let manifest = manifest.ok_or_else(|| {
         wrong(&format!("{name} has no manifest (META-INF/MANIFEST.MF), so Java can't run it: build it with spring-boot-maven-plugin's repackage or Gradle's bootJar"))
     })?;
@@ -83,11 +83,9 @@ pub(super) fn check_jar(jar: &Path, reader: &Path) -> Result<(), Fault> {
     )))
 }
 
-fn unread(what: &str, error: JarError) -> Fault {
-    match error {
-        JarError::Failed(_) => {
-            Fault { class: Class::Transient, reason: "ReleaseNotRead", message: format!("{what}: {error}") }
-        }
-        JarError::Damaged(_) | JarError::Stopped => wrong(&format!("{what}: {error}; upload it again, whole")),
+fn unread(what: &str, error: &JarError) -> Fault {
+    match error.class() {
+        Class::User => wrong(&format!("{what}: {error}; upload it again, whole")),
+        class => Fault { class, reason: "ReleaseNotRead", message: format!("{what}: {error}") },
     }
 }
